@@ -1,0 +1,262 @@
+"""The class table: what the Universal Model segments, under which names. Pure data, no torch.
+
+Indices and published names: arXiv 2405.18356. Other tools' names: TotalSegmentator, AbdomenAtlas, SuPreM.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from umlite.errors import RequestError
+
+
+@dataclass(frozen=True)
+class AnatomyClass:
+    """One class of a model.
+
+    index: the published number, 1-based; also the voxel value in a label map.
+    name: canonical name, used for files, JSON and the command line.
+    published: the authors' spelling.
+    color: red, green, blue, 0..255.
+    kind: "organ", "vessel" (organs too, drawn over the organ they run through) or "tumor" (lesions, cysts too).
+    hosts: canonical names of the organs that a lesion lies in.
+    aliases: further names accepted on input.
+    """
+
+    index: int
+    name: str
+    published: str
+    color: tuple[int, int, int]
+    kind: str = "organ"
+    hosts: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+PUBLISHED: tuple[AnatomyClass, ...] = (
+    AnatomyClass(1, "spleen", "Spleen", (157, 108, 162)),
+    AnatomyClass(2, "right_kidney", "Right Kidney", (185, 102, 83), aliases=("kidney_right",)),
+    AnatomyClass(3, "left_kidney", "Left Kidney", (212, 126, 96), aliases=("kidney_left",)),
+    AnatomyClass(4, "gallbladder", "Gall Bladder", (139, 150, 98), aliases=("gall_bladder",)),
+    AnatomyClass(5, "esophagus", "Esophagus", (211, 171, 143), aliases=("oesophagus",)),
+    AnatomyClass(6, "liver", "Liver", (221, 130, 101)),
+    AnatomyClass(7, "stomach", "Stomach", (216, 132, 105)),
+    AnatomyClass(8, "aorta", "Aorta", (224, 97, 76), "vessel"),
+    AnatomyClass(
+        9, "postcava", "Postcava", (0, 151, 206), "vessel", aliases=("inferior_vena_cava", "ivc", "vena_cava_inferior")
+    ),
+    AnatomyClass(
+        10,
+        "portal_vein_and_splenic_vein",
+        "Portal Vein and Splenic Vein",
+        (0, 112, 165),
+        "vessel",
+        aliases=("portal_and_splenic_vein", "portal_vein"),
+    ),
+    AnatomyClass(11, "pancreas", "Pancreas", (249, 180, 111)),
+    AnatomyClass(
+        12,
+        "right_adrenal_gland",
+        "Right Adrenal Gland",
+        (249, 186, 150),
+        aliases=("adrenal_gland_right", "right_adrenal"),
+    ),
+    AnatomyClass(
+        13, "left_adrenal_gland", "Left Adrenal Gland", (244, 186, 120), aliases=("adrenal_gland_left", "left_adrenal")
+    ),
+    AnatomyClass(14, "duodenum", "Duodenum", (255, 253, 229)),
+    AnatomyClass(
+        15, "hepatic_vessel", "Hepatic Vessel", (80, 160, 220), "vessel", aliases=("hepatic_vessels", "liver_vessels")
+    ),
+    AnatomyClass(16, "right_lung", "Right Lung", (197, 165, 145), aliases=("lung_right",)),
+    AnatomyClass(17, "left_lung", "Left Lung", (172, 138, 115), aliases=("lung_left",)),
+    AnatomyClass(18, "colon", "Colon", (204, 168, 143)),
+    AnatomyClass(19, "intestine", "Intestine", (205, 167, 142), aliases=("small_bowel", "small_intestine")),
+    AnatomyClass(20, "rectum", "Rectum", (174, 140, 120)),
+    AnatomyClass(21, "bladder", "Bladder", (222, 154, 132), aliases=("urinary_bladder",)),
+    AnatomyClass(
+        22, "prostate", "Prostate", (230, 158, 140), aliases=("prostate_or_uterus", "uterus", "prostate_uterus")
+    ),
+    AnatomyClass(
+        23,
+        "left_head_of_femur",
+        "Left Head of Femur",
+        (233, 223, 168),
+        aliases=("left_femoral_head", "left_femur_head", "head_of_femur_left", "femur_left", "left_femur"),
+    ),
+    AnatomyClass(
+        24,
+        "right_head_of_femur",
+        "Right Head of Femur",
+        (241, 214, 145),
+        aliases=("right_femoral_head", "right_femur_head", "head_of_femur_right", "femur_right", "right_femur"),
+    ),
+    AnatomyClass(
+        25, "celiac_trunk", "Celiac Trunk", (214, 70, 60), "vessel", aliases=("celiac_truck", "coeliac_trunk")
+    ),
+    AnatomyClass(26, "kidney_tumor", "Kidney Tumor", (255, 60, 60), "tumor", hosts=("right_kidney", "left_kidney")),
+    AnatomyClass(27, "liver_tumor", "Liver Tumor", (255, 215, 0), "tumor", hosts=("liver",)),
+    AnatomyClass(
+        28,
+        "pancreas_tumor",
+        "Pancreas Tumor",
+        (120, 255, 80),
+        "tumor",
+        hosts=("pancreas",),
+        aliases=("pancreatic_tumor",),
+    ),
+    AnatomyClass(
+        29,
+        "hepatic_vessel_tumor",
+        "Hepatic Vessel Tumor",
+        (255, 0, 200),
+        "tumor",
+        hosts=("liver",),
+    ),
+    AnatomyClass(30, "lung_tumor", "Lung Tumor", (0, 255, 230), "tumor", hosts=("right_lung", "left_lung")),
+    AnatomyClass(31, "colon_tumor", "Colon Tumor", (255, 120, 0), "tumor", hosts=("colon",)),
+    AnatomyClass(
+        32,
+        "kidney_cyst",
+        "Kidney Cyst",
+        (160, 90, 255),
+        "tumor",
+        hosts=("right_kidney", "left_kidney"),
+        aliases=("renal_cyst",),
+    ),
+)
+
+_PAIRS: dict[str, tuple[str, ...]] = {
+    "kidneys": ("right_kidney", "left_kidney"),
+    "lungs": ("right_lung", "left_lung"),
+    "adrenal_glands": ("right_adrenal_gland", "left_adrenal_gland"),
+    "heads_of_femur": ("left_head_of_femur", "right_head_of_femur"),
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(c.name for c in PUBLISHED),
+    "organs": tuple(c.name for c in PUBLISHED if c.kind != "tumor"),
+    "tumors": tuple(c.name for c in PUBLISHED if c.kind == "tumor"),
+    "vessels": tuple(c.name for c in PUBLISHED if c.kind == "vessel"),
+    **_PAIRS,
+}
+"""Names that stand for several classes: `organs` are all 25, vessels too; `tumors` are all lesions, cysts too."""
+
+
+def normalise(name: str) -> str:
+    """One spelling a name: "Right Kidney" and "right-kidney" are right_kidney, "liver tumour" is liver_tumor."""
+    return re.sub(r"[\s_-]+", "_", name.strip().lower()).strip("_").replace("tumour", "tumor")
+
+
+class ClassTable(Sequence[AnatomyClass]):
+    """The classes of one model, in the order of its heads.
+
+    `names` are canonical or published names or aliases; a name outside the published table becomes a class of its own
+    (an extended model's), numbered by its place unless that number is a published one's.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        known = {spelling: c for c in PUBLISHED for spelling in _spellings(c)}
+        found = [known.get(normalise(n)) or normalise(n) for n in names]
+        taken = {c.index for c in found if isinstance(c, AnatomyClass)}
+        free = (i for i in range(len(PUBLISHED) + 1, len(PUBLISHED) + 1 + len(found)) if i not in taken)
+        self._classes = tuple(c if isinstance(c, AnatomyClass) else _own_class(c, next(free)) for c in found)
+        self._by_spelling = {s: c for c in self._classes for s in _spellings(c)}
+        self._place = {c.name: i for i, c in enumerate(self._classes)}
+        if len(self._place) != len(self._classes):
+            names_in_order = [c.name for c in self._classes]
+            twice = sorted({n for n in names_in_order if names_in_order.count(n) > 1})
+            raise RequestError(f"A model's classes must differ; named more than once: {', '.join(twice)}.")
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def __iter__(self) -> Iterator[AnatomyClass]:
+        return iter(self._classes)
+
+    @overload
+    def __getitem__(self, item: int) -> AnatomyClass: ...
+    @overload
+    def __getitem__(self, item: slice) -> tuple[AnatomyClass, ...]: ...
+    def __getitem__(self, item: int | slice) -> AnatomyClass | tuple[AnatomyClass, ...]:
+        return self._classes[item]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._place or name in self._classes
+
+    def place(self, name: str) -> int:
+        """Position of a canonical name among the model's heads, 0-based."""
+        return self._place[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self._classes)
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The groups that this model can serve, cut down to its classes; `all` is every class it has."""
+        groups = {g: tuple(n for n in members if n in self._place) for g, members in GROUPS.items()}
+        groups["all"] = self.names
+        return {g: members for g, members in groups.items() if members}
+
+    def resolve(self, request: str | Iterable[str] | None) -> tuple[AnatomyClass, ...]:
+        """Classes for a request, in the model's order, each once.
+
+        `request`: None (all), "liver,pancreas_tumor", or an iterable of names, aliases, groups or published numbers.
+        Raises RequestError that names every unknown word, with the nearest known ones.
+        """
+        if request is None:
+            return self._classes
+        words = request.split(",") if isinstance(request, str) else [str(w) for w in request]
+        words = [w for w in (w.strip() for w in words) if w]
+        if not words:
+            raise RequestError(
+                "No class was asked for. Name classes or groups, such as liver,kidneys (`umlite classes` lists them)."
+            )
+        groups, numbers = self.groups, {str(c.index): c.name for c in self._classes}
+        wanted: set[str] = set()
+        unknown: list[str] = []
+        for word in words:
+            key = normalise(word)
+            if key in groups:
+                wanted.update(groups[key])
+            elif key in self._by_spelling:
+                wanted.add(self._by_spelling[key].name)
+            elif key in numbers:
+                wanted.add(numbers[key])
+            else:
+                unknown.append(word)
+        if unknown:
+            raise RequestError(self._explain(unknown))
+        return tuple(c for c in self._classes if c.name in wanted)
+
+    def _explain(self, unknown: list[str]) -> str:
+        lines = []
+        elsewhere = {s: c.name for c in PUBLISHED for s in _spellings(c)}
+        for word in unknown:
+            key = normalise(word)
+            near = difflib.get_close_matches(key, [*self._by_spelling, *self.groups], n=3, cutoff=0.6)
+            near = list(dict.fromkeys(self._by_spelling[n].name if n in self._by_spelling else n for n in near))
+            if key in elsewhere or key in GROUPS:
+                lines.append(f"{word!r} is not among the {len(self)} classes of these weights")
+            elif near:
+                lines.append(f"unknown class {word!r}: did you mean {' or '.join(near)}?")
+            else:
+                lines.append(f"unknown class {word!r}")
+        return (
+            "; ".join(lines)[:2000].rstrip("?.")
+            + ("?" if lines[-1].endswith("?") else ".")
+            + " `umlite classes` lists all names."
+        )
+
+
+def _spellings(c: AnatomyClass) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((c.name, normalise(c.published), *c.aliases)))
+
+
+def _own_class(name: str, index: int) -> AnatomyClass:
+    hue = (37 * index) % 192
+    return AnatomyClass(index, name, name, (64 + hue, 255 - hue, 64 + (91 * index) % 192))

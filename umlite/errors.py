@@ -1,0 +1,25 @@
+"""Errors that are the user's to mend: each says what was expected, what was found and what to do."""
+
+
+class UmliteError(Exception):
+    """Base of every error that umlite raises on purpose; the command line turns it into exit code 2."""
+
+
+class InputError(UmliteError):
+    """A scan that cannot be read or segmented."""
+
+
+class RequestError(UmliteError):
+    """A class, option or combination that was asked for and cannot be had."""
+
+
+class WeightsError(UmliteError):
+    """Weights that are missing, damaged or do not fit the network."""
+
+
+class DeviceError(UmliteError):
+    """A device, compiler or amount of memory that was asked for and is not there."""
+
+
+class OutputError(UmliteError):
+    """A result that cannot be written."""

@@ -1,0 +1,1 @@
+"""Windows, blending, engines and post-processing: from a model-space volume to class masks."""

@@ -1,0 +1,1 @@
+"""One file an operation: the public op and, beside it, its plain reference."""

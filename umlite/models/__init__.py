@@ -1,0 +1,1 @@
+"""The network: backbones, parameter generators and class-specific heads, in plain PyTorch."""

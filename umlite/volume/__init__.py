@@ -1,0 +1,1 @@
+"""Scans in, masks out: reading, geometry, resampling, writing."""
