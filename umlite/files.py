@@ -21,9 +21,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".umlite-{secrets.token_hex(4)}-{path.name}")
     try:
+        with open(temporary, "xb") as created:
+            mode = os.fstat(created.fileno()).st_mode
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
+        os.chmod(temporary, mode)  # some writers make private files whatever the user's mask
         os.replace(temporary, path)
     except OSError as error:
         raise output_error(error, path) from error

@@ -1,0 +1,145 @@
+"""What a network is made of: plain numbers, read from a weights file or from the shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from umlite.errors import WeightsError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """3-D U-Net of four levels; `channels` are the outputs of its levels, from full resolution down."""
+
+    kind: ClassVar[str] = "unet"
+    window_multiple: ClassVar[int] = 8
+    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.channels[0]
+
+    @property
+    def bottleneck_channels(self) -> int:
+        return self.channels[-1]
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes) -> UNetConfig:
+        levels = (64, 128, 256, 512)  # the published names of the levels, whatever their width
+        return cls(tuple(shapes[f"backbone.down_tr{n}.ops.1.conv1.weight"][0] for n in levels))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class SwinUNETRConfig:
+    """Swin UNETR (MONAI's, `use_v2=False`) with the published patch merging."""
+
+    kind: ClassVar[str] = "swin_unetr"
+    window_multiple: ClassVar[int] = 32
+    feature_size: int = 48
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    attention_window: int = 7
+
+    @property
+    def feature_channels(self) -> int:
+        return self.feature_size
+
+    @property
+    def bottleneck_channels(self) -> int:
+        return 16 * self.feature_size
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes) -> SwinUNETRConfig:
+        def depth(level: int) -> int:
+            stem = f"backbone.swinViT.layers{level}.0.blocks."
+            return len({name[len(stem) :].split(".")[0] for name in shapes if name.startswith(stem)})
+
+        tables = [
+            shapes[f"backbone.swinViT.layers{i}.0.blocks.0.attn.relative_position_bias_table"] for i in range(1, 5)
+        ]
+        return cls(
+            feature_size=shapes["backbone.swinViT.patch_embed.proj.weight"][0],
+            depths=tuple(depth(i) for i in range(1, 5)),  # type: ignore[arg-type]
+            heads=tuple(table[1] for table in tables),  # type: ignore[arg-type]
+            attention_window=(round(tables[0][0] ** (1 / 3)) + 1) // 2,
+        )
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Parameter generator and class-specific heads.
+
+    generator: "shared" (one controller, text_to_vision), "embedding" (one controller, a learned row per class in
+    place of text; the published `rand_embedding`) or "per_class" (a controller of two layers per class).
+    embedding_width: numbers per class in the stored table (CLIP text features: 512).
+    task_width: what the shared controller gets of them. hidden_width: between the two layers of a per-class controller.
+    """
+
+    classes: int
+    generator: str = "shared"
+    embedding_width: int = 512
+    task_width: int = 256
+    hidden_width: int = 512
+    gap_width: int = 256
+    channels: int = 8
+    groups: int = 16
+
+    @property
+    def parameters(self) -> int:
+        """Numbers per class: two square layers and one row, with biases (153 for 8 channels)."""
+        return 2 * self.channels**2 + self.channels + 2 * self.channels + 1
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, groups: int = 16) -> HeadConfig:
+        classes, embedding_width = shapes["generator.embedding"]
+        gap_width = shapes["generator.gap.3.weight"][0]
+        sizes: dict[str, Any] = {"embedding_width": embedding_width, "gap_width": gap_width, "groups": groups}
+        sizes["channels"] = shapes["head_input.2.weight"][0]
+        if "generator.controllers.0.0.weight" in shapes:
+            return cls(
+                classes, "per_class", hidden_width=shapes["generator.controllers.0.0.weight"][0], task_width=0, **sizes
+            )
+        if "generator.text_to_vision.weight" in shapes:
+            task_width = shapes["generator.text_to_vision.weight"][0]
+            return cls(classes, "shared", task_width=task_width, hidden_width=0, **sizes)
+        return cls(classes, "embedding", task_width=embedding_width, hidden_width=0, **sizes)
+
+
+BACKBONES: dict[str, type[UNetConfig] | type[SwinUNETRConfig]] = {c.kind: c for c in (UNetConfig, SwinUNETRConfig)}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A whole Universal Model: backbone and head."""
+
+    backbone: UNetConfig | SwinUNETRConfig
+    head: HeadConfig
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, groups: int = 16) -> NetworkConfig:
+        """Read the configuration off the tensors' shapes. Raises WeightsError when they belong to neither backbone."""
+        try:
+            if any(name.startswith("backbone.swinViT.") for name in shapes):
+                backbone: UNetConfig | SwinUNETRConfig = SwinUNETRConfig.from_shapes(shapes)
+            else:
+                backbone = UNetConfig.from_shapes(shapes)
+            return cls(backbone, HeadConfig.from_shapes(shapes, groups))
+        except (KeyError, IndexError, ValueError) as error:
+            raise WeightsError(
+                "These are not the weights of a Universal Model: expected a U-Net or Swin UNETR backbone with a "
+                f"parameter generator, found no usable {error}."
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"backbone": {"kind": self.backbone.kind, **asdict(self.backbone)}, "head": asdict(self.head)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NetworkConfig:
+        """Inverse of `to_dict`. Raises KeyError, TypeError or ValueError on anything else."""
+        options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["backbone"].items()}
+        kind = BACKBONES[options.pop("kind")]
+        return cls(kind(**options), HeadConfig(**data["head"]))

@@ -1,0 +1,150 @@
+"""The language-driven parameter generator (arXiv 2301.00785, 2405.18356): from text and image to head weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from umlite.models.config import HeadConfig
+
+
+class ParameterGenerator(nn.Module):
+    """Bottleneck [N, C, d, h, w] -> the numbers of each requested class's head [N, classes, P].
+
+    `embedding` [classes, width] is the stored table: text features of the class prompts, or learned rows.
+    Subclasses say how an image vector and a row become P numbers.
+    """
+
+    embedding: Tensor
+
+    def __init__(self, config: HeadConfig, bottleneck_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("embedding", torch.zeros(config.classes, config.embedding_width))
+        self.gap = nn.Sequential(
+            nn.GroupNorm(config.groups, bottleneck_channels),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Conv3d(bottleneck_channels, config.gap_width, 1),
+        )
+
+    def image_vector(self, bottleneck: Tensor) -> Tensor:
+        """[N, gap_width]"""
+        return self.gap(bottleneck).flatten(1)
+
+    def forward(self, bottleneck: Tensor, classes: Sequence[int]) -> Tensor:
+        return self.parameters_of(self.image_vector(bottleneck), classes)
+
+    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+        """Image vector and class vector joined, then the controller: [N, gap_width] -> [N, classes, P]."""
+        raise NotImplementedError
+
+    def fold(self, classes: Sequence[int]) -> nn.Module:
+        """The same function [N, gap_width] -> [N, classes, P] with everything that no image changes computed now."""
+        raise NotImplementedError
+
+
+class SharedController(ParameterGenerator):
+    """One linear map for all classes, on the image vector joined with the class's task vector.
+
+    The task vector is ReLU(text_to_vision(text)), or the stored row itself (`generator="embedding"`).
+    """
+
+    def __init__(self, config: HeadConfig, bottleneck_channels: int) -> None:
+        super().__init__(config, bottleneck_channels)
+        self.controller = nn.Conv3d(config.gap_width + config.task_width, config.parameters, 1)
+        if config.generator == "shared":
+            self.text_to_vision = nn.Linear(config.embedding_width, config.task_width)
+
+    def task_vectors(self, classes: Sequence[int]) -> Tensor:
+        """[classes, task_width]"""
+        rows = self.embedding[list(classes)]
+        return F.relu(self.text_to_vision(rows)) if self.config.generator == "shared" else rows
+
+    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+        weight = self.controller.weight.flatten(1)
+        made = [
+            F.linear(torch.cat((image, task.expand(len(image), -1)), dim=1), weight, self.controller.bias)
+            for task in self.task_vectors(classes)
+        ]
+        return torch.stack(made, dim=1)
+
+    def fold(self, classes: Sequence[int]) -> nn.Module:
+        image_half, task_half = self.controller.weight.flatten(1).split(
+            (self.config.gap_width, self.config.task_width), dim=1
+        )
+        return _FoldedShared(image_half, F.linear(self.task_vectors(classes), task_half, self.controller.bias))
+
+
+class PerClassControllers(ParameterGenerator):
+    """Two layers of its own for each class, on the image vector joined with the class's text (journal variant)."""
+
+    def __init__(self, config: HeadConfig, bottleneck_channels: int) -> None:
+        super().__init__(config, bottleneck_channels)
+        joined = config.gap_width + config.embedding_width
+        self.controllers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv3d(joined, config.hidden_width, 1),
+                nn.ReLU(),
+                nn.Conv3d(config.hidden_width, config.parameters, 1),
+            )
+            for _ in range(config.classes)
+        )
+
+    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+        made = []
+        for c in classes:
+            joined = torch.cat((image, self.embedding[c].expand(len(image), -1)), dim=1)
+            made.append(self.controllers[c](joined[:, :, None, None, None]).flatten(1))
+        return torch.stack(made, dim=1)
+
+    def fold(self, classes: Sequence[int]) -> nn.Module:
+        layers = [self.controllers[c] for c in classes]
+        first = torch.stack([layer[0].weight.flatten(1) for layer in layers])  # type: ignore[index]
+        image_half, text_half = first.split((self.config.gap_width, self.config.embedding_width), dim=2)
+        text = torch.einsum("chw,cw->ch", text_half, self.embedding[list(classes)])
+        return _FoldedPerClass(
+            image_half,
+            text + torch.stack([layer[0].bias for layer in layers]),  # type: ignore[index]
+            torch.stack([layer[2].weight.flatten(1) for layer in layers]),  # type: ignore[index]
+            torch.stack([layer[2].bias for layer in layers]),  # type: ignore[index]
+        )
+
+
+class _FoldedShared(nn.Module):
+    image_half: Tensor
+    constant: Tensor
+
+    def __init__(self, image_half: Tensor, constant: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("image_half", image_half.detach().contiguous())  # [P, gap_width]
+        self.register_buffer("constant", constant.detach())  # [classes, P]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.linear(image, self.image_half)[:, None] + self.constant
+
+
+class _FoldedPerClass(nn.Module):
+    image_half: Tensor
+    constant: Tensor
+    second: Tensor
+    bias: Tensor
+
+    def __init__(self, image_half: Tensor, constant: Tensor, second: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("image_half", image_half.detach().contiguous())  # [classes, hidden, gap_width]
+        self.register_buffer("constant", constant.detach())  # [classes, hidden]
+        self.register_buffer("second", second.detach())  # [classes, P, hidden]
+        self.register_buffer("bias", bias.detach())  # [classes, P]
+
+    def forward(self, image: Tensor) -> Tensor:
+        hidden = F.relu(torch.einsum("ng,chg->nch", image, self.image_half) + self.constant)
+        return torch.einsum("nch,cph->ncp", hidden, self.second) + self.bias
+
+
+def build_generator(config: HeadConfig, bottleneck_channels: int) -> ParameterGenerator:
+    kind = PerClassControllers if config.generator == "per_class" else SharedController
+    return kind(config, bottleneck_channels)

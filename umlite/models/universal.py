@@ -1,0 +1,39 @@
+"""The Universal Model: backbone, parameter generator and class-specific heads (arXiv 2301.00785, 2405.18356)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from umlite.kernels import REFERENCE, Kernels
+from umlite.models.config import NetworkConfig, UNetConfig
+from umlite.models.parameter_generator import build_generator
+from umlite.models.swin_unetr import SwinUNETR
+from umlite.models.unet import UNet
+
+
+class UniversalModel(nn.Module):
+    """Windows [N, 1, D, H, W] float32 in [0, 1] -> logits [N, classes, D, H, W], each window on its own.
+
+    `kernels` chooses the implementation of the operations; parameters and results are the same up to rounding.
+    """
+
+    def __init__(self, config: NetworkConfig, kernels: Kernels = REFERENCE) -> None:
+        super().__init__()
+        self.config = config
+        self.kernels = kernels
+        backbone = config.backbone
+        self.backbone: nn.Module = UNet(backbone) if isinstance(backbone, UNetConfig) else SwinUNETR(backbone, kernels)
+        self.generator = build_generator(config.head, backbone.bottleneck_channels)
+        self.head_input = nn.Sequential(
+            nn.GroupNorm(config.head.groups, backbone.feature_channels),
+            nn.ReLU(),
+            nn.Conv3d(backbone.feature_channels, config.head.channels, 1),
+        )
+
+    def forward(self, x: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+        """`classes`: positions of the wanted heads, all by default."""
+        bottleneck, feature = self.backbone(x)
+        params = self.generator(bottleneck, range(self.config.head.classes) if classes is None else classes)
+        return self.kernels.dynamic_heads(self.head_input(feature), params)

@@ -1,0 +1,101 @@
+"""Weights files in and out: safetensors with a manifest, every tensor accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from umlite.errors import WeightsError
+from umlite.files import make_folder, replacing
+from umlite.weights.manifest import Manifest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from umlite.kernels import Kernels
+    from umlite.models.universal import UniversalModel
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest alone, without torch. Raises WeightsError when the file is missing, damaged or not umlite's."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return Manifest.from_metadata(file.metadata())
+    except WeightsError as error:
+        raise WeightsError(f"Cannot use {path}: {error}") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(_unreadable(path, error)) from error
+
+
+def load_model(path: Path, kernels: Kernels) -> tuple[UniversalModel, Manifest]:
+    """The network in float32 on the CPU, in evaluation mode, with every parameter from the file.
+
+    Raises WeightsError that lists all missing, unexpected and misshapen tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from umlite.models.universal import UniversalModel
+
+    manifest = read_manifest(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(_unreadable(path, error)) from error
+    with torch.device("meta"):
+        model = UniversalModel(manifest.network, kernels)
+    check_tensors(model.state_dict(), tensors, path)
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return model.eval().requires_grad_(False), manifest
+
+
+def save_model(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
+    """Write `tensors` (names as in UniversalModel's state dict) and `manifest`, whole or not at all.
+
+    Raises WeightsError when they do not fit each other, OutputError when the file cannot be written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from umlite.models.universal import UniversalModel
+
+    with torch.device("meta"):
+        expected = UniversalModel(manifest.network).state_dict()
+    check_tensors(expected, tensors, path)
+    make_folder(path.parent)
+    with replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, manifest.to_metadata())
+
+
+def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+    """Raise one WeightsError with every missing, unexpected and misshapen tensor and every one that is not finite."""
+    faults = [f"missing {name} {list(expected[name].shape)}" for name in expected if name not in found]
+    faults += [f"unexpected {name} {list(found[name].shape)}" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        if found[name].shape != expected[name].shape:
+            faults.append(f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}")
+        elif not found[name].is_floating_point():
+            faults.append(f"{name} is {found[name].dtype}, expected floating point")
+        elif not found[name].isfinite().all():
+            faults.append(f"{name} holds NaN or infinite numbers")
+    if faults:
+        raise WeightsError(
+            f"{path} does not fit the Universal Model, {len(faults)} faults:\n  " + "\n  ".join(sorted(faults))
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return f"No weights file {path}. `umlite weights list` shows what is installed."
+    if path.is_dir():
+        return f"Expected a weights file (.safetensors), found the folder {path}."
+    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        return f"{path} is a PyTorch checkpoint. Convert it first: `umlite weights convert {path}`."
+    return (
+        f"Cannot read {path} as safetensors ({error}). It is damaged, cut short or of another kind: "
+        "convert or download it again."
+    )

@@ -1,0 +1,61 @@
+"""Where weights are installed, and which file a name means."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from umlite.errors import WeightsError
+
+SUFFIX = ".safetensors"
+
+
+def store_folder() -> Path:
+    """$UMLITE_WEIGHTS, else the user's data folder of the operating system."""
+    if folder := os.environ.get("UMLITE_WEIGHTS"):
+        return Path(folder).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("umlite", appauthor=False) / "weights"
+
+
+def installed() -> dict[str, Path]:
+    """Name -> file of every installed weights file, in alphabetical order."""
+    folder = store_folder()
+    found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    return {path.name.removesuffix(SUFFIX): path for path in found if not path.name.startswith(".")}
+
+
+def install_path(name: str) -> Path:
+    """The file that weights called `name` are installed as. Raises WeightsError on a name that is no plain word."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise WeightsError(f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}.")
+    return store_folder() / f"{name}{SUFFIX}"
+
+
+def resolve(weights: str | os.PathLike[str] | None) -> Path:
+    """The file for --weights: an installed name, a path, or None where exactly one is installed.
+
+    Raises WeightsError that says exactly what to do.
+    """
+    have = installed()
+    if weights is None:
+        if len(have) == 1:
+            return next(iter(have.values()))
+        if have:
+            raise WeightsError(f"Several weights are installed: {', '.join(have)}. Choose one with --weights NAME.")
+        raise WeightsError(
+            "No weights are installed. Online: `umlite weights pull unet` (or swin_unetr). Offline: bring a published "
+            "checkpoint here, then `umlite weights convert FILE.pth`. Converted files are named with --weights FILE."
+        )
+    text = os.fspath(weights)
+    if text in have:
+        return have[text]
+    path = Path(text).expanduser()
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    raise WeightsError(
+        f"No weights called {text!r}. Installed: {', '.join(have) or 'none'}. "
+        "Expected one of these, a .safetensors file, or first `umlite weights pull unet|swin_unetr`."
+    )
