@@ -203,7 +203,7 @@ class ClassTable(Sequence[AnatomyClass]):
         return {g: members for g, members in groups.items() if members}
 
     def resolve(self, request: str | Iterable[str] | None) -> tuple[AnatomyClass, ...]:
-        """Classes for a request, in the model's order, each once.
+        """Classes for a request, in the order asked for (a group's and None's in the model's), each once.
 
         `request`: None (all), "liver,pancreas_tumor", or an iterable of names, aliases, groups or published numbers.
         Raises RequestError that names every unknown word, with the nearest known ones.
@@ -217,21 +217,21 @@ class ClassTable(Sequence[AnatomyClass]):
                 "No class was asked for. Name classes or groups, such as liver,kidneys (`umlite classes` lists them)."
             )
         groups, numbers = self.groups, {str(c.index): c.name for c in self._classes}
-        wanted: set[str] = set()
+        wanted: list[str] = []
         unknown: list[str] = []
         for word in words:
             key = normalise(word)
             if key in groups:
-                wanted.update(groups[key])
+                wanted.extend(groups[key])
             elif key in self._by_spelling:
-                wanted.add(self._by_spelling[key].name)
+                wanted.append(self._by_spelling[key].name)
             elif key in numbers:
-                wanted.add(numbers[key])
+                wanted.append(numbers[key])
             else:
                 unknown.append(word)
         if unknown:
             raise RequestError(self._explain(unknown))
-        return tuple(c for c in self._classes if c.name in wanted)
+        return tuple(self._classes[self._place[name]] for name in dict.fromkeys(wanted))
 
     def _explain(self, unknown: list[str]) -> str:
         lines = []

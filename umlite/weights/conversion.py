@@ -122,11 +122,8 @@ def published_tensors(stored: Mapping[str, Tensor], path: Path) -> tuple[dict[st
 
 
 def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _our_name(key: str) -> str:

@@ -1,0 +1,219 @@
+"""The one path from a scan to masks, which the command line, batches, tests and benchmarks share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from umlite.classes import AnatomyClass, ClassTable
+from umlite.errors import RequestError
+from umlite.inference.bitmask import BitMask
+from umlite.inference.blending import Progress, no_progress
+from umlite.inference.engine import build_engine
+from umlite.inference.plan import Plan, choose_plan
+from umlite.inference.postprocessing import needed_classes, postprocess
+from umlite.results.label_map import paint_label_map
+from umlite.volume.preparation import Volume, prepare_volume, restore
+from umlite.volume.reading import Scan, read_scan
+from umlite.volume.writing import write_label_map, write_masks
+from umlite.weights.manifest import Manifest
+from umlite.weights.store import resolve
+
+if TYPE_CHECKING:
+    from nibabel.spatialimages import SpatialImage
+    from torch import Tensor
+
+Request = str | Iterable[str] | None
+
+
+class Segmenter:
+    """A loaded model on a device. Load once, segment many scans.
+
+    weights: an installed name, a .safetensors file, or None where exactly one is installed.
+    device: "auto" (CUDA when there is one, else the CPU) or any torch device; never replaced by another silently.
+    engine: "fast", or "reference", the plain one that the fast one is tested against.
+    compile: torch.compile the network (fast engine). batch: windows at a time.
+    Raises WeightsError, DeviceError or RequestError.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        engine: str = "fast",
+        *,
+        compile: bool = False,
+        batch: int | None = None,
+    ) -> None:
+        self.plan: Plan = choose_plan(engine, device, compile=compile, batch=batch)
+        self.weights_path: Path = resolve(weights)
+        self._engine = build_engine(self.weights_path, self.plan)
+        self.classes = ClassTable(self.manifest.classes)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Architecture, classes, spacing, window and origin of the weights."""
+        return self._engine.manifest
+
+    def window_logits(self, x: Tensor, classes: Request = None) -> Tensor:
+        """Logits of single windows, each on its own.
+
+        x: [N, 1, D, H, W] float32 in [0, 1]. Returns [N, classes, D, H, W] float32, classes in the order asked for.
+        Raises RequestError on another shape or an unknown class.
+        """
+        multiple = self.manifest.network.backbone.window_multiple
+        if x.ndim != 5 or x.shape[1] != 1 or any(side < multiple or side % multiple for side in x.shape[2:]):
+            raise RequestError(
+                f"Expected windows [N, 1, D, H, W] with sides that are multiples of {multiple}, found {list(x.shape)}."
+            )
+        return self._engine.window_logits(x, self._places(self.classes.resolve(classes)))
+
+    def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan) -> Volume:
+        """What the network sees of a scan: RAS, at the model's spacing, in [0, 1], cropped to the foreground."""
+        scan = scan if isinstance(scan, Scan) else read_scan(scan)
+        return prepare_volume(scan, self.manifest.spacing_mm, self.manifest.hu_range)
+
+    def blended_logits(
+        self, volume: Volume, classes: Request = None, *, overlap: float = 0.5, progress: Progress = no_progress
+    ) -> Tensor:
+        """Logits of a whole volume [classes, X, Y, Z] float32, blended over windows, before any post-processing."""
+        places = self._places(self.classes.resolve(classes))
+        return self._engine.blend(volume.voxels, places, overlap, progress).logits()
+
+    def segment(
+        self,
+        scan: str | os.PathLike[str] | SpatialImage | Scan,
+        classes: Request = None,
+        *,
+        overlap: float = 0.5,
+        progress: Progress = no_progress,
+    ) -> Segmentation:
+        """Masks of the requested classes on the scan's own grid, post-processed.
+
+        scan: path of a NIfTI file, a nibabel image, or a Scan. classes: names, aliases, groups or published numbers
+        ("liver,tumors" or a list); all by default. overlap: of neighbouring windows, 0 to under 1.
+        progress: called with windows done and windows in all.
+        Raises InputError, RequestError or WeightsError.
+        """
+        wanted = self.classes.resolve(classes)
+        requested = tuple(c.name for c in wanted)
+        names = needed_classes(requested, self.classes.names)
+        watch = _Stopwatch()
+        with watch("read"):
+            scan = scan if isinstance(scan, Scan) else read_scan(scan)
+        with watch("prepare"):
+            volume = self.prepare(scan)
+        with watch("windows"):
+            blend = self._engine.blend(volume.voxels, [self.classes.place(n) for n in names], overlap, progress)
+            bits = blend.decide(names)
+        with watch("postprocess"):
+            bits, notes = postprocess(bits, requested)
+        with watch("restore"):
+            bits = BitMask(restore(bits.bits, volume.frame), bits.names)
+        if volume.is_empty:
+            notes = (f"Nothing in the scan lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.", *notes)
+        return Segmentation(scan, wanted, bits, blend.windows, watch.seconds, notes, self.manifest)
+
+    def _places(self, classes: Iterable[AnatomyClass]) -> list[int]:
+        return [self.classes.place(c.name) for c in classes]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Masks of one scan on its own grid.
+
+    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran.
+    timings: seconds of read, prepare, windows, postprocess and restore.
+    notes: what post-processing could not apply and why. manifest: of the weights used.
+    """
+
+    scan: Scan
+    classes: tuple[AnatomyClass, ...]
+    bits: BitMask
+    windows: int
+    timings: dict[str, float]
+    notes: tuple[str, ...]
+    manifest: Manifest
+
+    def mask(self, name: str) -> np.ndarray:
+        """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
+        (found,) = ClassTable(c.name for c in self.classes).resolve([name])
+        return self.bits.mask(found.name)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """The scan's, float64 [4, 4], voxel index -> RAS mm."""
+        return self.scan.affine
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is suspicious about the scan."""
+        return self.scan.warnings
+
+    @functools.cached_property
+    def voxels(self) -> dict[str, int]:
+        """Voxels of each class."""
+        return self.bits.counts()
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """Volume of each class."""
+        return {name: count * self.scan.voxel_volume_ml for name, count in self.voxels.items()}
+
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write masks, all or none, and return their files.
+
+        A path that ends in .nii or .nii.gz becomes one label map: published indices, tumours over organs, names inside.
+        Any other is a folder for one uint8 mask per class. Raises OutputError.
+        """
+        path = Path(path)
+        if is_label_map(path):
+            names = {c.index: (c.name, c.color) for c in self.classes}
+            return [write_label_map(path, paint_label_map(self.bits, self.classes), names, self.scan)]
+        return write_masks(path, ((c.name, self.bits.mask(c.name)) for c in self.classes), self.scan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of the result, ready for JSON."""
+        volumes = self.volumes_ml
+        return {
+            "scan": str(self.scan.path) if self.scan.path else self.scan.name,
+            "weights": self.manifest.name,
+            "classes": [
+                {
+                    "name": c.name,
+                    "index": c.index,
+                    "voxels": self.voxels[c.name],
+                    "volume_ml": round(volumes[c.name], 3),
+                }
+                for c in self.classes
+            ],
+            "windows": self.windows,
+            "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "notice": self.manifest.notice,
+        }
+
+
+def is_label_map(path: Path) -> bool:
+    """Whether an output path names one label map, not a folder of masks."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start

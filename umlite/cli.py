@@ -1,0 +1,360 @@
+"""The command line: parse, call the API, show the outcome. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from umlite import __version__
+from umlite.classes import PUBLISHED, ClassTable
+from umlite.errors import UmliteError, WeightsError
+
+if TYPE_CHECKING:
+    from umlite.batch import Job, Outcome
+    from umlite.inference.blending import Progress
+
+BAD_INPUT, DEFECT = 2, 1
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run the Universal Model on CT scans. Research software, not a medical device.",
+)
+weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert and list weights.")
+app.add_typer(weights_app, name="weights")
+
+WeightsOption = Annotated[str | None, typer.Option("--weights", help="Installed name or .safetensors file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"umlite {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def segment(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="NIfTI files (.nii, .nii.gz).")],
+    classes: Annotated[
+        str | None, typer.Option("--classes", "-c", help="Names or groups, comma separated; all by default.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for one mask per class, or FILE.nii.gz for one label map."),
+    ] = None,
+    weights: WeightsOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    engine: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
+    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to under 1.")] = 0.5,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the network: for many scans.")] = False,
+    batch: Annotated[int | None, typer.Option(help="Windows at a time.")] = None,
+    label_map: Annotated[bool, typer.Option("--label-map", help="One label map per scan in the folder.")] = False,
+    overwrite: OverwriteOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Segment CT scans: masks on each scan's own grid."""
+    with _reported(as_json):
+        from umlite.batch import plan_jobs, run_jobs
+
+        jobs = plan_jobs(scans, output, label_map=label_map)
+        from umlite.api import Segmenter
+
+        segmenter = Segmenter(weights, device, engine, compile=compile, batch=batch)
+        outcomes = []
+        silent = quiet or as_json
+        with _progress(silent) as progress_of:
+            running = run_jobs(segmenter, jobs, classes, overlap=overlap, overwrite=overwrite, progress_of=progress_of)
+            for outcome in running:
+                outcomes.append(outcome)
+                _show_outcome(outcome, silent)
+        failed = [outcome.error for outcome in outcomes if outcome.error]
+        code = 0 if not failed else BAD_INPUT if all(isinstance(e, UmliteError) for e in failed) else DEFECT
+        if as_json:
+            plan = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
+            _print_json({"umlite": __version__, **plan, "scans": [_as_dict(o) for o in outcomes], "exit_code": code})
+        elif len(outcomes) > 1 and not quiet:
+            print(f"{len(outcomes) - len(failed)} of {len(outcomes)} scans segmented.")
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("classes")
+def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
+    """List the classes, their other names and the groups (of the published model, or of --weights)."""
+    with _reported(as_json):
+        table = ClassTable(c.name for c in PUBLISHED)
+        if weights is not None:
+            from umlite.weights.loading import read_manifest
+            from umlite.weights.store import resolve
+
+            table = ClassTable(read_manifest(resolve(weights)).classes)
+        if as_json:
+            fields = ("index", "name", "published", "kind", "hosts", "aliases", "color")
+            _print_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})
+            return
+        rows = [(str(c.index), c.name, c.kind, ", ".join(c.hosts), ", ".join(c.aliases)) for c in table]
+        _print_table(("", "class", "kind", "host organ", "also known as"), rows)
+        _print_table(("group", "classes"), [(name, ", ".join(members)) for name, members in table.groups.items()])
+
+
+@app.command()
+def info(
+    device: Annotated[str, typer.Option(help="As for segment.")] = "auto",
+    engine: Annotated[str, typer.Option(help="As for segment.")] = "fast",
+    compile: Annotated[bool, typer.Option("--compile", help="As for segment.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show versions, the device, and which engine would run and why."""
+    with _reported(as_json):
+        import platform
+
+        import nibabel
+        import numpy
+        import torch
+
+        from umlite.inference.plan import choose_plan
+        from umlite.weights.store import installed, store_folder
+
+        plan = choose_plan(engine, device, compile=compile)
+        facts = {
+            "umlite": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+            "nibabel": nibabel.__version__,
+            "system": platform.platform(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "device": str(plan.device),
+            "engine": plan.engine,
+            "reasons": list(plan.reasons),
+            "weights_folder": str(store_folder()),
+            "weights": list(installed()),
+        }
+        if as_json:
+            _print_json(facts)
+            return
+        shown = {k: "\n".join(v) if isinstance(v, list) else str(v) for k, v in facts.items()}
+        _print_table(("", ""), [(key.replace("_", " "), value or "none") for key, value in shown.items()])
+
+
+@weights_app.command("list")
+def list_weights(as_json: JsonOption = False) -> None:
+    """Show the installed weights, their licences and where they are."""
+    with _reported(as_json):
+        from umlite.weights.loading import read_manifest
+        from umlite.weights.store import installed, store_folder
+
+        rows: list[dict[str, Any]] = []
+        for name, path in installed().items():
+            try:
+                manifest = read_manifest(path)
+            except WeightsError as error:
+                rows.append({"name": name, "file": str(path), "error": str(error)})
+                continue
+            rows.append(
+                {
+                    "name": name,
+                    "backbone": manifest.network.backbone.kind,
+                    "classes": len(manifest.classes),
+                    "spacing_mm": manifest.spacing_mm,
+                    "window": manifest.window,
+                    "license": manifest.license,
+                    "source_sha256": manifest.source.sha256,
+                    "megabytes": round(path.stat().st_size / 1e6, 1),
+                    "file": str(path),
+                }
+            )
+        if as_json:
+            _print_json({"folder": str(store_folder()), "weights": rows})
+            return
+        if not rows:
+            print(
+                f"No weights in {store_folder()}. Install some: `umlite weights pull unet` or `umlite weights convert`."
+            )
+            return
+        columns = ("name", "backbone", "classes", "license", "megabytes", "file")
+        _print_table(columns, [[str(row.get(c, row.get("error", ""))) for c in columns] for row in rows])
+
+
+@weights_app.command("convert")
+def convert_weights(
+    checkpoint: Annotated[Path, typer.Argument(help="Published or SuPreM checkpoint (.pth).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; installed by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name to install under; the file's own by default.")] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Names in the order of the heads, comma separated, where they are not published.")
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, kept in the file.")] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a checkpoint into one safetensors file with everything umlite needs to know about it."""
+    with _reported(as_json):
+        from umlite.weights.installation import convert
+
+        names = class_names.split(",") if class_names else None
+        conversion = convert(checkpoint, output, name=name, class_names=names, license=license, overwrite=overwrite)
+        manifest = conversion.manifest
+        if as_json:
+            _print_json(
+                {
+                    "file": str(conversion.path),
+                    "name": manifest.name,
+                    "backbone": manifest.network.backbone.kind,
+                    "generator": manifest.network.head.generator,
+                    "classes": manifest.classes,
+                    "license": manifest.license,
+                    "source_sha256": manifest.source.sha256,
+                    "unused_entries": len(conversion.dropped),
+                }
+            )
+            return
+        print(f"{manifest.network.backbone.kind}, {len(manifest.classes)} classes: {', '.join(manifest.classes)}")
+        print(f"Licence: {manifest.license}")
+        print(f"Written: {conversion.path}")
+        if output is None:
+            print(f"Use it:  umlite segment SCAN --weights {manifest.name}")
+
+
+@weights_app.command("pull")
+def pull_weights(
+    name: Annotated[str, typer.Argument(metavar="unet|swin_unetr")],
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Do not ask; for scripts.")] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a published checkpoint from its hub, check it, convert it and install it."""
+    with _reported(as_json):
+        from umlite.weights.installation import license_notice, pull
+
+        print(license_notice(name), file=sys.stderr)
+        if not accept_license and not _confirmed("Do you accept this licence?"):
+            raise WeightsError("The licence was not accepted: nothing was downloaded. (--accept-license in scripts.)")
+        with _download_progress(as_json) as progress:
+            conversion = pull(name, overwrite=overwrite, progress=progress)
+        if as_json:
+            manifest = conversion.manifest
+            _print_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})
+        else:
+            print(f"Installed {conversion.manifest.name}: {conversion.path}")
+
+
+@contextmanager
+def _reported(as_json: bool) -> Iterator[None]:
+    """Turn an UmliteError into one message and exit code 2."""
+    try:
+        yield
+    except UmliteError as error:
+        if as_json:
+            _print_json({"error": str(error), "exit_code": BAD_INPUT})
+        print(f"Error: {error}", file=sys.stderr)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+def _show_outcome(outcome: Outcome, silent: bool) -> None:
+    scan, result = outcome.job.scan, outcome.result
+    if outcome.error is not None:
+        print(f"Error: {_located(scan, outcome.error)}", file=sys.stderr)
+        if not isinstance(outcome.error, UmliteError):
+            traceback.print_exception(outcome.error, file=sys.stderr)
+        return
+    assert result is not None
+    for warning in result.warnings:
+        print(f"Warning: {scan.name}: {warning}", file=sys.stderr)
+    if silent:
+        return
+    for note in result.notes:
+        print(f"Note: {scan.name}: {note}", file=sys.stderr)
+    rows = [(c.name, f"{result.volumes_ml[c.name]:,.1f}", f"{result.voxels[c.name]:,}") for c in result.classes]
+    _print_table(("class", "volume (ml)", "voxels"), rows, right=(1, 2), title=scan.name)
+    seconds = sum(result.timings.values())
+    print(f"{result.windows} windows, {seconds:.1f} s. Written to {outcome.job.output}")
+    if result.manifest.notice:
+        print(result.manifest.notice)
+
+
+def _located(scan: Path, error: Exception) -> str:
+    text = str(error) or repr(error)
+    return text if str(scan) in text else f"{scan}: {text}"
+
+
+def _as_dict(outcome: Outcome) -> dict[str, Any]:
+    if outcome.result is None:
+        return {"scan": str(outcome.job.scan), "error": str(outcome.error) or repr(outcome.error)}
+    return {**outcome.result.to_dict(), "files": [str(file) for file in outcome.files]}
+
+
+@contextmanager
+def _progress(silent: bool) -> Iterator[Callable[[Job], Progress]]:
+    """One bar per scan on stderr, where stderr is a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("windows"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, *times, console=console, transient=True, disable=silent or not console.is_terminal) as bars:
+
+        def progress_of(job: Job) -> Progress:
+            task = bars.add_task(job.scan.name, total=None)
+
+            def advance(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total, visible=done < total)
+
+            return advance
+
+        yield progress_of
+
+
+@contextmanager
+def _download_progress(silent: bool) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=silent) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _confirmed(question: str) -> bool:
+    """Ask once on the terminal; without one the answer is no."""
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
+def _print_table(
+    columns: tuple[str, ...], rows: list[Any], *, right: tuple[int, ...] = (), title: str | None = None
+) -> None:
+    table = Table(title=title, box=None, title_justify="left", show_header=any(columns))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    print(json.dumps(data, indent=2, allow_nan=False))

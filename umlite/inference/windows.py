@@ -1,0 +1,67 @@
+"""Sliding windows: where they lie and how much each of their voxels counts (as MONAI's sliding_window_inference)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from umlite.errors import RequestError
+
+Size = tuple[int, int, int]
+
+
+def window_starts(size: int, window: int, overlap: float) -> list[int]:
+    """First voxels of the windows along an axis of at least `window` voxels; the last window ends at the edge."""
+    step = max(int(window * (1 - overlap)), 1)
+    starts = list(range(0, size - window, step))
+    return [*starts, size - window]
+
+
+def window_grid(shape: Size, window: Size, overlap: float) -> list[Size]:
+    """First voxels of all windows over a volume not smaller than a window, the last axis moving fastest.
+
+    Raises RequestError unless 0 <= overlap < 1.
+    """
+    if not 0 <= overlap < 1:
+        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
+    x, y, z = (window_starts(size, side, overlap) for size, side in zip(shape, window, strict=True))
+    return list(itertools.product(x, y, z))
+
+
+def window_at(start: Size, window: Size) -> tuple[slice, slice, slice]:
+    """The voxels of a window as an index."""
+    x, y, z = (slice(s, s + side) for s, side in zip(start, window, strict=True))
+    return x, y, z
+
+
+def importance_map(window: Size) -> Tensor:
+    """Gaussian weights [x, y, z] float32 of a window's voxels: sigma an eighth of each side, at least 1e-3."""
+    weights = torch.ones((), dtype=torch.float32)
+    for side in window:
+        distance = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+        weights = weights[..., None] * torch.exp(-(distance**2) / (2 * (side / 8) ** 2))
+    return weights.clamp_min(1e-3)
+
+
+def pad_to_window(voxels: Tensor, window: Size) -> tuple[Tensor, tuple[slice, slice, slice]]:
+    """Zero-pad [X, Y, Z] to at least a window, half on each side, the odd voxel at the end.
+
+    Returns the padded volume and where the original lies in it.
+    """
+    missing = [max(side - size, 0) for size, side in zip(voxels.shape, window, strict=True)]
+    before = [m // 2 for m in missing]
+    pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    inside = tuple(slice(b, b + size) for b, size in zip(before, voxels.shape, strict=True))
+    return F.pad(voxels, [p for pair in reversed(pads) for p in pair]), inside  # type: ignore[return-value]
+
+
+def total_importance(shape: Size, starts: Iterable[Size], importance: Tensor) -> Tensor:
+    """Sum of the importance maps of all windows, [X, Y, Z]."""
+    total = torch.zeros(shape, dtype=importance.dtype, device=importance.device)
+    for start in starts:
+        total[window_at(start, tuple(importance.shape))] += importance  # type: ignore[arg-type]
+    return total

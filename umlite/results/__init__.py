@@ -1,0 +1,1 @@
+"""What is made from masks: label maps, and later statistics, reports and checks."""

@@ -1,0 +1,72 @@
+"""Weights from a checkpoint file or from the hub into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from umlite.errors import RequestError, WeightsError
+from umlite.weights.conversion import UNSTATED_LICENSE, Conversion, convert_checkpoint
+from umlite.weights.download import SOURCES, Source, download
+from umlite.weights.store import SUFFIX, install_path, store_folder
+
+
+def convert(
+    checkpoint: Path,
+    output: Path | None = None,
+    *,
+    name: str | None = None,
+    class_names: Sequence[str] | None = None,
+    license: str | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Convert a checkpoint into `output`, or install it under `name` (its file's name by default).
+
+    Raises WeightsError when the checkpoint does not fit or the file exists and `overwrite` is not given.
+    """
+    name = name or (output or checkpoint).name.removesuffix(SUFFIX).removesuffix(checkpoint.suffix)
+    path = output or install_path(name)
+    if path.suffix != SUFFIX:
+        raise WeightsError(f"Expected an output that ends in {SUFFIX}, found {path}.")
+    _check_free(path, overwrite)
+    return convert_checkpoint(checkpoint, path, name=name, class_names=class_names, license=license or UNSTATED_LICENSE)
+
+
+def license_notice(name: str) -> str:
+    """What a user accepts by downloading the published weights `name`."""
+    source = _source(name)
+    return (
+        f"The weights {source.file} of {source.repo} and the code they come from are licensed {source.license}: "
+        "attribution, no commercial use, no sharing of changed versions. They are not part of umlite."
+    )
+
+
+def pull(
+    name: str,
+    *,
+    overwrite: bool = False,
+    endpoint: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Conversion:
+    """Download published weights, check them, convert and install them; the download is removed afterwards.
+
+    An interrupted download continues where it stopped. Raises WeightsError.
+    """
+    source = _source(name)
+    path = install_path(name)
+    _check_free(path, overwrite)
+    found = download(source, store_folder() / "downloads", endpoint=endpoint, progress=progress)
+    conversion = convert_checkpoint(found.path, path, name=name, license=source.license, url=found.url)
+    found.path.unlink()
+    return conversion
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise RequestError(f"No published weights called {name!r}: expected {' or '.join(SOURCES)}.")
+    return SOURCES[name]
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise WeightsError(f"{path} exists already. Replace it with --overwrite, or choose another --name.")
