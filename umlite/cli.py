@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from umlite import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from umlite.inference.blending import Progress
 
 BAD_INPUT, DEFECT = 2, 1
+PIPE_WIDTH = 160
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,7 +112,7 @@ def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> 
             _print_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})
             return
         rows = [(str(c.index), c.name, c.kind, ", ".join(c.hosts), ", ".join(c.aliases)) for c in table]
-        _print_table(("", "class", "kind", "host organ", "also known as"), rows)
+        _print_table(("", "class", "kind", "host organ", "also known as"), rows, whole=(0, 1))
         _print_table(("group", "classes"), [(name, ", ".join(members)) for name, members in table.groups.items()])
 
 
@@ -305,22 +307,23 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
 @contextmanager
 def _progress(silent: bool) -> Iterator[Callable[[Job], Progress]]:
     """One bar per scan on stderr, where stderr is a terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("windows"))
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, *times, console=console, transient=True, disable=silent or not console.is_terminal) as bars:
+    with rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("windows"),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=silent or not console.is_terminal,
+    ) as bars:
 
         def progress_of(job: Job) -> Progress:
-            task = bars.add_task(job.scan.name, total=None)
+            task = bars.add_task(escape(job.scan.name), total=None)
 
             def advance(done: int, total: int) -> None:
                 bars.update(task, completed=done, total=total, visible=done < total)
@@ -332,10 +335,10 @@ def _progress(silent: bool) -> Iterator[Callable[[Job], Progress]]:
 
 @contextmanager
 def _download_progress(silent: bool) -> Iterator[Callable[[int, int | None], None]]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich import progress as rich
 
-    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=silent) as bars:
+    columns = (rich.TextColumn("downloading"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn())
+    with rich.Progress(*columns, console=Console(stderr=True), disable=silent) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -346,14 +349,21 @@ def _confirmed(question: str) -> bool:
 
 
 def _print_table(
-    columns: tuple[str, ...], rows: list[Any], *, right: tuple[int, ...] = (), title: str | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    whole: Sequence[int] = (0,),
+    title: str | None = None,
 ) -> None:
-    table = Table(title=title, box=None, title_justify="left", show_header=any(columns))
+    """Columns of plain text, those of `whole` never broken. Wide where nobody's terminal sets the width."""
+    table = Table(title=title and escape(title), box=None, title_justify="left", show_header=any(columns))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if number in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=number in whole)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table, markup=False)
+        table.add_row(*map(escape, row))
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def _print_json(data: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from umlite.inference.blending import Blend, Progress, no_progress
 from umlite.inference.plan import Plan
 from umlite.inference.windows import Size, importance_map, pad_to_window, total_importance, window_at, window_grid
-from umlite.kernels import FAST, REFERENCE
+from umlite.kernels.sets import FAST, REFERENCE
 from umlite.models.universal import UniversalModel
 from umlite.weights.loading import load_model
 from umlite.weights.manifest import Manifest

@@ -12,7 +12,7 @@ from umlite.models.config import HeadConfig
 
 
 class ParameterGenerator(nn.Module):
-    """Bottleneck [N, C, d, h, w] -> the numbers of each requested class's head [N, classes, P].
+    """From the bottleneck [N, C, d, h, w] to the numbers of each requested class's head [N, classes, P].
 
     `embedding` [classes, width] is the stored table: text features of the class prompts, or learned rows.
     Subclasses say how an image vector and a row become P numbers.
@@ -35,15 +35,15 @@ class ParameterGenerator(nn.Module):
         """[N, gap_width]"""
         return self.gap(bottleneck).flatten(1)
 
-    def forward(self, bottleneck: Tensor, classes: Sequence[int]) -> Tensor:
-        return self.parameters_of(self.image_vector(bottleneck), classes)
-
-    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+    def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         """Image vector and class vector joined, then the controller: [N, gap_width] -> [N, classes, P]."""
         raise NotImplementedError
 
     def fold(self, classes: Sequence[int]) -> nn.Module:
-        """The same function [N, gap_width] -> [N, classes, P] with everything that no image changes computed now."""
+        """The same function [N, gap_width] -> [N, classes, P] with everything that no image changes computed now.
+
+        A class's constants do not depend, to the bit, on which others are asked for.
+        """
         raise NotImplementedError
 
 
@@ -59,24 +59,24 @@ class SharedController(ParameterGenerator):
         if config.generator == "shared":
             self.text_to_vision = nn.Linear(config.embedding_width, config.task_width)
 
-    def task_vectors(self, classes: Sequence[int]) -> Tensor:
-        """[classes, task_width]"""
-        rows = self.embedding[list(classes)]
-        return F.relu(self.text_to_vision(rows)) if self.config.generator == "shared" else rows
+    def task_vector(self, c: int) -> Tensor:
+        """[task_width] of one class."""
+        row = self.embedding[c]
+        return F.relu(self.text_to_vision(row)) if self.config.generator == "shared" else row
 
-    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+    def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         weight = self.controller.weight.flatten(1)
-        made = [
-            F.linear(torch.cat((image, task.expand(len(image), -1)), dim=1), weight, self.controller.bias)
-            for task in self.task_vectors(classes)
-        ]
+        made = []
+        for c in classes:
+            joined = torch.cat((image, self.task_vector(c).expand(len(image), -1)), dim=1)
+            made.append(F.linear(joined, weight, self.controller.bias))
         return torch.stack(made, dim=1)
 
     def fold(self, classes: Sequence[int]) -> nn.Module:
-        image_half, task_half = self.controller.weight.flatten(1).split(
-            (self.config.gap_width, self.config.task_width), dim=1
-        )
-        return _FoldedShared(image_half, F.linear(self.task_vectors(classes), task_half, self.controller.bias))
+        halves = self.controller.weight.flatten(1).split((self.config.gap_width, self.config.task_width), dim=1)
+        tasks = torch.stack([self.task_vector(c) for c in range(self.config.classes)])
+        constants = F.linear(tasks, halves[1], self.controller.bias)
+        return _FoldedShared(halves[0], constants[list(classes)])
 
 
 class PerClassControllers(ParameterGenerator):
@@ -94,7 +94,7 @@ class PerClassControllers(ParameterGenerator):
             for _ in range(config.classes)
         )
 
-    def parameters_of(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+    def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         made = []
         for c in classes:
             joined = torch.cat((image, self.embedding[c].expand(len(image), -1)), dim=1)

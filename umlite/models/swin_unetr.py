@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from umlite.kernels import REFERENCE, Kernels
+from umlite.kernels.sets import REFERENCE, KernelSet
 from umlite.models.config import SwinUNETRConfig
 
 # (d, h, w) offsets of the corners that patch merging gathers. Two corners appear twice and two never: a bug of the
@@ -175,7 +175,7 @@ class DecoderBlock(nn.Module):
 class SwinUNETR(nn.Module):
     """[N, 1, D, H, W] -> bottleneck [N, 16C, D/32, H/32, W/32] and feature [N, C, D, H, W]; D, H, W multiples of 32."""
 
-    def __init__(self, config: SwinUNETRConfig, kernels: Kernels = REFERENCE) -> None:
+    def __init__(self, config: SwinUNETRConfig, kernels: KernelSet = REFERENCE) -> None:
         super().__init__()
         c = config.feature_size
         self.swinViT = SwinTransformer(config, kernels.window_attention)

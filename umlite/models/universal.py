@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from umlite.kernels import REFERENCE, Kernels
+from umlite.kernels.sets import REFERENCE, KernelSet
 from umlite.models.config import NetworkConfig, UNetConfig
 from umlite.models.parameter_generator import build_generator
 from umlite.models.swin_unetr import SwinUNETR
@@ -19,7 +19,7 @@ class UniversalModel(nn.Module):
     `kernels` chooses the implementation of the operations; parameters and results are the same up to rounding.
     """
 
-    def __init__(self, config: NetworkConfig, kernels: Kernels = REFERENCE) -> None:
+    def __init__(self, config: NetworkConfig, kernels: KernelSet = REFERENCE) -> None:
         super().__init__()
         self.config = config
         self.kernels = kernels
@@ -32,8 +32,13 @@ class UniversalModel(nn.Module):
             nn.Conv3d(backbone.feature_channels, config.head.channels, 1),
         )
 
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What does not depend on the classes: head input [N, K, D, H, W] and image vector [N, gap_width]."""
+        bottleneck, feature = self.backbone(x)
+        return self.head_input(feature), self.generator.image_vector(bottleneck)
+
     def forward(self, x: Tensor, classes: Sequence[int] | None = None) -> Tensor:
         """`classes`: positions of the wanted heads, all by default."""
-        bottleneck, feature = self.backbone(x)
-        params = self.generator(bottleneck, range(self.config.head.classes) if classes is None else classes)
-        return self.kernels.dynamic_heads(self.head_input(feature), params)
+        head_input, image = self.features(x)
+        params = self.generator(image, range(self.config.head.classes) if classes is None else classes)
+        return self.kernels.dynamic_heads(head_input, params)

@@ -13,7 +13,7 @@ from umlite.weights.manifest import Manifest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from umlite.kernels import Kernels
+    from umlite.kernels.sets import KernelSet
     from umlite.models.universal import UniversalModel
 
 
@@ -30,7 +30,7 @@ def read_manifest(path: Path) -> Manifest:
         raise WeightsError(_unreadable(path, error)) from error
 
 
-def load_model(path: Path, kernels: Kernels) -> tuple[UniversalModel, Manifest]:
+def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, Manifest]:
     """The network in float32 on the CPU, in evaluation mode, with every parameter from the file.
 
     Raises WeightsError that lists all missing, unexpected and misshapen tensors.

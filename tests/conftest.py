@@ -1,0 +1,38 @@
+"""Fixtures that tests share: the folder of golden numbers, a small weights file, a small scan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from samples import make_scan, small_manifest, small_model
+
+from umlite.weights.loading import save_model
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden numbers and real scans: $UMLITE_SHARED, else `shared` beside the checkout."""
+    folder = Path(os.environ.get("UMLITE_SHARED") or Path(__file__).parents[2] / "shared")
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"needs the golden numbers in {folder} (UMLITE_SHARED names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of a small U-Net with the 32 published classes."""
+    model = small_model()
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(path, model.state_dict(), small_manifest(model))
+    return path
+
+
+@pytest.fixture(scope="session")
+def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic scan on disk."""
+    path = tmp_path_factory.mktemp("scans") / "scan.nii.gz"
+    nib.save(make_scan(), path)
+    return path

@@ -1,0 +1,23 @@
+"""Which implementation of the operations a network is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
+from umlite.kernels.window_attention import window_attention, window_attention_ref
+
+
+@dataclass(frozen=True)
+class KernelSet:
+    """The operations a network is built on; signatures as in their files."""
+
+    window_attention: Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
+    dynamic_heads: Callable[[Tensor, Tensor], Tensor]
+
+
+REFERENCE = KernelSet(window_attention_ref, dynamic_heads_ref)
+FAST = KernelSet(window_attention, dynamic_heads)
