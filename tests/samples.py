@@ -13,13 +13,18 @@ from umlite.weights.manifest import Manifest
 
 SMALL_UNET = UNetConfig(channels=(16, 16, 32, 32))
 SMALL_SWIN = SwinUNETRConfig(feature_size=16, heads=(2, 2, 4, 4), attention_window=3)
+WIDTHS = {
+    "shared": {"task_width": 20, "hidden_width": 0},
+    "embedding": {"task_width": 24, "hidden_width": 0},
+    "per_class": {"task_width": 0, "hidden_width": 20},
+}
 
 
 def small_model(backbone: str = "unet", generator: str = "shared", classes: int = 32, seed: int = 0) -> UniversalModel:
     """A narrow network with random weights whose logits take both signs."""
     config = NetworkConfig(
         SMALL_UNET if backbone == "unet" else SMALL_SWIN,
-        HeadConfig(classes, generator, embedding_width=24, task_width=24, hidden_width=20, gap_width=32),
+        HeadConfig(classes, generator, embedding_width=24, gap_width=32, **WIDTHS[generator]),
     )
     torch.manual_seed(seed)
     model = UniversalModel(config)
@@ -36,7 +41,7 @@ def small_manifest(model: UniversalModel, **changes: object) -> Manifest:
     """Published class names, coarse spacing and the smallest useful window."""
     count = model.config.head.classes
     names = tuple(PUBLISHED[i].name if i < len(PUBLISHED) else f"extra_{i + 1}" for i in range(count))
-    side = 16 if isinstance(model.config.backbone, UNetConfig) else 32
+    side = 16 if isinstance(model.config.backbone, UNetConfig) else 64
     fields = {"spacing_mm": (4.0, 4.0, 4.0), "window": (side,) * 3, "license": "Apache-2.0", **changes}
     return Manifest("small", model.config, names, **fields)  # type: ignore[arg-type]
 

@@ -6,7 +6,9 @@ Indices and published names: arXiv 2405.18356. Other tools' names: TotalSegmenta
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -154,22 +156,23 @@ def normalise(name: str) -> str:
 class ClassTable(Sequence[AnatomyClass]):
     """The classes of one model, in the order of its heads.
 
-    `names` are canonical or published names or aliases; a name outside the published table becomes a class of its own
-    (an extended model's), numbered by its place unless that number is a published one's.
+    `names` are published or canonical names, or aliases of classes not named so; a name outside the published table
+    becomes a class of its own (an extended model's), numbered after the published ones.
+    Raises RequestError on names that repeat, or are a group's or no plain words: they become file names.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        known = {spelling: c for c in PUBLISHED for spelling in _spellings(c)}
-        found = [known.get(normalise(n)) or normalise(n) for n in names]
-        taken = {c.index for c in found if isinstance(c, AnatomyClass)}
-        free = (i for i in range(len(PUBLISHED) + 1, len(PUBLISHED) + 1 + len(found)) if i not in taken)
-        self._classes = tuple(c if isinstance(c, AnatomyClass) else _own_class(c, next(free)) for c in found)
-        self._by_spelling = {s: c for c in self._classes for s in _spellings(c)}
+        wanted = [normalise(name) for name in names]
+        exact = {s: c for c in PUBLISHED for s in (normalise(c.published), c.name)}
+        taken = {exact[name].name for name in wanted if name in exact}
+        known = {a: c for c in PUBLISHED for a in c.aliases if c.name not in taken} | exact
+        numbers = itertools.count(len(PUBLISHED) + 1)
+        self._classes = tuple(known.get(name) or _own_class(name, next(numbers)) for name in wanted)
         self._place = {c.name: i for i, c in enumerate(self._classes)}
         if len(self._place) != len(self._classes):
-            names_in_order = [c.name for c in self._classes]
-            twice = sorted({n for n in names_in_order if names_in_order.count(n) > 1})
+            twice = sorted(name for name, count in Counter(c.name for c in self._classes).items() if count > 1)
             raise RequestError(f"A model's classes must differ; named more than once: {', '.join(twice)}.")
+        self._by_spelling = {s: c for c in self._classes for s in _spellings(c)} | {c.name: c for c in self._classes}
 
     def __len__(self) -> int:
         return len(self._classes)
@@ -258,5 +261,9 @@ def _spellings(c: AnatomyClass) -> tuple[str, ...]:
 
 
 def _own_class(name: str, index: int) -> AnatomyClass:
+    if not re.fullmatch(r"[a-z][a-z0-9_.+]{0,63}", name) or name in GROUPS:
+        raise RequestError(
+            f"{name!r} cannot name a class: expected a letter, then letters, digits, '_', '.', '+'; no group."
+        )
     hue = (37 * index) % 192
     return AnatomyClass(index, name, name, (64 + hue, 255 - hue, 64 + (91 * index) % 192))

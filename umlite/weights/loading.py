@@ -49,7 +49,9 @@ def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, Manifest
     with torch.device("meta"):
         model = UniversalModel(manifest.network, kernels)
     check_tensors(model.state_dict(), tensors, path)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    # A copy each: torch aligns it, and where a tensor happens to lie in a file would change the last bits of results.
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+    model.load_state_dict(copies, assign=True)
     return model.eval().requires_grad_(False), manifest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -55,6 +56,8 @@ class Manifest:
         multiple = self.network.backbone.window_multiple
         if len(self.window) != 3 or any(side < multiple or side % multiple for side in self.window):
             raise WeightsError(f"Expected a window of three multiples of {multiple} voxels, found {self.window}.")
+        if math.prod(self.window) == multiple**3:
+            raise WeightsError(f"A window of {multiple} voxels a side leaves one voxel, which cannot be normalised.")
         if len(self.spacing_mm) != 3 or not all(0 < s < 100 for s in self.spacing_mm):
             raise WeightsError(f"Expected a spacing of three positive lengths in mm, found {self.spacing_mm}.")
         if len(self.hu_range) != 2 or not self.hu_range[0] < self.hu_range[1]:

@@ -1,0 +1,184 @@
+"""Published checkpoints in every wrapping, and everything that is not one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from samples import published_state, small_model
+
+from umlite.classes import PUBLISHED
+from umlite.errors import WeightsError
+from umlite.kernels.sets import REFERENCE
+from umlite.weights.conversion import UNSTATED_LICENSE, convert_checkpoint
+from umlite.weights.loading import load_model, read_manifest
+
+KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
+
+
+def convert(tmp_path: Path, content: object, **options):
+    checkpoint, path = tmp_path / "net.pth", tmp_path / "net.safetensors"
+    torch.save(content, checkpoint)
+    return convert_checkpoint(checkpoint, path, name="net", **options)
+
+
+def assert_same_network(path: Path, model) -> None:
+    loaded, _ = load_model(path, REFERENCE)
+    assert loaded.config == model.config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(("backbone", "generator"), KINDS)
+def test_released_layout(tmp_path: Path, backbone: str, generator: str) -> None:
+    model = small_model(backbone, generator)
+    content = {"net": published_state(model), "optimizer": {"state": {}}, "scheduler": {"last_epoch": 3}, "epoch": 61}
+    conversion = convert(tmp_path, content)
+    assert_same_network(conversion.path, model)
+    manifest = read_manifest(conversion.path)
+    assert manifest == conversion.manifest
+    assert manifest.classes == tuple(c.name for c in PUBLISHED)
+    assert manifest.spacing_mm == (1.5, 1.5, 1.5)
+    assert manifest.window == (96, 96, 96)
+    assert manifest.hu_range == (-175, 250)
+    assert manifest.license == UNSTATED_LICENSE
+    assert manifest.source.file == "net.pth"
+    assert manifest.source.sha256 == hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("container", ["net", "state_dict", "model", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module.", "_orig_mod.module.", "model."])
+def test_every_wrapping(tmp_path: Path, prefix: str, container: str | None) -> None:
+    model = small_model("unet")
+    state = published_state(model, prefix)
+    assert_same_network(convert(tmp_path, {container: state} if container else state).path, model)
+
+
+def test_swin_keys_with_and_without_backbone(tmp_path: Path) -> None:
+    model = small_model("swin_unetr")
+    heads = ("organ_embedding", "GAP", "controller", "text_to_vision", "precls_conv")
+    state = published_state(model, "")
+    with_prefix = {k if k.startswith(heads) else f"backbone.{k}": v for k, v in state.items()}
+    assert with_prefix.keys() != state.keys()
+    assert_same_network(convert(tmp_path, {"net": with_prefix}).path, model)
+
+
+def test_learned_rows_stored_as_an_embedding_layer(tmp_path: Path) -> None:
+    model = small_model(generator="embedding")
+    state = published_state(model)
+    state["module.organ_embedding.weight"] = state.pop("module.organ_embedding")
+    assert_same_network(convert(tmp_path, {"net": state}).path, model)
+
+
+def test_first_25_classes_are_known(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, {"net": published_state(small_model(classes=25))})
+    assert conversion.manifest.classes == tuple(c.name for c in PUBLISHED[:25])
+
+
+def test_other_counts_need_names(tmp_path: Path) -> None:
+    state = {"net": published_state(small_model(classes=3))}
+    with pytest.raises(WeightsError, match=r"3 classes.*--class-names"):
+        convert(tmp_path, state)
+    with pytest.raises(WeightsError, match="3 classes, but --class-names gives 2"):
+        convert(tmp_path, state, class_names=["liver", "spleen"])
+    conversion = convert(tmp_path, state, class_names=["Liver", "my new organ", "kidney_right"])
+    assert conversion.manifest.classes == ("liver", "my_new_organ", "right_kidney")
+
+
+def test_unused_entries_are_dropped_and_told(tmp_path: Path) -> None:
+    model = small_model()
+    state = published_state(model)
+    state["module.backbone.out_tr.final_conv.weight"] = torch.zeros(3, 16, 1, 1, 1)
+    dropped = convert(tmp_path, {"net": state}).dropped
+    assert "backbone.out_tr.final_conv.weight" in dropped
+    assert "backbone.down_tr64.ops.0.bn1.running_mean" in dropped
+
+
+def test_one_error_lists_every_fault(tmp_path: Path) -> None:
+    state = published_state(small_model())
+    del state["module.GAP.3.bias"]
+    del state["module.backbone.up_tr64.ops.1.conv1.weight"]
+    state["module.backbone.attic.weight"] = torch.zeros(2)
+    state["module.precls_conv.0.weight"] = torch.zeros(5)
+    state["module.controller.bias"] = torch.full((153,), torch.nan)
+    with pytest.raises(WeightsError) as caught:
+        convert(tmp_path, {"net": state})
+    message = str(caught.value)
+    assert "5 faults" in message
+    for part in (
+        "missing generator.gap.3.bias [32]",
+        "missing backbone.up_tr64.ops.1.conv1.weight [16, 16, 3, 3, 3]",
+        "unexpected backbone.attic.weight [2]",
+        "head_input.0.weight is [5], expected [16]",
+        "generator.controller.bias holds NaN",
+    ):
+        assert part in message
+    assert not (tmp_path / "net.safetensors").exists()
+
+
+def test_another_position_index_is_refused(tmp_path: Path) -> None:
+    state = published_state(small_model("swin_unetr"))
+    state["module.swinViT.layers1.0.blocks.0.attn.relative_position_index"] = torch.zeros(27, 27, dtype=torch.int64)
+    with pytest.raises(WeightsError, match="relative positions"):
+        convert(tmp_path, {"net": state})
+
+
+def test_two_networks_in_one_file_are_refused(tmp_path: Path) -> None:
+    state = {**published_state(small_model()), **published_state(small_model(seed=1), "")}
+    with pytest.raises(WeightsError, match="twice"):
+        convert(tmp_path, {"net": state})
+
+
+@pytest.mark.parametrize(
+    "content", [{"fc.weight": torch.zeros(10, 20)}, {"net": {"layer1.conv.weight": torch.zeros(3)}}], ids=["fc", "conv"]
+)
+def test_another_network(tmp_path: Path, content: dict) -> None:
+    with pytest.raises(WeightsError, match="not the weights of a Universal Model"):
+        convert(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", [{}, {"net": {}}, {"epoch": 3}, [torch.zeros(3)], "text"])
+def test_no_tensors(tmp_path: Path, content: object) -> None:
+    with pytest.raises(WeightsError, match="no named tensors"):
+        convert(tmp_path, content)
+
+
+class Payload:
+    """Unpickling this would create a file: the proof that code ran."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_code_in_a_pickle_never_runs(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    with pytest.raises(WeightsError, match=r"mkdir.*refused"):
+        convert(tmp_path, {"net": published_state(small_model()), "extra": Payload(str(proof))})
+    assert not proof.exists()
+
+
+def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
+    target = tmp_path / "out.safetensors"
+    with pytest.raises(WeightsError, match="No such checkpoint"):
+        convert_checkpoint(tmp_path / "absent.pth", target, name="x")
+    with pytest.raises(WeightsError, match="Cannot read"):
+        convert_checkpoint(tmp_path, target, name="x")
+    whole = tmp_path / "whole.pth"
+    torch.save({"net": published_state(small_model())}, whole)
+    for name, content in (
+        ("text.pth", b"<html>not found</html>"),
+        ("empty.pth", b""),
+        ("cut.pth", whole.read_bytes()[:-2000]),
+        ("short.pth", whole.read_bytes()[:100]),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="not a PyTorch checkpoint"):
+            convert_checkpoint(path, target, name="x")
+    assert not target.exists()

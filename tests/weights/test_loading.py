@@ -1,0 +1,103 @@
+"""Weights files: what is stored comes back, and nothing else is accepted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from samples import small_manifest, small_model
+
+from umlite.errors import WeightsError
+from umlite.kernels.sets import REFERENCE
+from umlite.weights.loading import load_model, read_manifest, save_model
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    model = small_model(generator="per_class", classes=3)
+    manifest = small_manifest(model, notice="for tests", spacing_mm=(1.0, 2.0, 3.5), hu_range=(-1000.0, 1000.0))
+    save_model(tmp_path / "deep" / "a.safetensors", model.state_dict(), manifest)
+    loaded, found = load_model(tmp_path / "deep" / "a.safetensors", REFERENCE)
+    assert found == manifest
+    assert not loaded.training
+    x = torch.rand(1, 1, 16, 16, 16)
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_half_precision_storage_is_read_as_float32(tmp_path: Path) -> None:
+    model = small_model(classes=2)
+    halves = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    save_model(tmp_path / "a.safetensors", halves, small_manifest(model))
+    loaded, _ = load_model(tmp_path / "a.safetensors", REFERENCE)
+    assert all(tensor.dtype == torch.float32 for tensor in loaded.state_dict().values())
+
+
+def test_the_file_can_be_shared(small_weights: Path) -> None:
+    """safetensors writes private files; the user's mask decides here."""
+    plain = small_weights.with_name("plain")
+    plain.touch()
+    assert small_weights.stat().st_mode == plain.stat().st_mode
+
+
+def test_tensors_and_manifest_must_fit(tmp_path: Path) -> None:
+    model, other = small_model("unet", classes=3), small_model("swin_unetr", classes=3)
+    with pytest.raises(WeightsError, match="does not fit the Universal Model"):
+        save_model(tmp_path / "a.safetensors", other.state_dict(), small_manifest(model))
+    save_file(other.state_dict(), tmp_path / "b.safetensors", small_manifest(model).to_metadata())
+    with pytest.raises(WeightsError, match=r"missing backbone\.down_tr64"):
+        load_model(tmp_path / "b.safetensors", REFERENCE)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 3000, -1])
+def test_a_file_cut_short(tmp_path: Path, small_weights: Path, kept: int) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(small_weights.read_bytes()[:kept])
+    with pytest.raises(WeightsError, match=r"Cannot read .*cut\.safetensors"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.safetensors", None, "No weights file"),
+        ("net.pth", b"PK", "umlite weights convert"),
+        ("text.safetensors", b"hello, this is text and long enough", "Cannot read"),
+    ],
+)
+def test_other_files(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        read_manifest(tmp_path / name)
+    with pytest.raises(WeightsError, match="found the folder"):
+        read_manifest(tmp_path)
+
+
+def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    good = small_manifest(small_model(classes=2)).to_metadata()["umlite"]
+
+    def expect(message: str, metadata: dict[str, str] | None) -> None:
+        save_file({"x": torch.zeros(1)}, path, metadata)
+        with pytest.raises(WeightsError, match=message):
+            read_manifest(path)
+
+    expect("no umlite manifest", None)
+    expect("no umlite manifest", {"format": "pt"})
+    expect("damaged", {"umlite": "{not json"})
+    expect("damaged", {"umlite": "[]"})
+    expect("format 99", {"umlite": json.dumps({**json.loads(good), "format": 99})})
+    for field, value, message in (
+        ("network", {}, "damaged"),
+        ("window", [15, 16, 16], "multiples of 8"),
+        ("window", [16, 16], "multiples of 8"),
+        ("window", [8, 8, 8], "one voxel"),
+        ("spacing_mm", [0, 1, 1], "positive"),
+        ("hu_range", [5, 5], "rises"),
+        ("classes", ["liver"], "2 classes, but 1"),
+        ("classes", ["liver", "liver"], "more than once"),
+        ("surprise", 1, "damaged"),
+    ):
+        expect(message, {"umlite": json.dumps({**json.loads(good), field: value})})

@@ -1,0 +1,82 @@
+"""Names and colours of labels inside a NIfTI file, as the Caret XML extension that TotalSegmentator writes too."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Extension
+
+from umlite.errors import InputError
+from umlite.volume.nifti import open_nifti, read_blocks, reading
+
+_CODE = 0
+_MOST_BYTES = 1 << 20
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def label_extension(names: Mapping[int, tuple[str, tuple[int, int, int]]]) -> Nifti1Extension:
+    """The extension that names labels: voxel value -> (name, (red, green, blue) in 0..255).
+
+    Format: TotalSegmentator's nifti_ext_header.py (extension code 0, Connectome Workbench's LabelTable). Padded with
+    spaces, since readers of the XML trip over the zero bytes that NIfTI pads with.
+    """
+    rows = "\n".join(_row(index, name, color) for index, (name, color) in names.items())
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<CaretExtension><VolumeInformation Index="0"><LabelTable>\n'
+        f"{rows}\n</LabelTable><StudyMetaDataLinkSet></StudyMetaDataLinkSet>"
+        "<VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>\n"
+    ).encode()
+    return Nifti1Extension(_CODE, xml + b" " * (-(len(xml) + 8) % 16))
+
+
+def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """Voxel value -> name from the label table of a NIfTI file; empty where the file has none.
+
+    Raises InputError for a file that is no NIfTI and for a table that is damaged, larger than 1 MiB or holds entities.
+    """
+    path = Path(path)
+    file = open_nifti(path)
+    with reading(path):
+        end = min(file.offset, _MOST_BYTES) if file.header.is_single else _MOST_BYTES
+        head = b"".join(read_blocks(file.header_path, end))
+    for content in _extensions(head[file.header.template_dtype.itemsize :], file.header.endianness):
+        if b"<CaretExtension" in content:
+            return _parse(content, path)
+    return {}
+
+
+def _row(index: int, name: str, color: tuple[int, int, int]) -> str:
+    red, green, blue = (f"{channel / 255:.6g}" for channel in color)
+    text = _NOT_XML.sub("?", name).replace("]]>", "]]]]><![CDATA[>")
+    return f'<Label Key="{index:d}" Red="{red}" Green="{green}" Blue="{blue}" Alpha="1"><![CDATA[{text}]]></Label>'
+
+
+def _extensions(data: bytes, order: str) -> list[bytes]:
+    """Contents of the extensions in `data`, which starts at the four bytes that say whether there are any."""
+    found: list[bytes] = []
+    place = 4
+    while data[:1] not in (b"", b"\0") and place + 8 <= len(data):
+        size = int(np.frombuffer(data[place : place + 4], dtype=f"{order}i4")[0])
+        if size < 16 or place + size > len(data):
+            break
+        found.append(data[place + 8 : place + size])
+        place += size
+    return found
+
+
+def _parse(content: bytes, path: Path) -> dict[int, str]:
+    text = content.rstrip(b"\0 \n")
+    try:
+        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+            raise ValueError("it declares entities")
+        table = ElementTree.fromstring(text.decode("utf-8"))
+        return {int(label.attrib["Key"]): label.text or "" for label in table.iter("Label")}
+    except (ElementTree.ParseError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} has a label table that cannot be read ({error}): expected Caret XML. Write the file again."
+        ) from error

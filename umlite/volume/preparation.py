@@ -1,0 +1,124 @@
+"""From a scan to the volume that the model sees, and from labels of that volume back to the scan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from umlite.errors import InputError
+from umlite.volume.geometry import Grid, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
+from umlite.volume.reading import Scan
+from umlite.volume.resampling import resample_linear, resample_nearest, tensor_of
+
+_MOST_VOXELS = 1 << 30
+"""A whole body, 700 x 700 x 2000 mm, has 2.9e8 voxels at 1.5 mm; more than this is a wrong spacing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """All that is needed to bring a model-space array back to the scan's grid.
+
+    axes: the scan's axis that runs closest to right, anterior, superior.
+    stored: the scan's grid, its axes in that order, their directions as stored.
+    model: the resampled grid before cropping, RAS.
+    start, stop: the foreground box in `model`, `stop` excluded.
+    """
+
+    axes: tuple[int, int, int]
+    stored: Grid
+    model: Grid
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+
+    @property
+    def scan_shape(self) -> tuple[int, int, int]:
+        first, second, third = (self.stored.shape[self.axes.index(axis)] for axis in range(3))
+        return first, second, third
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the cropped volume, and of the labels that `restore` takes."""
+        return crop_grid(self.model, self.start, self.stop).shape
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """What the network sees of a scan.
+
+    voxels: float32 [X, Y, Z] in [0, 1], RAS, at the model's spacing, cropped to the foreground; contiguous. Of shape
+        (0, 0, 0) when nothing lies above the HU range's lower end.
+    affine: float64 [4, 4] of the cropped volume, voxel index -> RAS mm.
+    frame: the way back to the scan.
+    """
+
+    voxels: torch.Tensor
+    affine: np.ndarray
+    frame: Frame
+
+    @property
+    def is_empty(self) -> bool:
+        return self.voxels.numel() == 0
+
+
+def prepare_volume(scan: Scan, spacing_mm: tuple[float, float, float], hu_range: tuple[float, float]) -> Volume:
+    """Reorient, resample, scale and crop a scan for the network. The scan is not changed.
+
+    spacing_mm: of the model, in x, y, z order. hu_range: what becomes 0 and 1.
+    Raises InputError when the scan's spacing would make an absurdly large volume.
+    Source: model.md section 1, steps 2 to 5; MONAI's Orientation, Spacing, ScaleIntensityRange, CropForeground.
+    """
+    axes, flips = ras_axes(scan.affine)
+    stored = permute_axes(Grid(scan.shape, scan.affine), axes)
+    model = resampled_grid(flip_axes(stored, flips), spacing_mm)
+    if math.prod(model.shape) > _MOST_VOXELS:
+        extent = " x ".join(f"{n * mm:.0f}" for n, mm in zip(scan.shape, scan.spacing_mm, strict=True))
+        raise InputError(
+            f"{scan.name} claims to cover {extent} mm, too much for a CT scan: expected at most a human body. "
+            f"Check the voxel spacing in its header."
+        )
+    source = tensor_of(scan.hu).permute(axes)
+    voxels = resample_linear(source, index_map(model, stored), model.shape)
+    voxels = _scale(voxels, hu_range, in_place=voxels.data_ptr() != source.data_ptr())
+    start, stop = foreground_box(voxels)
+    cropped = voxels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].contiguous()
+    return Volume(cropped, crop_grid(model, start, stop).affine, Frame(axes, stored, model, start, stop))
+
+
+def restore(labels: np.ndarray, frame: Frame) -> np.ndarray:
+    """Labels of the cropped volume on the scan's own grid and axes: nearest neighbour, 0 outside the crop box.
+
+    labels: any integer type or bool, [X, Y, Z] of `frame.shape`.
+    Returns the same dtype, of `frame.scan_shape`. Raises ValueError when the shape is another.
+    Source: model.md section 7; the order is MONAI's: un-crop with zeros, resample with border padding, reorient.
+    """
+    if labels.shape != frame.shape:
+        raise ValueError(f"expected labels of shape {frame.shape}, the cropped volume's, got {labels.shape}")
+    if labels.size == 0:
+        return np.zeros(frame.scan_shape, dtype=labels.dtype, order="F")
+    to_model = index_map(frame.stored, frame.model)
+    restored = resample_nearest(labels, to_model, frame.stored.shape, frame.model.shape, frame.start)
+    return restored.transpose([frame.axes.index(axis) for axis in range(3)])
+
+
+def foreground_box(voxels: torch.Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First and one past last index of the values > 0, an axis each; all zeros where there is none.
+
+    Source: MONAI's CropForeground with its defaults.
+    """
+    start, stop = [0, 0, 0], [0, 0, 0]
+    for axis in range(3):
+        others = [a for a in range(3) if a != axis]
+        found = torch.nonzero(voxels.amax(dim=others) > 0).flatten()
+        if len(found) == 0:
+            return (0, 0, 0), (0, 0, 0)
+        start[axis], stop[axis] = int(found[0]), int(found[-1]) + 1
+    return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+
+
+def _scale(voxels: torch.Tensor, hu_range: tuple[float, float], in_place: bool) -> torch.Tensor:
+    low, high = hu_range
+    shifted = voxels.sub_(low) if in_place else voxels - low
+    return shifted.div_(high - low).clamp_(0.0, 1.0)

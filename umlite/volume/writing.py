@@ -1,0 +1,133 @@
+"""Masks out: NIfTI files on the scan's own grid, all of them or none."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+from nibabel.nifti1 import Nifti1Extension
+
+from umlite.errors import OutputError
+from umlite.files import make_folder, replacing
+from umlite.volume.label_table import label_extension
+from umlite.volume.reading import Scan
+
+_GZIP_LEVEL = 1
+"""As nibabel's: masks are mostly runs of zeros, which level 6 packs little better and much slower."""
+_BLOCK_VOXELS = 1 << 22
+
+
+def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]], scan: Scan) -> list[Path]:
+    """Write one NIfTI file a mask, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
+
+    masks: (name, array of the scan's shape, bool or integer, not 0 = inside); taken one at a time.
+    Files appear only once all are written; when anything raises, KeyboardInterrupt too, no new file and no new folder
+    stays. Equal masks give equal bytes. Raises OutputError.
+    """
+    written: list[Path] = []
+    with _all_or_nothing(folder, written), ExitStack() as files:
+        for name, mask in masks:
+            path = folder / f"{name}.nii.gz"
+            _check(path, mask, scan)
+            if not name or not name.isprintable() or Path(name).name != name or path in written:
+                raise OutputError(f"Cannot write a mask named {name!r}: expected a new plain file name. Rename it.")
+            written.append(path)
+            _write(files.enter_context(replacing(path)), path, mask, np.dtype(np.uint8), scan, None, binary=True)
+    return written
+
+
+def write_label_map(
+    path: Path, labels: np.ndarray, names: Mapping[int, tuple[str, tuple[int, int, int]]], scan: Scan
+) -> Path:
+    """Write one NIfTI file, .nii or .nii.gz, of labels on the scan's grid, with the labels' names inside.
+
+    labels: integers, of the scan's shape; stored as uint8, or uint16 when a label or a name's index is over 255.
+    names: label -> (name, (red, green, blue) in 0..255). `read_label_names` reads them back.
+    Raises OutputError.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise OutputError(f"Cannot write {path}: expected a name that ends in .nii or .nii.gz. Rename the output.")
+    _check(path, labels, scan)
+    lowest = min(int(labels.min()), *names, 0)
+    highest = max(int(labels.max()), *names, 0)
+    if lowest < 0 or highest > np.iinfo(np.uint16).max:
+        raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535. Renumber.")
+    dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
+    with _all_or_nothing(path.parent, [path]), replacing(path) as temporary:
+        _write(temporary, path, labels, dtype, scan, label_extension(names), binary=False)
+    return path
+
+
+def _check(path: Path, array: np.ndarray, scan: Scan) -> None:
+    if array.shape != scan.shape or array.dtype.kind not in "biu":
+        raise OutputError(
+            f"Cannot write {path}: expected integers of the scan's shape {scan.shape}, found {array.dtype} of "
+            f"{array.shape}. Restore the mask to the scan's grid first."
+        )
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: a folder of that name exists. Choose another name with -o.")
+
+
+@contextmanager
+def _all_or_nothing(folder: Path, written: list[Path]) -> Iterator[None]:
+    """Make `folder`; when the block raises, remove the folders this made and the `written` files that are new."""
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    try:
+        make_folder(folder)
+        yield
+    except BaseException:
+        for path in written:
+            if path not in before and path.is_file():
+                path.unlink()
+        for new in made:
+            if new.is_dir() and not any(new.iterdir()):
+                new.rmdir()
+        raise
+
+
+def _write(
+    temporary: Path,
+    path: Path,
+    array: np.ndarray,
+    dtype: np.dtype,
+    scan: Scan,
+    extension: Nifti1Extension | None,
+    binary: bool,
+) -> None:
+    header = _result_header(scan.header, array.shape, dtype)
+    if extension is not None:
+        header.extensions.append(extension)
+    with ExitStack() as files:
+        stream: BinaryIO = files.enter_context(open(temporary, "wb"))
+        if path.name.lower().endswith(".gz"):
+            packed = gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=stream, mtime=0)
+            stream = cast(BinaryIO, files.enter_context(packed))
+        header.write_to(stream)
+        step = max(1, _BLOCK_VOXELS // (array.shape[0] * array.shape[1]))
+        for start in range(0, array.shape[2], step):
+            block = array[:, :, start : start + step]
+            block = block != 0 if binary else block
+            stream.write(block.astype(dtype, copy=False).tobytes(order="F"))
+
+
+def _result_header(source: nib.Nifti1Header, shape: tuple[int, ...], dtype: np.dtype) -> nib.Nifti1Header:
+    """A new header, little-endian, with the source's place in space and none of its text."""
+    header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"):
+        header[field] = source[field]
+    for field in ("qoffset_z", "srow_x", "srow_y", "srow_z"):
+        header[field] = source[field]
+    header["pixdim"][:4] = source["pixdim"][:4]
+    header.set_xyzt_units("mm")
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["descrip"] = b"umlite"
+    return header
