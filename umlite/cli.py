@@ -251,7 +251,9 @@ def pull_weights(
         if not accept_license and not _confirmed("Do you accept this licence?"):
             raise WeightsError("The licence was not accepted: nothing was downloaded. (--accept-license in scripts.)")
         with _download_progress(as_json) as progress:
-            conversion = pull(name, overwrite=overwrite, progress=progress)
+            conversion, verified = pull(name, overwrite=overwrite, progress=progress)
+        if not verified:
+            print("Warning: the hub published no checksum, so the download could not be checked.", file=sys.stderr)
         if as_json:
             manifest = conversion.manifest
             _print_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})

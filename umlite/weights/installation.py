@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -47,18 +49,22 @@ def pull(
     overwrite: bool = False,
     endpoint: str | None = None,
     progress: Callable[[int, int | None], None] | None = None,
-) -> Conversion:
+) -> tuple[Conversion, bool]:
     """Download published weights, check them, convert and install them; the download is removed afterwards.
 
-    An interrupted download continues where it stopped. Raises WeightsError.
+    An interrupted download continues where it stopped. Returns what was installed, and whether the hub published a
+    checksum that it was checked against. Raises WeightsError.
     """
     source = _source(name)
     path = install_path(name)
     _check_free(path, overwrite)
-    found = download(source, store_folder() / "downloads", endpoint=endpoint, progress=progress)
+    folder = store_folder() / "downloads" / name
+    found = download(source, folder, endpoint=endpoint, progress=progress)
     conversion = convert_checkpoint(found.path, path, name=name, license=source.license, url=found.url)
-    found.path.unlink()
-    return conversion
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # another download may be under way beside it
+        folder.parent.rmdir()
+    return conversion, found.verified
 
 
 def _source(name: str) -> Source:

@@ -1,0 +1,175 @@
+"""Scan in, masks out through the Python API, on a small network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
+from samples import make_scan, small_manifest, small_model
+
+from umlite import Segmentation, Segmenter
+from umlite.classes import PUBLISHED
+from umlite.errors import InputError, RequestError, WeightsError
+from umlite.weights.loading import save_model
+
+
+@pytest.fixture(scope="module")
+def segmenter(small_weights: Path) -> Segmenter:
+    return Segmenter(small_weights, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(segmenter: Segmenter, scan_file: Path) -> Segmentation:
+    return segmenter.segment(scan_file, classes=["liver", "pancreas_tumor", "kidney_right"])
+
+
+def test_classes_are_known(segmenter: Segmenter) -> None:
+    assert segmenter.classes.names == tuple(c.name for c in PUBLISHED)
+
+
+def test_result(result: Segmentation, scan_file: Path) -> None:
+    image = nib.load(scan_file)
+    assert [c.name for c in result.classes] == ["liver", "pancreas_tumor", "right_kidney"]
+    mask = result.mask("liver")
+    assert mask.dtype == bool
+    assert mask.shape == image.shape
+    assert mask.any()
+    assert np.array_equal(result.affine, image.affine)
+    assert result.voxels["liver"] == mask.sum()
+    assert result.volumes_ml["liver"] == pytest.approx(mask.sum() * 0.064)
+    assert result.windows > 1
+    assert list(result.timings) == ["read", "prepare", "windows", "postprocess", "restore"]
+    assert np.array_equal(result.mask("Right Kidney"), result.mask("kidney_right"))
+
+
+def test_hosts_are_computed_and_not_given(result: Segmentation) -> None:
+    with pytest.raises(RequestError, match="left_kidney"):
+        result.mask("left_kidney")
+
+
+def test_a_request_changes_no_other_class(segmenter: Segmenter, scan_file: Path) -> None:
+    everything = segmenter.segment(scan_file)
+    for request in ("liver_tumor", "left_lung,aorta", ["kidney_tumor"], "portal_vein_and_splenic_vein"):
+        some = segmenter.segment(scan_file, request)
+        for c in some.classes:
+            differing = np.count_nonzero(some.mask(c.name) != everything.mask(c.name))
+            assert differing <= 1e-4 * some.mask(c.name).size, c.name
+
+
+def test_save_masks(result: Segmentation, tmp_path: Path) -> None:
+    files = result.save(tmp_path / "out")
+    assert sorted(f.name for f in files) == ["liver.nii.gz", "pancreas_tumor.nii.gz", "right_kidney.nii.gz"]
+    image = nib.load(tmp_path / "out" / "liver.nii.gz")
+    assert image.get_data_dtype() == np.uint8
+    assert np.array_equal(image.affine, result.affine)
+    assert np.array_equal(np.asarray(image.dataobj), result.mask("liver"))
+
+
+def test_save_label_map(result: Segmentation, tmp_path: Path) -> None:
+    (file,) = result.save(tmp_path / "labels.nii.gz")
+    labels = np.asarray(nib.load(file).dataobj)
+    assert set(np.unique(labels)) <= {0, 2, 6, 28}
+    assert np.array_equal(labels == 28, result.mask("pancreas_tumor"))
+    from umlite.volume.label_table import read_label_names
+
+    assert read_label_names(file) == {6: "liver", 28: "pancreas_tumor", 2: "right_kidney"}
+
+
+def test_reference_engine_agrees(small_weights: Path, scan_file: Path, result: Segmentation) -> None:
+    reference = Segmenter(small_weights, device="cpu", engine="reference")
+    expected = reference.segment(scan_file, ["liver", "pancreas_tumor", "right_kidney"])
+    assert expected.windows == result.windows
+    for c in result.classes:
+        assert np.count_nonzero(expected.mask(c.name) != result.mask(c.name)) <= 1e-4 * expected.mask(c.name).size
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "RPI", "ASR", "SPL", "PIR", "IAL", "SRA", "ALI"])
+def test_masks_lie_at_the_same_place_in_every_orientation(segmenter: Segmenter, axes: str) -> None:
+    image = make_scan((30, 26, 22))
+    transform = ornt_transform(nib.io_orientation(image.affine), axcodes2ornt(tuple(axes)))
+    turned = image.as_reoriented(transform)
+    expected, found = segmenter.segment(image, "liver"), segmenter.segment(turned, "liver")
+    assert np.array_equal(found.affine, turned.affine)
+    assert found.mask("liver").shape == turned.shape
+    back = nib.Nifti1Image(found.mask("liver").astype(np.uint8), found.affine)
+    back = back.as_reoriented(ornt_transform(axcodes2ornt(tuple(axes)), nib.io_orientation(image.affine)))
+    assert np.allclose(back.affine, image.affine)
+    assert np.array_equal(np.asarray(back.dataobj), expected.mask("liver"))
+    assert inv_ornt_aff(transform, image.shape).shape == (4, 4)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (40, 30, 1), (1, 1, 1), (2, 60, 5)])
+def test_small_and_thin_scans(segmenter: Segmenter, shape: tuple[int, int, int]) -> None:
+    result = segmenter.segment(make_scan(shape), "organs")
+    assert result.mask("liver").shape == shape
+
+
+def test_oblique_anisotropic_scan(segmenter: Segmenter) -> None:
+    image = make_scan((24, 30, 20))
+    angle = np.deg2rad(17)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([3.1, 4.2, 5.7])
+    result = segmenter.segment(nib.Nifti1Image(np.asarray(image.dataobj), affine), "liver")
+    assert np.allclose(result.affine, affine)
+    assert result.volumes_ml["liver"] == pytest.approx(result.voxels["liver"] * 3.1 * 4.2 * 5.7 / 1000)
+
+
+def test_only_air(segmenter: Segmenter) -> None:
+    air = nib.Nifti1Image(np.full((10, 12, 14), -1000, np.int16), np.diag([4, 4, 4, 1.0]))
+    result = segmenter.segment(air, "liver,kidney_tumor")
+    assert result.windows == 0
+    assert not result.mask("liver").any()
+    assert "all masks are empty" in result.notes[0]
+
+
+def test_a_model_with_more_than_32_classes(tmp_path: Path, scan_file: Path) -> None:
+    model = small_model(classes=40)
+    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_manifest(model))
+    result = Segmenter(tmp_path / "wide.safetensors", device="cpu").segment(scan_file)
+    assert len(result.classes) == 40
+    assert result.mask("extra_40").shape == nib.load(scan_file).shape
+    result.save(tmp_path / "all.nii.gz")
+
+
+def test_window_logits(segmenter: Segmenter) -> None:
+    x = torch.rand(2, 1, 16, 24, 32, generator=torch.Generator().manual_seed(0))
+    logits = segmenter.window_logits(x, classes=["pancreas_tumor", "liver"])
+    assert logits.shape == (2, 2, 16, 24, 32)
+    everything = segmenter.window_logits(x)
+    torch.testing.assert_close(logits, everything[:, [27, 5]], atol=1e-4, rtol=1e-4)
+    for wrong in (x[0], x[:, :, :15], x.expand(2, 2, 16, 24, 32), x[:, :, :0]):
+        with pytest.raises(RequestError, match="multiples of 8"):
+            segmenter.window_logits(wrong)
+
+
+def test_blended_logits(segmenter: Segmenter, scan_file: Path) -> None:
+    volume = segmenter.prepare(scan_file)
+    logits = segmenter.blended_logits(volume, "liver")
+    assert logits.shape == (1, *volume.voxels.shape)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"classes": "liverr"}, RequestError),
+        ({"classes": ""}, RequestError),
+        ({"overlap": 1.0}, RequestError),
+        ({"scan": "absent.nii.gz"}, InputError),
+    ],
+)
+def test_what_cannot_be_done(segmenter: Segmenter, scan_file: Path, arguments: dict, error: type) -> None:
+    with pytest.raises(error):
+        segmenter.segment(**{"scan": scan_file, **arguments})
+
+
+def test_weights_that_answer_nonsense(tmp_path: Path, scan_file: Path) -> None:
+    model = small_model(classes=2)
+    state = {k: v * 1e30 if "head_input" in k or "controller" in k else v for k, v in model.state_dict().items()}
+    save_model(tmp_path / "a.safetensors", state, small_manifest(model))
+    with pytest.raises(WeightsError, match="NaN or infinity"):
+        Segmenter(tmp_path / "a.safetensors", device="cpu").segment(scan_file)

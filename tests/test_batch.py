@@ -1,0 +1,148 @@
+"""Where results of several scans go, and that one failure costs no other scan."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import make_scan
+
+from umlite import Segmenter
+from umlite.batch import Job, plan_jobs, run_jobs
+from umlite.errors import OutputError, RequestError
+
+names = st.sampled_from(["ct", "CT", "a", "a_ct", "b"])
+paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,
+                  st.sampled_from([".nii.gz", ".nii", ".NII.GZ"]))  # fmt: skip
+
+
+def outputs(scans: list[str], output: str | None, **options) -> list[str]:
+    return [str(job.output) for job in plan_jobs([Path(s) for s in scans], output and Path(output), **options)]
+
+
+def test_one_scan() -> None:
+    assert outputs(["x/ct.nii.gz"], "out") == ["out"]
+    assert outputs(["x/ct.nii.gz"], "out/all.nii.gz") == ["out/all.nii.gz"]
+    assert outputs(["x/ct.nii.gz"], "out", label_map=True) == ["out/ct.nii.gz"]
+    assert outputs(["x/ct.nii.gz"], None) == ["ct_segmentation"]
+    assert outputs(["x/ct.nii.gz"], None, label_map=True) == ["ct_segmentation.nii.gz"]
+
+
+def test_several_scans() -> None:
+    assert outputs(["a.nii.gz", "b.nii"], "out") == ["out/a", "out/b"]
+    assert outputs(["a.nii.gz", "b.nii"], "out", label_map=True) == ["out/a.nii.gz", "out/b.nii.gz"]
+    assert outputs(["a.nii.gz", "b.nii"], None) == ["a_segmentation", "b_segmentation"]
+    with pytest.raises(RequestError, match=r"2 scans cannot share.*--label-map"):
+        outputs(["a.nii.gz", "b.nii"], "out.nii.gz")
+
+
+def test_same_names_are_told_apart_by_their_folders() -> None:
+    assert outputs(["/p/one/ct.nii.gz", "/p/two/ct.nii.gz"], "out") == ["out/one_ct", "out/two_ct"]
+    assert outputs(["/p/ct.nii.gz", "/p/ct.nii"], "out") == ["out/p_ct_1", "out/p_ct_2"]
+    assert outputs(["/p/CT.nii.gz", "/q/ct.nii"], "out") == ["out/p_CT", "out/q_ct"]
+
+
+def test_a_scan_given_twice_is_done_once(tmp_path: Path) -> None:
+    scan = tmp_path / "ct.nii.gz"
+    scan.touch()
+    (tmp_path / "link.nii.gz").symlink_to(scan)
+    assert len(plan_jobs([scan, tmp_path / "." / "ct.nii.gz", tmp_path / "link.nii.gz"], None)) == 1
+
+
+@given(st.lists(paths, min_size=1, max_size=8), st.booleans())
+def test_outputs_never_collide(scans: list[Path], label_map: bool) -> None:
+    jobs = plan_jobs(scans, Path("out"), label_map=label_map)
+    places = [str(job.output).lower() for job in jobs]
+    assert len(set(places)) == len(places)
+    assert {os.path.realpath(job.scan) for job in jobs} == {os.path.realpath(scan) for scan in scans}
+    if len(jobs) > 1:
+        assert all(job.output.parent == Path("out") for job in jobs)
+
+
+@pytest.fixture(scope="module")
+def segmenter(small_weights: Path) -> Segmenter:
+    return Segmenter(small_weights, device="cpu")
+
+
+def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False) -> list:
+    def progress_of(_job: Job):
+        return lambda _done, _total: None
+
+    return list(run_jobs(segmenter, jobs, "liver", overlap=0.0, overwrite=overwrite, progress_of=progress_of))
+
+
+def test_bad_scans_between_good_ones(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.nii.gz").write_text("no scan")
+    nib.save(make_scan((20, 20, 20), seed=5), tmp_path / "second.nii")
+    scans = [tmp_path / "absent.nii", scan_file, tmp_path / "text.nii.gz", tmp_path / "second.nii"]
+    outcomes = run(segmenter, plan_jobs(scans, tmp_path / "out"))
+    assert [outcome.error is None for outcome in outcomes] == [False, True, False, True]
+    assert sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.nii.gz")) == [
+        Path("scan/liver.nii.gz"),
+        Path("second/liver.nii.gz"),
+    ]
+
+
+def test_a_defect_of_ours_does_not_stop_the_others(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    def broken(*_args, **_options):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(segmenter, "segment", broken)
+    outcomes = run(segmenter, [Job(scan_file, tmp_path / "a"), Job(scan_file, tmp_path / "b")])
+    assert [type(outcome.error) for outcome in outcomes] == [ZeroDivisionError] * 2
+
+
+def test_results_are_replaced_only_on_request(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
+    job = Job(scan_file, tmp_path / "out")
+    assert run(segmenter, [job])[0].error is None
+    before = (tmp_path / "out" / "liver.nii.gz").stat()
+    refused = run(segmenter, [job])[0].error
+    assert isinstance(refused, OutputError)
+    assert "--overwrite" in str(refused)
+    assert (tmp_path / "out" / "liver.nii.gz").stat().st_mtime_ns == before.st_mtime_ns
+    assert run(segmenter, [job], overwrite=True)[0].error is None
+
+
+def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
+    scan = tmp_path / "liver.nii.gz"
+    nib.save(make_scan((8, 8, 8)), scan)
+    content = scan.read_bytes()
+    for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        error = run(segmenter, [Job(scan, output)], overwrite=True)[0].error
+        assert "one of the scans" in str(error)
+    assert scan.read_bytes() == content
+
+
+def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(segmenter, "segment", lambda *_, **__: pytest.fail("computed in vain"))
+    (tmp_path / "file").touch()
+    error = run(segmenter, [Job(scan_file, tmp_path / "file" / "out")])[0].error
+    assert isinstance(error, OutputError)
+    assert "a file stands where a folder is needed" in str(error)
+
+
+def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    import umlite.files
+
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(tmp_path / "out")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(umlite.files.os, "fsync", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = run(segmenter, [Job(scan_file, tmp_path / "out")])[0]
+    assert isinstance(outcome.error, OutputError)
+    assert "disk is full" in str(outcome.error)
+    (kept,) = tmp_path.glob("umlite-rescued-*/out/liver.nii.gz")
+    assert str(kept.parent) in str(outcome.error)
+    assert nib.load(kept).shape == nib.load(scan_file).shape
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True

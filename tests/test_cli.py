@@ -1,0 +1,340 @@
+"""The command line as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from samples import make_scan, published_state, small_manifest, small_model
+from typer.testing import CliRunner
+
+from umlite.cli import app
+from umlite.weights.loading import save_model
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UMLITE_WEIGHTS", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "store"
+
+
+def run(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def fails(*arguments: object) -> str:
+    """The one message of a run that must fail with exit code 2 and print nothing on stdout."""
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    return result.stderr
+
+
+# Segmenting
+
+
+def test_masks_in_a_folder(scan_file: Path, small_weights: Path) -> None:
+    result = run("segment", scan_file, "--classes", "liver,pancreas_tumor", "--weights", small_weights, "-o", "out")
+    assert sorted(os.listdir("out")) == ["liver.nii.gz", "pancreas_tumor.nii.gz"]
+    assert re.search(r"liver +[\d,.]+ +[\d,]+", result.stdout)
+    assert "volume (ml)" in result.stdout
+
+
+def test_one_label_map(scan_file: Path, small_weights: Path) -> None:
+    run("segment", scan_file, "-c", "organs", "--weights", small_weights, "-o", "all.nii.gz", "--engine", "reference")
+    assert nib.load("all.nii.gz").get_data_dtype() == np.uint8
+
+
+def test_without_output_the_result_is_named_after_the_scan(scan_file: Path, small_weights: Path) -> None:
+    run("segment", scan_file, "-c", "liver", "--weights", small_weights)
+    assert os.listdir("scan_segmentation") == ["liver.nii.gz"]
+
+
+def test_json_is_all_there_is_on_stdout(scan_file: Path, small_weights: Path) -> None:
+    result = run("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out", "--json")
+    data = json.loads(result.stdout)
+    (scan,) = data["scans"]
+    assert scan["files"] == ["out/liver.nii.gz"]
+    assert scan["classes"][0]["name"] == "liver"
+    mask = np.asarray(nib.load("out/liver.nii.gz").dataobj)
+    assert scan["classes"][0]["voxels"] == mask.sum()
+    assert scan["classes"][0]["volume_ml"] == pytest.approx(mask.sum() * 0.064, abs=1e-3)
+    assert {"windows", "timings_s", "warnings", "notes", "weights"} <= scan.keys()
+    assert data["exit_code"] == 0
+
+
+def test_quiet_says_nothing(scan_file: Path, small_weights: Path) -> None:
+    assert run("segment", scan_file, "-c", "liver", "--weights", small_weights, "-q").output == ""
+
+
+def test_several_scans_with_a_bad_one(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.nii.gz").write_text("no scan")
+    arguments = ("segment", "bad.nii.gz", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
+    result = run(*arguments, code=2)
+    assert "bad.nii.gz" in result.stderr
+    assert "1 of 2 scans segmented." in result.stdout
+    assert os.listdir("out") == ["scan"]
+    result = run(*arguments, "--overwrite", "--json", code=2)
+    data = json.loads(result.stdout)
+    assert ["error" in scan for scan in data["scans"]] == [True, False]
+    assert data["exit_code"] == 2
+
+
+def test_weights_that_mark_their_results(scan_file: Path, tmp_path: Path) -> None:
+    model = small_model(classes=32)
+    notice = "For trying the software only."
+    save_model(tmp_path / "demo.safetensors", model.state_dict(), small_manifest(model, notice=notice))
+    arguments = ("segment", scan_file, "-c", "liver", "--weights", "demo.safetensors", "--overwrite")
+    assert notice in run(*arguments).stdout
+    assert json.loads(run(*arguments, "--json").stdout)["scans"][0]["notice"] == notice
+
+
+# Bad input: one message, exit code 2, no traceback
+
+
+def scan_with(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1]) if affine is None else affine), path)
+    return path
+
+
+def broken_scans(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Name -> file and a part of the message it must lead to."""
+    whole = folder / "whole.nii.gz"
+    nib.save(make_scan(), whole)
+    cut = folder / "cut.nii.gz"
+    cut.write_bytes(whole.read_bytes()[:-500])
+    text = folder / "text.nii.gz"
+    text.write_text("patient notes")
+    rgb = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    cube = np.zeros((6, 6, 6), np.float32)
+    nan, infinite = cube.copy(), cube.copy()
+    nan[1, 2, 3], infinite[0, 0, 0] = np.nan, np.inf
+    flat = scan_with(folder / "spacing.nii", cube)
+    bent = scan_with(folder / "negative.nii", cube)
+    for path, value in ((flat, 0.0), (bent, -2.0)):
+        content = bytearray(path.read_bytes())
+        content[80:84] = np.float32(value).tobytes()  # pixdim[1]
+        path.write_bytes(content)
+    singular = scan_with(folder / "singular.nii", cube)
+    content = bytearray(singular.read_bytes())
+    content[280:296] = bytes(16)  # the sform's first row
+    singular.write_bytes(content)
+    return {
+        "missing": (folder / "absent.nii.gz", "absent.nii.gz"),
+        "folder": (folder, "folder"),
+        "text": (text, "text.nii.gz"),
+        "truncated": (cut, "cut.nii.gz"),
+        "2-D": (scan_with(folder / "2d.nii", np.zeros((5, 5), np.int16)), "3-D"),
+        "4-D": (scan_with(folder / "4d.nii", np.zeros((5, 5, 5, 3), np.int16)), "3"),
+        "RGB": (scan_with(folder / "rgb.nii", rgb), "RGB"),
+        "complex": (scan_with(folder / "complex.nii", np.zeros((4, 4, 4), np.complex64)), "complex"),
+        "NaN": (scan_with(folder / "nan.nii", nan), "NaN"),
+        "infinite": (scan_with(folder / "inf.nii", infinite), "infinite"),
+        "zero spacing": (flat, "spacing"),
+        "negative spacing": (bent, "spacing"),
+        "singular": (singular, "affine"),
+    }
+
+
+BROKEN = ("missing", "folder", "text", "truncated", "2-D", "4-D", "RGB", "complex", "NaN", "infinite", "zero spacing",
+          "negative spacing", "singular")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_bad_scans(kind: str, tmp_path: Path, small_weights: Path) -> None:
+    path, part = broken_scans(tmp_path)[kind]
+    message = fails("segment", path, "-c", "liver", "--weights", small_weights, "-o", "out")
+    assert part.lower() in message.lower()
+    assert message.count("Error:") == 1
+    assert not Path("out").exists()
+
+
+def test_an_image_that_cannot_be_hu_is_warned_about(tmp_path: Path, small_weights: Path) -> None:
+    image = scan_with(tmp_path / "png.nii.gz", np.random.default_rng(0).integers(0, 256, (8, 8, 8)).astype(np.uint8))
+    result = run("segment", image, "-c", "liver", "--weights", small_weights, "-q")
+    assert "Warning: png.nii.gz" in result.stderr
+    assert "HU" in result.stderr
+
+
+def test_bad_requests(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "--weights", small_weights, "-o", "out")
+    assert "did you mean liver" in fails(*base, "-c", "livr")
+    assert "overlap" in fails(*base, "-c", "liver", "--overlap", "1.0")
+    assert "Unknown engine" in fails(*base, "--engine", "turbo")
+    assert "Cannot use device" in fails(*base, "--device", "cuda:77")
+    assert "cannot share" in fails("segment", scan_file, small_weights, "--weights", small_weights, "-o", "x.nii.gz")
+    assert not Path("out").exists()
+
+
+def test_bad_weights(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver", "-o", "out")
+    message = fails(*base)
+    assert "umlite weights pull unet" in message
+    assert "umlite weights convert" in message
+    assert message.count("\n") == 1
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(small_weights.read_bytes()[:5000])
+    assert "cut short" in fails(*base, "--weights", cut)
+    torch.save({"net": {}}, tmp_path / "net.pth")
+    assert "umlite weights convert" in fails(*base, "--weights", "net.pth")
+    assert "No weights file" in fails(*base, "--weights", "absent.pth")
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
+    assert "manifest" in fails(*base, "--weights", "other.safetensors")
+    assert json.loads(run(*base, "--json", code=2).stdout)["exit_code"] == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_not_writable(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    message = fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "locked/out")
+    assert "permission denied" in message
+
+
+def test_output_in_the_way(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    message = fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "file/out")
+    assert "Cannot write" in message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_disk_full(scan_file: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A really full device: the file written is a link to /dev/full."""
+    import umlite.files
+
+    token = iter(["full", "kept"])
+    monkeypatch.setattr(umlite.files.secrets, "token_hex", lambda _n: next(token))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Path("out").mkdir()
+    opened = open
+
+    def on_full_disk(file, mode="r", *rest, **options):
+        if mode == "xb" and "umlite-full" in str(file):
+            os.symlink("/dev/full", file)
+            return opened(file, "rb", *rest, **options)
+        return opened(file, mode, *rest, **options)
+
+    monkeypatch.setattr(umlite.files, "open", on_full_disk, raising=False)
+    message = fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
+    assert "disk is full" in message
+    assert os.listdir("out") == []
+    assert list(tmp_path.glob("umlite-rescued-*/out/liver.nii.gz"))
+
+
+# Weights
+
+
+def test_convert_list_and_use(tmp_path: Path, store: Path) -> None:
+    model = small_model(classes=3)
+    torch.save({"net": published_state(model)}, tmp_path / "mine.pth")
+    assert "--class-names" in fails("weights", "convert", "mine.pth")
+    names = "liver,pancreas_tumor,my_organ"
+    result = run("weights", "convert", "mine.pth", "--class-names", names, "--license", "CC0", "--json")
+    data = json.loads(result.stdout)
+    assert data["file"] == str(store / "mine.safetensors")
+    assert data["classes"] == names.split(",")
+    assert "exists already" in fails("weights", "convert", "mine.pth", "--class-names", names)
+    listed = json.loads(run("weights", "list", "--json").stdout)["weights"]
+    assert [(w["name"], w["classes"], w["license"]) for w in listed] == [("mine", 3, "CC0")]
+    assert "CC0" in run("weights", "list").stdout
+    assert "my_organ" in run("classes", "--weights", "mine").stdout
+    run("weights", "convert", "mine.pth", "-o", "other.safetensors", "--class-names", names)
+    assert Path("other.safetensors").exists()
+    assert "ends in .safetensors" in fails("weights", "convert", "mine.pth", "-o", "x.bin", "--class-names", names)
+
+
+def test_list_when_there_are_none_or_a_damaged_one(store: Path) -> None:
+    assert "umlite weights pull" in run("weights", "list").stdout
+    store.mkdir()
+    (store / "bad.safetensors").write_bytes(b"x" * 50)
+    assert "Cannot read" in run("weights", "list").stdout
+
+
+def test_pickled_code_is_refused(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"net": Payload()}, tmp_path / "evil.pth")
+    assert "refused" in fails("weights", "convert", "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pull_needs_the_licence_accepted(store: Path) -> None:
+    message = fails("weights", "pull", "unet")
+    assert "CC BY-NC-ND 4.0" in message
+    assert "--accept-license" in message
+    assert not store.exists()
+    assert "expected unet or swin_unetr" in fails("weights", "pull", "resnet", "--accept-license")
+
+
+# The rest
+
+
+def test_classes() -> None:
+    result = run("classes")
+    assert "portal_vein_and_splenic_vein" in result.stdout
+    assert "adrenal_glands" in result.stdout
+    data = json.loads(run("classes", "--json").stdout)
+    assert len(data["classes"]) == 32
+    assert data["groups"]["kidneys"] == ["right_kidney", "left_kidney"]
+
+
+def test_info() -> None:
+    data = json.loads(run("info", "--json").stdout)
+    assert data["torch"] == torch.__version__
+    assert data["engine"] == "fast"
+    assert len(data["reasons"]) >= 3
+    assert "reference" in run("info", "--engine", "reference").stdout
+
+
+def umlite(*arguments: object, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "umlite", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv=['umlite','--help']\n"
+        "from umlite.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch','numpy','nibabel'} & sys.modules.keys()))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.endswith("[]\n")
+    assert "not a medical device" in " ".join(output.split())
+
+
+def test_version() -> None:
+    output, _ = umlite("--version").communicate()
+    assert re.fullmatch(r"umlite \d+\.\d+\.\d+\S*\n", output)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, small_weights: Path, number: int, code: int) -> None:
+    nib.save(make_scan((160, 160, 160)), tmp_path / "large.nii.gz")
+    process = umlite("segment", "large.nii.gz", "--weights", small_weights, "-o", "out", "--overlap", "0.9")
+    time.sleep(6)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert sorted(os.listdir(tmp_path)) == ["large.nii.gz"]
