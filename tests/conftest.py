@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
+from recipes import Recipe
 from samples import make_scan, small_manifest, small_model
 
 from umlite.weights.loading import save_model
@@ -19,6 +20,12 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the golden numbers in {folder} (UMLITE_SHARED names another folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """The recipe checkpoints that the golden numbers belong to."""
+    return Recipe(shared, tmp_path_factory.mktemp("recipes"))
 
 
 @pytest.fixture(scope="session")

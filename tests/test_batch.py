@@ -70,7 +70,7 @@ def segmenter(small_weights: Path) -> Segmenter:
 
 
 def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False) -> list:
-    def progress_of(_job: Job):
+    def progress_of(_name: str):
         return lambda _done, _total: None
 
     return list(run_jobs(segmenter, jobs, "liver", overlap=0.0, overwrite=overwrite, progress_of=progress_of))

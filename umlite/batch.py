@@ -75,14 +75,14 @@ def run_jobs(
     *,
     overlap: float,
     overwrite: bool,
-    progress_of: Callable[[Job], Progress],
+    progress_of: Callable[[str], Progress],
 ) -> Iterator[Outcome]:
     """Segment one scan after the other, each saved before the next is read. Errors are outcomes."""
     wanted = segmenter.classes.resolve(classes)
     for job in jobs:
         try:
             check_output(job, wanted, [other.scan for other in jobs], overwrite=overwrite)
-            result = segmenter.segment(job.scan, classes, overlap=overlap, progress=progress_of(job))
+            result = segmenter.segment(job.scan, classes, overlap=overlap, progress=progress_of(job.scan.name))
             yield Outcome(job, result, _save(result, job.output))
         except UmliteError as error:
             yield Outcome(job, error=error)

@@ -39,73 +39,73 @@ class AnatomyClass:
 
 
 PUBLISHED: tuple[AnatomyClass, ...] = (
-    AnatomyClass(1, "spleen", "Spleen", (157, 108, 162)),
-    AnatomyClass(2, "right_kidney", "Right Kidney", (185, 102, 83), aliases=("kidney_right",)),
-    AnatomyClass(3, "left_kidney", "Left Kidney", (212, 126, 96), aliases=("kidney_left",)),
-    AnatomyClass(4, "gallbladder", "Gall Bladder", (139, 150, 98), aliases=("gall_bladder",)),
-    AnatomyClass(5, "esophagus", "Esophagus", (211, 171, 143), aliases=("oesophagus",)),
-    AnatomyClass(6, "liver", "Liver", (221, 130, 101)),
-    AnatomyClass(7, "stomach", "Stomach", (216, 132, 105)),
-    AnatomyClass(8, "aorta", "Aorta", (224, 97, 76), "vessel"),
+    AnatomyClass(1, "spleen", "Spleen", (255, 114, 114)),
+    AnatomyClass(2, "right_kidney", "Right Kidney", (50, 110, 255), aliases=("kidney_right",)),
+    AnatomyClass(3, "left_kidney", "Left Kidney", (185, 255, 89), aliases=("kidney_left",)),
+    AnatomyClass(4, "gallbladder", "Gall Bladder", (216, 97, 201), aliases=("gall_bladder",)),
+    AnatomyClass(5, "esophagus", "Esophagus", (43, 216, 187), aliases=("oesophagus",)),
+    AnatomyClass(6, "liver", "Liver", (216, 152, 75)),
+    AnatomyClass(7, "stomach", "Stomach", (142, 109, 242)),
+    AnatomyClass(8, "aorta", "Aorta", (230, 40, 40), "vessel"),
     AnatomyClass(
-        9, "postcava", "Postcava", (0, 151, 206), "vessel", aliases=("inferior_vena_cava", "ivc", "vena_cava_inferior")
+        9, "postcava", "Postcava", (60, 110, 255), "vessel", aliases=("inferior_vena_cava", "ivc", "vena_cava_inferior")
     ),
     AnatomyClass(
         10,
         "portal_vein_and_splenic_vein",
         "Portal Vein and Splenic Vein",
-        (0, 112, 165),
+        (90, 190, 255),
         "vessel",
         aliases=("portal_and_splenic_vein", "portal_vein"),
     ),
-    AnatomyClass(11, "pancreas", "Pancreas", (249, 180, 111)),
+    AnatomyClass(11, "pancreas", "Pancreas", (238, 255, 50)),
     AnatomyClass(
         12,
         "right_adrenal_gland",
         "Right Adrenal Gland",
-        (249, 186, 150),
+        (220, 89, 255),
         aliases=("adrenal_gland_right", "right_adrenal"),
     ),
     AnatomyClass(
-        13, "left_adrenal_gland", "Left Adrenal Gland", (244, 186, 120), aliases=("adrenal_gland_left", "left_adrenal")
+        13, "left_adrenal_gland", "Left Adrenal Gland", (97, 216, 156), aliases=("adrenal_gland_left", "left_adrenal")
     ),
-    AnatomyClass(14, "duodenum", "Duodenum", (255, 253, 229)),
+    AnatomyClass(14, "duodenum", "Duodenum", (216, 79, 43)),
     AnatomyClass(
-        15, "hepatic_vessel", "Hepatic Vessel", (80, 160, 220), "vessel", aliases=("hepatic_vessels", "liver_vessels")
+        15, "hepatic_vessel", "Hepatic Vessel", (150, 130, 255), "vessel", aliases=("hepatic_vessels", "liver_vessels")
     ),
-    AnatomyClass(16, "right_lung", "Right Lung", (197, 165, 145), aliases=("lung_right",)),
-    AnatomyClass(17, "left_lung", "Left Lung", (172, 138, 115), aliases=("lung_left",)),
-    AnatomyClass(18, "colon", "Colon", (204, 168, 143)),
-    AnatomyClass(19, "intestine", "Intestine", (205, 167, 142), aliases=("small_bowel", "small_intestine")),
-    AnatomyClass(20, "rectum", "Rectum", (174, 140, 120)),
-    AnatomyClass(21, "bladder", "Bladder", (222, 154, 132), aliases=("urinary_bladder",)),
+    AnatomyClass(16, "right_lung", "Right Lung", (159, 242, 109), aliases=("lung_right",)),
+    AnatomyClass(17, "left_lung", "Left Lung", (242, 48, 178), aliases=("lung_left",)),
+    AnatomyClass(18, "colon", "Colon", (84, 236, 242)),
+    AnatomyClass(19, "intestine", "Intestine", (255, 219, 114), aliases=("small_bowel", "small_intestine")),
+    AnatomyClass(20, "rectum", "Rectum", (143, 50, 255)),
+    AnatomyClass(21, "bladder", "Bladder", (89, 255, 116), aliases=("urinary_bladder",)),
     AnatomyClass(
-        22, "prostate", "Prostate", (230, 158, 140), aliases=("prostate_or_uterus", "uterus", "prostate_uterus")
+        22, "prostate", "Prostate", (216, 97, 112), aliases=("prostate_or_uterus", "uterus", "prostate_uterus")
     ),
     AnatomyClass(
         23,
         "left_head_of_femur",
         "Left Head of Femur",
-        (233, 223, 168),
+        (43, 116, 216),
         aliases=("left_femoral_head", "left_femur_head", "head_of_femur_left", "femur_left", "left_femur"),
     ),
     AnatomyClass(
         24,
         "right_head_of_femur",
         "Right Head of Femur",
-        (241, 214, 145),
+        (176, 216, 75),
         aliases=("right_femoral_head", "right_femur_head", "head_of_femur_right", "femur_right", "right_femur"),
     ),
     AnatomyClass(
-        25, "celiac_trunk", "Celiac Trunk", (214, 70, 60), "vessel", aliases=("celiac_truck", "coeliac_trunk")
+        25, "celiac_trunk", "Celiac Trunk", (255, 110, 90), "vessel", aliases=("celiac_truck", "coeliac_trunk")
     ),
-    AnatomyClass(26, "kidney_tumor", "Kidney Tumor", (255, 60, 60), "tumor", hosts=("right_kidney", "left_kidney")),
-    AnatomyClass(27, "liver_tumor", "Liver Tumor", (255, 215, 0), "tumor", hosts=("liver",)),
+    AnatomyClass(26, "kidney_tumor", "Kidney Tumor", (255, 0, 110), "tumor", hosts=("right_kidney", "left_kidney")),
+    AnatomyClass(27, "liver_tumor", "Liver Tumor", (255, 235, 0), "tumor", hosts=("liver",)),
     AnatomyClass(
         28,
         "pancreas_tumor",
         "Pancreas Tumor",
-        (120, 255, 80),
+        (130, 255, 0),
         "tumor",
         hosts=("pancreas",),
         aliases=("pancreatic_tumor",),
@@ -114,17 +114,17 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
         29,
         "hepatic_vessel_tumor",
         "Hepatic Vessel Tumor",
-        (255, 0, 200),
+        (85, 255, 50),
         "tumor",
         hosts=("liver",),
     ),
     AnatomyClass(30, "lung_tumor", "Lung Tumor", (0, 255, 230), "tumor", hosts=("right_lung", "left_lung")),
-    AnatomyClass(31, "colon_tumor", "Colon Tumor", (255, 120, 0), "tumor", hosts=("colon",)),
+    AnatomyClass(31, "colon_tumor", "Colon Tumor", (255, 130, 0), "tumor", hosts=("colon",)),
     AnatomyClass(
         32,
         "kidney_cyst",
         "Kidney Cyst",
-        (160, 90, 255),
+        (190, 90, 255),
         "tumor",
         hosts=("right_kidney", "left_kidney"),
         aliases=("renal_cyst",),

@@ -20,7 +20,7 @@ from umlite.classes import PUBLISHED, ClassTable
 from umlite.errors import UmliteError, WeightsError
 
 if TYPE_CHECKING:
-    from umlite.batch import Job, Outcome
+    from umlite.batch import Outcome
     from umlite.inference.blending import Progress
 
 BAD_INPUT, DEFECT = 2, 1
@@ -97,6 +97,50 @@ def segment(
         raise typer.Exit(code)
 
 
+@app.command()
+def demo(
+    scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; a synthetic phantom by default.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
+    weights: Annotated[str, typer.Option("--weights", help="Installed name or .safetensors file.")] = "demo",
+    seed: Annotated[int | None, typer.Option(help="Of the phantom.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try the software: segment a phantom (or SCAN) with the bundled weights; volumes, Dice, a picture."""
+    with _reported(as_json):
+        from umlite.demo import DEMO_SEED, run_demo
+
+        with _progress(as_json) as progress_of:
+            shown = run_demo(
+                output,
+                scan=scan,
+                seed=DEMO_SEED if seed is None else seed,
+                weights=weights,
+                progress=progress_of(scan.name if scan else "phantom"),
+                say=lambda text: None if as_json else print(text, file=sys.stderr),
+            )
+        result, dice = shown.result, shown.dice()
+        if as_json:
+            files = {"scan": str(shown.scan), "masks": str(shown.masks), "picture": str(shown.picture)}
+            _print_json({**result.to_dict(), "dice": {k: round(v, 4) for k, v in dice.items()}, **files})
+            return
+        for warning in result.warnings:
+            print(f"Warning: {warning}", file=sys.stderr)
+        volumes, truth = result.volumes_ml, shown.truth_ml()
+        rows: list[tuple[str, ...]] = []
+        for name, volume in volumes.items():
+            if name in dice:
+                rows.append((name, f"{volume:,.1f}", f"{truth[name]:,.1f}", f"{dice[name]:.3f}"))
+            elif result.voxels[name]:
+                rows.append((name, f"{volume:,.1f}"))
+        _print_table(
+            ("class", "volume (ml)", "truth (ml)", "Dice") if dice else ("class", "volume (ml)"), rows, right=(1, 2, 3)
+        )
+        print(
+            f"{result.windows} windows, {shown.seconds:.1f} s. Scan and masks are in {output}; picture: {shown.picture}"
+        )
+        print(result.manifest.notice)
+
+
 @app.command("classes")
 def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
     """List the classes, their other names and the groups (of the published model, or of --weights)."""
@@ -162,10 +206,10 @@ def list_weights(as_json: JsonOption = False) -> None:
     """Show the installed weights, their licences and where they are."""
     with _reported(as_json):
         from umlite.weights.loading import read_manifest
-        from umlite.weights.store import installed, store_folder
+        from umlite.weights.store import BUNDLED, installed, store_folder
 
         rows: list[dict[str, Any]] = []
-        for name, path in installed().items():
+        for name, path in {**installed(), **BUNDLED}.items():
             try:
                 manifest = read_manifest(path)
             except WeightsError as error:
@@ -187,11 +231,10 @@ def list_weights(as_json: JsonOption = False) -> None:
         if as_json:
             _print_json({"folder": str(store_folder()), "weights": rows})
             return
-        if not rows:
+        if len(rows) == len(BUNDLED):
             print(
-                f"No weights in {store_folder()}. Install some: `umlite weights pull unet` or `umlite weights convert`."
+                f"No weights in {store_folder()} yet: `umlite weights pull` or `umlite weights convert` installs some."
             )
-            return
         columns = ("name", "backbone", "classes", "license", "megabytes", "file")
         _print_table(columns, [[str(row.get(c, row.get("error", ""))) for c in columns] for row in rows])
 
@@ -307,7 +350,7 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(silent: bool) -> Iterator[Callable[[Job], Progress]]:
+def _progress(silent: bool) -> Iterator[Callable[[str], Progress]]:
     """One bar per scan on stderr, where stderr is a terminal."""
     from rich import progress as rich
 
@@ -324,8 +367,8 @@ def _progress(silent: bool) -> Iterator[Callable[[Job], Progress]]:
         disable=silent or not console.is_terminal,
     ) as bars:
 
-        def progress_of(job: Job) -> Progress:
-            task = bars.add_task(escape(job.scan.name), total=None)
+        def progress_of(name: str) -> Progress:
+            task = bars.add_task(escape(name), total=None)
 
             def advance(done: int, total: int) -> None:
                 bars.update(task, completed=done, total=total, visible=done < total)

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
+from recipes import RECIPES, Recipe
 from safetensors.torch import load_file
 
 from umlite import Segmenter
-from umlite.weights.conversion import convert_checkpoint
 
 TOLERANCE = 1e-3  # of a class's standard deviation: what rounding alone reaches
-BACKBONES = ("unet", "swinunetr", "swinunetr_perclass")
 
 
-@pytest.fixture(scope="module")
-def recipe(shared: Path):
-    spec = importlib.util.spec_from_file_location("make_checkpoint", shared / "golden" / "make_checkpoint.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module", params=BACKBONES)
-def golden(request, shared: Path, recipe, tmp_path_factory):
+@pytest.fixture(scope="module", params=RECIPES)
+def golden(request, shared: Path, recipe: Recipe):
     """(weights file, golden arrays, input window) of one recipe checkpoint."""
-    folder = tmp_path_factory.mktemp(request.param)
-    recipe.__dict__["__name__"] = "make_checkpoint"
-    layout = shared / "golden" / f"layout_{request.param}.json"
-    import json
-
-    keys = {e["name"]: e["key"] for e in json.loads(layout.read_text())["entries"]}
-    net = {keys[k]: torch.from_numpy(v) for k, v in recipe.state_dict(request.param).items()}
-    checkpoint = folder / "recipe.pth"
-    torch.save({"net": net, "optimizer": {"state": {}}, "epoch": 61}, checkpoint)
-    names = None
-    if request.param == "swinunetr_perclass":
-        from umlite.classes import PUBLISHED
-
-        names = [c.name for c in PUBLISHED] + ["class_33", "class_34"]
-    path = folder / "recipe.safetensors"
-    convert_checkpoint(checkpoint, path, name=request.param, class_names=names)
-    checkpoint.unlink()
-    return path, load_file(shared / "golden" / f"patch_{request.param}.safetensors"), recipe.patch(0)
+    expected = load_file(shared / "golden" / f"patch_{request.param}.safetensors")
+    return recipe.weights(request.param), expected, recipe.patch(0)
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
@@ -87,7 +61,7 @@ def _check_inside(model, window: torch.Tensor, expected: dict[str, torch.Tensor]
 
 
 @pytest.mark.slow
-def test_a_batch_of_three_gives_what_three_single_windows_give(golden, recipe) -> None:
+def test_a_batch_of_three_gives_what_three_single_windows_give(golden, recipe: Recipe) -> None:
     path, _, window = golden
     windows = torch.cat((window, recipe.patch(1), recipe.patch(2)))
     single = Segmenter(path, device="cpu", batch=1).window_logits(windows, "liver,pancreas_tumor")

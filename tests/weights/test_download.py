@@ -375,7 +375,7 @@ def test_login_page_of_a_network_is_not_taken_for_the_file(hub: Hub, tmp_path: P
 
 
 def test_endless_redirects_end(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "CDN", RESOLVE)
+    monkeypatch.setattr("hub.CDN", RESOLVE)
     assert "from one address to the next" in failure(hub, tmp_path)
     assert len(hub.requests) == module.HOPS + 1
 

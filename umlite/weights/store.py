@@ -9,6 +9,8 @@ from pathlib import Path
 from umlite.errors import WeightsError
 
 SUFFIX = ".safetensors"
+BUNDLED = {"demo": Path(__file__).with_name("demo.safetensors")}
+"""Weights inside the package: for trying the software only, so never a default."""
 
 
 def store_folder() -> Path:
@@ -29,6 +31,8 @@ def installed() -> dict[str, Path]:
 
 def install_path(name: str) -> Path:
     """The file that weights called `name` are installed as. Raises WeightsError on a name that is no plain word."""
+    if name in BUNDLED:
+        raise WeightsError(f"{name!r} is the name of the weights inside umlite: choose another with --name.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise WeightsError(f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}.")
     return store_folder() / f"{name}{SUFFIX}"
@@ -47,9 +51,12 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
             raise WeightsError(f"Several weights are installed: {', '.join(have)}. Choose one with --weights NAME.")
         raise WeightsError(
             "No weights are installed. Online: `umlite weights pull unet` (or swin_unetr). Offline: bring a published "
-            "checkpoint here, then `umlite weights convert FILE.pth`. Converted files are named with --weights FILE."
+            "checkpoint here, then `umlite weights convert FILE.pth`. Converted files are named with --weights FILE. "
+            "To try the software only: `umlite demo`."
         )
     text = os.fspath(weights)
+    if text in BUNDLED:
+        return BUNDLED[text]
     if text in have:
         return have[text]
     path = Path(text).expanduser()

@@ -1,0 +1,29 @@
+# make demo: the first thing to run.  make test: what CI runs.
+# PYTHON chooses the interpreter that the environment is made with (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test test-slow check clean
+
+demo: $(READY)
+	$(BIN)/umlite demo -o demo
+
+test: $(READY) check
+	$(BIN)/pytest
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow -s
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $(READY)
+
+clean:
+	rm -rf .venv demo

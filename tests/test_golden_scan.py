@@ -1,0 +1,99 @@
+"""A whole real scan against the published pipeline: volume, blended logits, masks on the scan's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recipes import Recipe
+from safetensors.numpy import load_file
+
+from umlite import Segmenter
+from umlite.classes import PUBLISHED
+from umlite.inference.blending import Blend
+from umlite.inference.postprocessing import postprocess
+from umlite.volume.preparation import restore
+
+ROUNDING = 1e-3  # of a class's standard deviation
+LUNGS = {
+    "right_lung",
+    "left_lung",
+}  # the published script erases both where it cannot tell them apart; umlite keeps them
+
+
+def test_preprocessed_volume(shared: Path, small_weights: Path) -> None:
+    from dataclasses import replace
+
+    from umlite.volume.preparation import prepare_volume
+    from umlite.volume.reading import read_scan
+
+    expected = load_file(shared / "golden" / "scan_example_ct_sm_unet.safetensors")
+    scan = read_scan(shared / "data" / "example_ct_sm.nii.gz")
+    volume = prepare_volume(replace(scan), (1.5, 1.5, 1.5), (-175.0, 250.0))
+    assert tuple(volume.voxels.shape) == tuple(expected["image_shape"])
+    np.testing.assert_allclose(volume.affine, expected["image_affine"], atol=1e-6)
+    np.testing.assert_allclose(volume.voxels[::8, ::8, ::8].numpy(), expected["image_strided"], atol=1e-4)
+    assert float(volume.voxels.double().sum()) == pytest.approx(float(expected["image_sum"][0]), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("backbone", ["unet", "swinunetr"])
+def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) -> None:
+    expected = load_file(shared / "golden" / f"scan_example_ct_sm_{backbone}.safetensors")
+    segmenter = Segmenter(recipe.weights(backbone), device="cpu", engine=engine)
+    names = segmenter.classes.names
+    assert names == tuple(c.name for c in PUBLISHED)
+    volume = segmenter.prepare(shared / "data" / "example_ct_sm.nii.gz")
+    blend = segmenter._engine.blend(volume.voxels, range(32), 0.5)
+    assert blend.windows == expected["windows"][0]
+
+    logits = blend.logits()
+    deviation = logits.flatten(1).std(1)
+    error = (logits[:, ::6, ::6, ::6] - torch.from_numpy(expected["logits_strided"])).abs().amax(dim=(1, 2, 3))
+    print(f"\n{backbone} {engine}: largest logit error {float((error / deviation).max()):.1e} of a standard deviation")
+    assert (error / deviation).max() < ROUNDING
+
+    unsure = (logits.abs() < ROUNDING * deviation[:, None, None, None]).flatten(1).sum(1).numpy()
+    raw = blend.decide(names)
+    difference = np.abs(np.array(list(raw.counts().values())) - expected["hard_counts"])
+    print(
+        "voxels that flip before post-processing:",
+        difference.sum(),
+        "of",
+        logits.numel(),
+        "at rounding level:",
+        unsure.sum(),
+    )
+    assert (difference <= unsure).all()
+    assert difference.sum() <= 1e-5 * logits.numel()
+
+    check_masks(raw, volume, expected, names)
+
+
+def check_masks(raw, volume, expected, names) -> None:
+    """Post-processed masks on the scan's grid; each class differs in fewer than 1 in 100,000 voxels."""
+    cleaned, notes = postprocess(raw, names)
+    native = restore(cleaned.bits, volume.frame)
+    shape = tuple(expected["native_shape"])
+    assert native.shape == shape
+    published = np.unpackbits(expected["native_packed"])[: 32 * native.size].reshape(32, *shape).astype(bool)
+    kept_by_umlite = LUNGS if any("lung" in note for note in notes) else set()
+    for k, name in enumerate(names):
+        found = (native >> k & 1).astype(bool)
+        if name in kept_by_umlite and not published[k].any():
+            continue
+        differing = int(np.count_nonzero(found != published[k]))
+        print(f"{name}: {differing} of {found.size} voxels differ")
+        assert differing <= max(1e-5 * found.size, 3), name
+
+
+def test_decisions_do_not_need_the_division() -> None:
+    weighted = torch.randn(3, 4, 5, 6)
+    importance = torch.rand(4, 5, 6) + 1e-3
+    blend = Blend(weighted, lambda: importance, 1)
+    bits = blend.decide(("a", "b", "c"))
+    for k, name in enumerate("abc"):
+        assert np.array_equal(bits.mask(name), (blend.logits()[k].sigmoid() > 0.5).numpy())

@@ -1,0 +1,84 @@
+"""The demonstration: a phantom or a scan, the bundled weights, masks, a Dice table and a picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from umlite.api import Segmentation, Segmenter
+from umlite.files import make_folder, replacing
+from umlite.inference.blending import Progress, no_progress
+from umlite.results.picture import save_picture
+from umlite.results.statistics import dice
+from umlite.volume.reading import read_scan
+
+DEMO_SEED = 1_000_001  # a phantom that no training saw
+SPACING_MM = (1.5, 1.5, 3.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """What a demonstration made. truth: masks of the phantom, empty for a scan of the user's.
+
+    seconds: of the segmentation, reading to masks.
+    """
+
+    result: Segmentation
+    truth: dict[str, np.ndarray]
+    picture: Path
+    scan: Path
+    masks: Path
+    seconds: float
+
+    def truth_ml(self) -> dict[str, float]:
+        """Volume of every class that the phantom has, by name."""
+        ml = self.result.scan.voxel_volume_ml
+        return {name: float(mask.sum()) * ml for name, mask in self.truth.items() if mask.any()}
+
+    def dice(self) -> dict[str, float]:
+        """Dice of every class that the phantom has, by name."""
+        return {
+            c.name: dice(self.result.mask(c.name), self.truth[c.name])
+            for c in self.result.classes
+            if c.name in self.truth and self.truth[c.name].any()
+        }
+
+
+def run_demo(
+    folder: Path,
+    *,
+    scan: Path | None = None,
+    seed: int = DEMO_SEED,
+    weights: str = "demo",
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Demonstration:
+    """Segment a phantom of `seed`, or `scan`, and write the scan, the masks and a picture to `folder`.
+
+    Raises as Segmenter and Segmenter.segment do, and OutputError.
+    """
+    make_folder(folder)
+    truth: dict[str, np.ndarray] = {}
+    if scan is None:
+        from umlite.phantom import make_phantom
+
+        say(f"Making a phantom (seed {seed})")
+        phantom = make_phantom(seed, SPACING_MM)
+        scan, truth = folder / "scan.nii.gz", phantom.masks
+        with replacing(scan) as temporary:
+            nib.save(phantom.image(), temporary)
+    say("Segmenting it")
+    segmenter = Segmenter(weights, device="cpu")
+    start = time.perf_counter()
+    read = read_scan(scan)
+    result = segmenter.segment(read, progress=progress)
+    seconds = time.perf_counter() - start
+    result.save(folder / "masks")
+    notice = result.manifest.notice
+    picture = save_picture(folder / "picture.png", read.hu, read.affine, result.bits, result.classes, notice)
+    return Demonstration(result, truth, picture, scan, folder / "masks", seconds)
