@@ -52,7 +52,7 @@ def _version(
 
 @app.command()
 def segment(
-    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="NIfTI files (.nii, .nii.gz).")],
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help="NIfTI files (.nii, .nii.gz).")],
     classes: Annotated[
         str | None, typer.Option("--classes", "-c", help="Names or groups, comma separated; all by default.")
     ] = None,

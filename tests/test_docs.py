@@ -1,0 +1,95 @@
+"""What README and docs say is checked here. `python tests/test_docs.py` rewrites the generated parts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[1]
+
+
+def class_page() -> str:
+    """docs/classes.md, from the class table."""
+    from umlite.classes import GROUPS, PUBLISHED
+
+    lines = [
+        "# Classes",
+        "",
+        "Any of these names, aliases or numbers can be asked for, in any case, with spaces, dashes or underscores.",
+        "Numbers are the published ones and the voxel values of a label map. Made from `umlite/classes.py`.",
+        "",
+        "| number | name | published name | kind | host organ | aliases |",
+        "|---|---|---|---|---|---|",
+    ]
+    for c in PUBLISHED:
+        hosts, aliases = ", ".join(c.hosts), ", ".join(c.aliases)
+        lines.append(f"| {c.index} | {c.name} | {c.published} | {c.kind} | {hosts} | {aliases} |")
+    lines += ["", "| group | classes |", "|---|---|"]
+    lines += [f"| {name} | {', '.join(members)} |" for name, members in GROUPS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def help_block() -> str:
+    """The text block of README with the help of `umlite segment`."""
+    from umlite.cli import app
+
+    text = CliRunner().invoke(app, ["segment", "--help"], prog_name="umlite", env={"COLUMNS": "80"}).stdout
+    return f"```text\n{text.strip()}\n```"
+
+
+def with_help(readme: str) -> str:
+    return re.sub(r"```text\n(HELP|Usage: umlite segment.*?)\n```", lambda _: help_block(), readme, flags=re.S)
+
+
+def test_class_page_is_the_class_table() -> None:
+    assert (ROOT / "docs" / "classes.md").read_text() == class_page()
+
+
+def test_readme_shows_the_help() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert help_block() in readme
+
+
+def test_readme_shows_every_room() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tree = readme[readme.index("umlite/\n  cli.py") :]
+    for path in sorted((ROOT / "umlite").iterdir()):
+        if path.is_dir() and path.name != "__pycache__":
+            assert f"\n  {path.name}/" in tree, path.name
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            assert path.name in tree, path.name
+
+
+def test_commands_in_readme_exist() -> None:
+    from umlite.cli import app, weights_app
+
+    names = {c.name or c.callback.__name__ for c in app.registered_commands} | {"weights"}
+    below = {c.name for c in weights_app.registered_commands}
+    readme = (ROOT / "README.md").read_text()
+    code = "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.S) + re.findall(r"`([^`\n]+)`", readme))
+    for command, second in re.findall(r"^umlite ([a-z]+)(?: ([a-z]+))?", code, flags=re.M):
+        assert command in names, command
+        if command == "weights":
+            assert second in below, second
+
+
+def test_tests_mirror_the_package() -> None:
+    for folder in (ROOT / "tests").iterdir():
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert (ROOT / "umlite" / folder.name).is_dir(), folder.name
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    (ROOT / "docs" / "classes.md").write_text(class_page())
+    readme = ROOT / "README.md"
+    readme.write_text(with_help(readme.read_text()))
