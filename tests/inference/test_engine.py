@@ -16,6 +16,7 @@ from umlite.inference.engine import FastEngine, ReferenceEngine, build_engine
 from umlite.inference.plan import choose_plan
 from umlite.kernels.sets import FAST
 from umlite.models.universal import UniversalModel
+from umlite.weights.loading import save_model
 
 KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
 SHAPES = [(40, 33, 48), (5, 40, 16), (16, 16, 16), (1, 1, 1)]
@@ -129,10 +130,14 @@ def test_numbers_that_are_none_are_an_error_not_an_empty_mask() -> None:
         Blend(weighted, lambda: torch.ones(3, 1, 1), 1).decide(("spleen", "liver"))
 
 
-def test_compiled_equals_eager(small_weights: Path) -> None:
-    eager = build_engine(small_weights, choose_plan("fast", "cpu"))
-    compiled = build_engine(small_weights, choose_plan("fast", "cpu", compile=True, batch=2))
-    windows = torch.rand(3, 1, 16, 16, 16, generator=torch.Generator().manual_seed(4))
+@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow)])
+def test_compiled_equals_eager(tmp_path: Path, backbone: str) -> None:
+    model = small_model(backbone)
+    path = tmp_path / "net.safetensors"
+    save_model(path, model.state_dict(), small_manifest(model))
+    eager = build_engine(path, choose_plan("fast", "cpu"))
+    compiled = build_engine(path, choose_plan("fast", "cpu", compile=True, batch=2))
+    windows = torch.rand(3, 1, *eager.manifest.window, generator=torch.Generator().manual_seed(4))
     expected, found = eager.window_logits(windows, [0, 5]), compiled.window_logits(windows, [0, 5])
     assert relative_error(found.transpose(0, 1), expected.transpose(0, 1)) < 1e-3
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +70,7 @@ def window_attention(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, wi
         mask = bias
         if any(last for _, last in group):
             cut = tuple(s if last else 0 for s, (_, last) in zip(shifts, group, strict=True))
-            mask = bias + _window_mask(sides, cut, x.device).to(bias.dtype)
+            mask = bias + _constant(_window_mask, sides, cut).to(bias)
         query, key, value = (t[part].reshape(-1, heads, tokens, t.shape[-1]) for t in (q, k, v))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
         y[part] = attended.transpose(1, 2).reshape(y[part].shape)
@@ -85,6 +87,16 @@ def relative_position_index(window: int) -> Tensor:
     offset = place[:, :, None] - place[:, None, :] + window - 1
     side = 2 * window - 1
     return (offset[0] * side + offset[1]) * side + offset[2]
+
+
+@functools.lru_cache(maxsize=64)
+def _cached(make: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return make(*arguments)
+
+
+def _constant(make: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What `make` makes of its arguments, made once; a compiled graph keeps constants by itself."""
+    return make(*arguments) if torch.compiler.is_compiling() else _cached(make, *arguments)
 
 
 def _fit(grid: tuple[int, ...], window: int, shift: int) -> tuple[Size, Size]:
@@ -124,13 +136,8 @@ def _bias(table: Tensor, tokens: int, window: int) -> Tensor:
 
     A smaller window takes the first tokens x tokens entries of the full window's index, as published.
     """
-    index = _cached_index(window, table.device)[:tokens, :tokens]
+    index = _constant(relative_position_index, window).to(table.device)[:tokens, :tokens]
     return table[index.reshape(-1)].view(tokens, tokens, -1).permute(2, 0, 1).contiguous()
-
-
-@functools.lru_cache(maxsize=8)
-def _cached_index(window: int, device: torch.device) -> Tensor:
-    return relative_position_index(window).to(device)
 
 
 def _shift_mask(padded: tuple[int, ...], sides: Size, shifts: Size, device: torch.device) -> Tensor:
@@ -145,12 +152,11 @@ def _shift_mask(padded: tuple[int, ...], sides: Size, shifts: Size, device: torc
     return torch.where(region[:, None, :] == region[:, :, None], 0.0, MASKED)
 
 
-@functools.lru_cache(maxsize=64)
-def _window_mask(sides: Size, cut: Size, device: torch.device) -> Tensor:
+def _window_mask(sides: Size, cut: Size) -> Tensor:
     """[S, S] mask of one window, cut along each axis `cut` tokens before its end (0: not cut)."""
-    region = torch.zeros(sides, device=device)
+    region = torch.zeros(sides)
     for axis, (side, last) in enumerate(zip(sides, cut, strict=True)):
-        label = (torch.arange(side, device=device) >= side - last).float()
+        label = (torch.arange(side) >= side - last).float()
         region += 2**axis * label.view([-1 if a == axis else 1 for a in range(3)])
     region = region.flatten()
     return torch.where(region[None, :] == region[:, None], 0.0, MASKED)
