@@ -7,7 +7,7 @@ READY := .venv/ready
 .PHONY: demo test test-slow check clean
 
 demo: $(READY)
-	$(BIN)/umlite demo -o demo
+	$(BIN)/umlite demo -o demo --overwrite
 
 test: $(READY) check
 	$(BIN)/pytest

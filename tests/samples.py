@@ -42,6 +42,7 @@ def small_manifest(model: UniversalModel, **changes: object) -> Manifest:
     count = model.config.head.classes
     names = tuple(PUBLISHED[i].name if i < len(PUBLISHED) else f"extra_{i + 1}" for i in range(count))
     side = 16 if isinstance(model.config.backbone, UNetConfig) else 64
+    names = changes.pop("classes", names)  # type: ignore[assignment]
     fields = {"spacing_mm": (4.0, 4.0, 4.0), "window": (side,) * 3, "license": "Apache-2.0", **changes}
     return Manifest("small", model.config, names, **fields)  # type: ignore[arg-type]
 

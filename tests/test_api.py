@@ -13,7 +13,7 @@ from samples import make_scan, small_manifest, small_model
 
 from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
-from umlite.errors import InputError, RequestError, WeightsError
+from umlite.errors import DeviceError, InputError, RequestError, WeightsError
 from umlite.weights.loading import save_model
 
 
@@ -124,7 +124,7 @@ def test_only_air(segmenter: Segmenter) -> None:
     result = segmenter.segment(air, "liver,kidney_tumor")
     assert result.windows == 0
     assert not result.mask("liver").any()
-    assert "all masks are empty" in result.notes[0]
+    assert "all masks are empty" in result.warnings[-1]
 
 
 def test_a_model_with_more_than_32_classes(tmp_path: Path, scan_file: Path) -> None:
@@ -134,6 +134,37 @@ def test_a_model_with_more_than_32_classes(tmp_path: Path, scan_file: Path) -> N
     assert len(result.classes) == 40
     assert result.mask("extra_40").shape == nib.load(scan_file).shape
     result.save(tmp_path / "all.nii.gz")
+
+
+def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: Path) -> None:
+    model = small_model(classes=34)
+    manifest = small_manifest(model)
+    names = (*manifest.classes[:32], "uterus", "extra_b")
+    save_model(tmp_path / "e.safetensors", model.state_dict(), small_manifest(model, classes=names))
+    segmenter = Segmenter(tmp_path / "e.safetensors", device="cpu")
+    result = segmenter.segment(scan_file, ["uterus"], overlap=0)
+    assert np.array_equal(result.mask("uterus"), result.mask("33"))
+    result = segmenter.segment(scan_file, ["prostate", "extra_b"], overlap=0)
+    for name in ("uterus", "33"):
+        with pytest.raises(RequestError, match="There is no mask of 'uterus'"):
+            result.mask(name)
+    with pytest.raises(RequestError, match="expected one"):
+        result.mask("kidneys")
+
+
+def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
+    model = small_model(classes=70)
+    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_manifest(model))
+    segmenter = Segmenter(tmp_path / "wide.safetensors", device="cpu")
+    with pytest.raises(RequestError, match=r"70 classes.*--classes"):
+        segmenter.segment(scan_file)
+    segmenter.segment(scan_file, "organs,extra_70", overlap=0)
+
+
+def test_a_scan_too_large_for_the_memory(segmenter: Segmenter, scan_file: Path, monkeypatch) -> None:
+    monkeypatch.setattr("umlite.inference.memory.free_bytes", lambda _device: 10_000)
+    with pytest.raises(DeviceError, match=r"1 classes over .* GB are free.*--classes"):
+        segmenter.segment(scan_file, "spleen")
 
 
 def test_window_logits(segmenter: Segmenter) -> None:

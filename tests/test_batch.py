@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import pytest
@@ -15,8 +18,10 @@ from samples import make_scan
 from umlite import Segmenter
 from umlite.batch import Job, plan_jobs, run_jobs
 from umlite.errors import OutputError, RequestError
+from umlite.files import replacing
+from umlite.volume import writing
 
-names = st.sampled_from(["ct", "CT", "a", "a_ct", "b"])
+names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
 paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,
                   st.sampled_from([".nii.gz", ".nii", ".NII.GZ"]))  # fmt: skip
 
@@ -112,9 +117,9 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
     scan = tmp_path / "liver.nii.gz"
     nib.save(make_scan((8, 8, 8)), scan)
     content = scan.read_bytes()
+    (tmp_path / "x").mkdir()
     for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
-        (tmp_path / "x").mkdir(exist_ok=True)
-        error = run(segmenter, [Job(scan, output)], overwrite=True)[0].error
+        error = run(segmenter, plan_jobs([scan], output), overwrite=True)[0].error
         assert "one of the scans" in str(error)
     assert scan.read_bytes() == content
 
@@ -127,22 +132,95 @@ def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file
     assert "a file stands where a folder is needed" in str(error)
 
 
-def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch) -> None:
-    import umlite.files
+def full_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Whatever is written to `folder` goes to a device that is really full; temporary files go beside it."""
 
-    fsync = os.fsync
+    @contextmanager
+    def on_full_disk(path: Path, **options: Any) -> Iterator[Path]:
+        with replacing(path, **options) as temporary:
+            if path.parent == folder:
+                temporary.unlink()
+                temporary.symlink_to("/dev/full")
+            yield temporary
 
-    def full(descriptor: int) -> None:
-        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(tmp_path / "out")):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        fsync(descriptor)
+    monkeypatch.setattr(writing, "replacing", on_full_disk)
+    monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
 
-    monkeypatch.setattr(umlite.files.os, "fsync", full)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    outcome = run(segmenter, [Job(scan_file, tmp_path / "out")])[0]
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("label_map", [False, True])
+def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch, label_map: bool) -> None:
+    full_disk(monkeypatch, tmp_path / "out")
+    outcome = run(segmenter, plan_jobs([scan_file], tmp_path / "out", label_map=label_map))[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)
-    (kept,) = tmp_path.glob("umlite-rescued-*/out/liver.nii.gz")
+    (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
     assert str(kept.parent) in str(outcome.error)
     assert nib.load(kept).shape == nib.load(scan_file).shape
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_came_meanwhile_is_kept(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    """Another run writes the same result while this one computes."""
+    target = tmp_path / "out" / "liver.nii.gz"
+    segment = segmenter.segment
+
+    def slowly(*args, **options):
+        result = segment(*args, **options)
+        target.parent.mkdir()
+        target.write_bytes(b"another run's")
+        return result
+
+    monkeypatch.setattr(segmenter, "segment", slowly)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
+    assert "exists already" in str(error)
+    assert target.read_bytes() == b"another run's"
+    assert list(tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz"))
+
+
+@pytest.mark.parametrize("length", [230, 245, 255, 300])
+def test_long_names(segmenter, scan_file, tmp_path, length: int) -> None:
+    """Written, or refused before the computation; never a traceback."""
+    outcome = run(segmenter, [Job(scan_file, tmp_path / ("a" * (length - 7) + ".nii.gz"), label_map=True)])[0]
+    if length <= 255:
+        assert outcome.error is None
+    else:
+        assert isinstance(outcome.error, OutputError)
+        assert "too long" in str(outcome.error)
+
+
+def test_a_folder_in_the_way(segmenter, scan_file, tmp_path) -> None:
+    (tmp_path / "out" / "liver.nii.gz").mkdir(parents=True)
+    error = run(segmenter, [Job(scan_file, tmp_path / "out")], overwrite=True)[0].error
+    assert "a folder of that name exists" in str(error)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_that_refuses_files(segmenter, scan_file, tmp_path, monkeypatch, number: int) -> None:
+    def refuse(**_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("umlite.batch.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(segmenter, "segment", lambda *_, **__: pytest.fail("computed in vain"))
+    error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
+    assert isinstance(error, OutputError)
+    assert "Choose" in str(error)
+
+
+def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_path) -> None:
+    def runs(classes: str, overlap: float) -> None:
+        list(
+            run_jobs(segmenter, [Job(scan_file, tmp_path)], classes, overlap=overlap, overwrite=False, progress_of=str)
+        )
+
+    for classes, overlap in (("liverr", 0.5), ("liver", 1.0), ("liver", float("nan"))):
+        with pytest.raises(RequestError):
+            runs(classes, overlap)
+
+
+def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
+    scans = [tmp_path / "x.nii.nii.gz", tmp_path / "...nii.gz", tmp_path / "t.nii"]
+    jobs = plan_jobs(scans, tmp_path / "out")
+    assert [job.label_map for job in jobs] == [False] * 3
+    assert [job.output.relative_to(tmp_path / "out").name for job in jobs] == ["x.nii", "scan", "t"]

@@ -158,3 +158,10 @@ def test_an_alias_beside_its_class_is_a_class_of_its_own() -> None:
 def test_own_names_are_plain_words(name: str) -> None:
     with pytest.raises(RequestError, match="cannot name a class"):
         ClassTable(["liver", name])
+
+
+def test_own_lesions_are_lesions() -> None:
+    table = ClassTable(["liver", "spleen_tumor", "my_organ"])
+    assert [c.kind for c in table] == ["organ", "tumor", "organ"]
+    assert table.groups["tumors"] == ("spleen_tumor",)
+    assert table.groups["organs"] == ("liver", "my_organ")

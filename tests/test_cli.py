@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from samples import make_scan, published_state, small_manifest, small_model
+from test_batch import full_disk
 from typer.testing import CliRunner
 
 from umlite.cli import app
@@ -100,7 +102,8 @@ def test_weights_that_mark_their_results(scan_file: Path, tmp_path: Path) -> Non
     notice = "For trying the software only."
     save_model(tmp_path / "demo.safetensors", model.state_dict(), small_manifest(model, notice=notice))
     arguments = ("segment", scan_file, "-c", "liver", "--weights", "demo.safetensors", "--overwrite")
-    assert notice in run(*arguments).stdout
+    assert notice in run(*arguments).stderr
+    assert notice in run(*arguments, "--quiet").stderr
     assert json.loads(run(*arguments, "--json").stdout)["scans"][0]["notice"] == notice
 
 
@@ -215,26 +218,53 @@ def test_output_in_the_way(scan_file: Path, small_weights: Path, tmp_path: Path)
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_disk_full(scan_file: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A really full device: the file written is a link to /dev/full."""
-    import umlite.files
-
-    token = iter(["full", "kept"])
-    monkeypatch.setattr(umlite.files.secrets, "token_hex", lambda _n: next(token))
+    full_disk(monkeypatch, Path("out"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Path("out").mkdir()
-    opened = open
-
-    def on_full_disk(file, mode="r", *rest, **options):
-        if mode == "xb" and "umlite-full" in str(file):
-            os.symlink("/dev/full", file)
-            return opened(file, "rb", *rest, **options)
-        return opened(file, mode, *rest, **options)
-
-    monkeypatch.setattr(umlite.files, "open", on_full_disk, raising=False)
     message = fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
     assert "disk is full" in message
-    assert os.listdir("out") == []
-    assert list(tmp_path.glob("umlite-rescued-*/out/liver.nii.gz"))
+    assert not Path("out").exists()
+    assert list(tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz"))
+
+
+def test_an_empty_output_is_refused(scan_file: Path, small_weights: Path) -> None:
+    assert "is empty" in fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "")
+
+
+@pytest.mark.parametrize("name", ["z:warning:[bold].nii.gz", "ü 漢.nii.gz", "a\nb.nii.gz", "-dash.nii"])
+def test_odd_names(name: str, small_weights: Path) -> None:
+    nib.save(make_scan((12, 12, 12)), name)
+    result = run("segment", "-c", "liver", "--weights", small_weights, "-o", "out", "--", name)
+    assert name.splitlines()[0] in result.stdout
+    assert os.listdir("out") == ["liver.nii.gz"]
+
+
+# A report that nobody can read costs no scan
+
+
+def two_scans(**options) -> subprocess.Popen:
+    for name in ("ü.nii.gz", "b.nii.gz"):
+        nib.save(make_scan((12, 12, 12)), name)
+    return umlite("segment", "ü.nii.gz", "b.nii.gz", "-c", "liver", "-o", "out", **options)
+
+
+def test_a_reader_that_went_away(small_weights: Path, store: Path) -> None:
+    store.mkdir()
+    shutil.copy(small_weights, store)
+    process = two_scans()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait() == 0, errors
+    assert sorted(os.listdir("out")) == ["b", "ü"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_another_encoding(small_weights: Path, store: Path, encoding: str) -> None:
+    store.mkdir()
+    shutil.copy(small_weights, store)
+    process = two_scans(env={**os.environ, "PYTHONIOENCODING": encoding})
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert sorted(os.listdir("out")) == ["b", "ü"]
 
 
 # Weights
@@ -250,7 +280,7 @@ def test_convert_list_and_use(tmp_path: Path, store: Path) -> None:
     assert data["file"] == str(store / "mine.safetensors")
     assert data["classes"] == names.split(",")
     assert "exists already" in fails("weights", "convert", "mine.pth", "--class-names", names)
-    listed = json.loads(run("weights", "list", "--json").stdout)["weights"]
+    listed = [w for w in json.loads(run("weights", "list", "--json").stdout)["weights"] if w["name"] != "demo"]
     assert [(w["name"], w["classes"], w["license"]) for w in listed] == [("mine", 3, "CC0")]
     assert "CC0" in run("weights", "list").stdout
     assert "my_organ" in run("classes", "--weights", "mine").stdout
@@ -306,7 +336,9 @@ def test_info() -> None:
 
 def umlite(*arguments: object, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "umlite", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **options
+    )
 
 
 def test_help_needs_no_torch() -> None:
@@ -322,12 +354,21 @@ def test_help_needs_no_torch() -> None:
     assert "not a medical device" in " ".join(output.split())
 
 
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        umlite("--help").communicate()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
 def test_version() -> None:
     output, _ = umlite("--version").communicate()
     assert re.fullmatch(r"umlite \d+\.\d+\.\d+\S*\n", output)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, small_weights: Path, number: int, code: int) -> None:
     nib.save(make_scan((160, 160, 160)), tmp_path / "large.nii.gz")
     process = umlite("segment", "large.nii.gz", "--weights", small_weights, "-o", "out", "--overlap", "0.9")
@@ -336,5 +377,6 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, small_weights: Path, 
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
+    assert "Interrupted: no partial file was left." in errors
     assert "Traceback" not in errors
     assert sorted(os.listdir(tmp_path)) == ["large.nii.gz"]

@@ -35,6 +35,7 @@ def test_preprocessed_volume(shared: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_threads")
 @pytest.mark.parametrize("engine", ["fast", "reference"])
 @pytest.mark.parametrize("backbone", ["unet", "swinunetr"])
 def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) -> None:

@@ -1,32 +1,37 @@
-"""The `umlite` command: exit codes and signals; the commands are in cli.py."""
+"""The `umlite` command: streams that always take text, signals, then the commands of cli.py."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
-INTERRUPTED, TERMINATED = 130, 143
+from umlite.errors import Terminated
 
 
 def main() -> None:
     """Run the command line and exit.
 
     0: done. 1: a defect of umlite (a traceback). 2: bad input, request, weights or output (a message).
-    130, 143: interrupted, terminated; no partial file is left.
+    130 interrupted, 143 terminated, 129 hung up: no partial file is left.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    for signal_name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, signal_name):
+            signal.signal(getattr(signal, signal_name), _end)
     from umlite.cli import app
 
-    try:
-        app()
-    except KeyboardInterrupt:
-        print("Interrupted: no partial file was left.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    app()
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(128 + number)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from umlite.classes import AnatomyClass, ClassTable
-from umlite.errors import RequestError
-from umlite.inference.bitmask import BitMask
+from umlite.errors import DeviceError, RequestError
+from umlite.inference.bitmask import MAX_CLASSES, BitMask
 from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import build_engine
 from umlite.inference.plan import Plan, choose_plan
 from umlite.inference.postprocessing import needed_classes, postprocess
+from umlite.inference.windows import check_overlap
 from umlite.results.label_map import paint_label_map
 from umlite.volume.preparation import Volume, prepare_volume, restore
 from umlite.volume.reading import Scan, read_scan
@@ -70,9 +73,11 @@ class Segmenter:
         Raises RequestError on another shape or an unknown class.
         """
         multiple = self.manifest.network.backbone.window_multiple
-        if x.ndim != 5 or x.shape[1] != 1 or any(side < multiple or side % multiple for side in x.shape[2:]):
+        wrong_side = any(side < multiple or side % multiple for side in x.shape[2:])
+        if x.ndim != 5 or not len(x) or x.shape[1] != 1 or wrong_side or math.prod(x.shape[2:]) == multiple**3:
             raise RequestError(
-                f"Expected windows [N, 1, D, H, W] with sides that are multiples of {multiple}, found {list(x.shape)}."
+                f"Expected windows [N, 1, D, H, W] with sides that are multiples of {multiple}, not all {multiple}, "
+                f"found {list(x.shape)}."
             )
         return self._engine.window_logits(x, self._places(self.classes.resolve(classes)))
 
@@ -103,7 +108,7 @@ class Segmenter:
         progress: called with windows done and windows in all.
         Raises InputError, RequestError or WeightsError.
         """
-        wanted = self.classes.resolve(classes)
+        wanted = self.check_request(classes, overlap)
         requested = tuple(c.name for c in wanted)
         names = needed_classes(requested, self.classes.names)
         watch = _Stopwatch()
@@ -111,16 +116,31 @@ class Segmenter:
             scan = scan if isinstance(scan, Scan) else read_scan(scan)
         with watch("prepare"):
             volume = self.prepare(scan)
-        with watch("windows"):
+        with watch("windows"), _memory_errors(len(names)):
             blend = self._engine.blend(volume.voxels, [self.classes.place(n) for n in names], overlap, progress)
             bits = blend.decide(names)
         with watch("postprocess"):
             bits, notes = postprocess(bits, requested)
         with watch("restore"):
             bits = BitMask(restore(bits.bits, volume.frame), bits.names)
+        warnings = scan.warnings
         if volume.is_empty:
-            notes = (f"Nothing in the scan lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.", *notes)
-        return Segmentation(scan, wanted, bits, blend.windows, watch.seconds, notes, self.manifest)
+            warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
+        if self.manifest.notice:
+            warnings += (self.manifest.notice,)
+        return Segmentation(scan, wanted, bits, blend.windows, watch.seconds, warnings, notes, self.manifest)
+
+    def check_request(self, classes: Request = None, overlap: float = 0.5) -> tuple[AnatomyClass, ...]:
+        """The classes that `segment` would give. Raises RequestError when it could not."""
+        wanted = self.classes.resolve(classes)
+        check_overlap(overlap)
+        needed = needed_classes([c.name for c in wanted], self.classes.names)
+        if len(needed) > MAX_CLASSES:
+            raise RequestError(
+                f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), and at most "
+                f"{MAX_CLASSES} fit one run. Ask for some of them with --classes, then for the others."
+            )
+        return wanted
 
     def _places(self, classes: Iterable[AnatomyClass]) -> list[int]:
         return [self.classes.place(c.name) for c in classes]
@@ -132,7 +152,8 @@ class Segmentation:
 
     classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran.
     timings: seconds of read, prepare, windows, postprocess and restore.
-    notes: what post-processing could not apply and why. manifest: of the weights used.
+    warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
+    manifest: of the weights used.
     """
 
     scan: Scan
@@ -140,23 +161,21 @@ class Segmentation:
     bits: BitMask
     windows: int
     timings: dict[str, float]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     manifest: Manifest
 
     def mask(self, name: str) -> np.ndarray:
         """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
-        (found,) = ClassTable(c.name for c in self.classes).resolve([name])
-        return self.bits.mask(found.name)
+        found = ClassTable(self.manifest.classes).resolve([name])
+        if len(found) != 1:
+            raise RequestError(f"{name!r} stands for {len(found)} classes: expected one.")
+        return self.bits.mask(found[0].name)
 
     @property
     def affine(self) -> np.ndarray:
         """The scan's, float64 [4, 4], voxel index -> RAS mm."""
         return self.scan.affine
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is suspicious about the scan."""
-        return self.scan.warnings
 
     @functools.cached_property
     def voxels(self) -> dict[str, int]:
@@ -168,17 +187,22 @@ class Segmentation:
         """Volume of each class."""
         return {name: count * self.scan.voxel_volume_ml for name, count in self.voxels.items()}
 
-    def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write masks, all or none, and return their files.
-
-        A path that ends in .nii or .nii.gz becomes one label map: published indices, tumours over organs, names inside.
-        Any other is a folder for one uint8 mask per class. Raises OutputError.
-        """
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
+        """Write a label map where `path` ends in .nii or .nii.gz, else a folder of masks. Returns the files."""
         path = Path(path)
-        if is_label_map(path):
-            names = {c.index: (c.name, c.color) for c in self.classes}
-            return [write_label_map(path, paint_label_map(self.bits, self.classes), names, self.scan)]
-        return write_masks(path, ((c.name, self.bits.mask(c.name)) for c in self.classes), self.scan)
+        save = self.save_label_map if path.name.lower().endswith((".nii", ".nii.gz")) else self.save_masks
+        return save(path, overwrite=overwrite)
+
+    def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
+        """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
+        masks = ((c.name, self.bits.mask(c.name)) for c in self.classes)
+        return write_masks(folder, masks, self.scan, overwrite=overwrite)
+
+    def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
+        """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
+        names = {c.index: (c.name, c.color) for c in self.classes}
+        labels = paint_label_map(self.bits, self.classes)
+        return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
 
     def to_dict(self) -> dict[str, Any]:
         """What is known of the result, ready for JSON."""
@@ -203,9 +227,15 @@ class Segmentation:
         }
 
 
-def is_label_map(path: Path) -> bool:
-    """Whether an output path names one label map, not a folder of masks."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+@contextmanager
+def _memory_errors(classes: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"The device has too little memory for {classes} classes of this scan. Ask for fewer at a time with "
+            "--classes, for a smaller --batch, or for --device cpu."
+        ) from error
 
 
 class _Stopwatch:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 from umlite.classes import AnatomyClass
 from umlite.errors import OutputError, RequestError, UmliteError
-from umlite.files import make_folder, output_error
+from umlite.files import output_error
+from umlite.volume.reading import scan_name
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmentation, Segmenter
     from umlite.inference.blending import Progress
 
-SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
-
 
 @dataclass(frozen=True)
 class Job:
-    """A scan and where its result goes: a folder for masks, or a .nii/.nii.gz file for a label map."""
+    """A scan and where its result goes: a label map, a file, or a folder of masks."""
 
     scan: Path
     output: Path
+    label_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,20 @@ def plan_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = F
     """
     distinct = list({os.path.realpath(scan): scan for scan in reversed(scans)}.values())[::-1]
     names = _distinct_names(distinct)
-    is_file = output is not None and output.name.lower().endswith((".nii", ".nii.gz"))
-    if is_file and len(distinct) > 1:
+    one_file = output is not None and output.name.lower().endswith((".nii", ".nii.gz"))
+    if one_file and len(distinct) > 1:
         raise RequestError(
             f"{len(distinct)} scans cannot share the one file {output}: give a folder with -o, "
             "and --label-map for one label map per scan."
         )
-    jobs = []
-    for scan, name in zip(distinct, names, strict=True):
-        ending = ".nii.gz" if label_map else ""
-        if output is None:
-            place = Path(f"{name}_segmentation{ending}")
-        elif is_file or (len(distinct) == 1 and not label_map):
-            place = output
-        else:
-            place = output / f"{name}{ending}"
-        jobs.append(Job(scan, place))
-    return jobs
+    ending = ".nii.gz" if label_map else ""
+    if output is None:
+        return [
+            Job(scan, Path(f"{n}_segmentation{ending}"), label_map) for scan, n in zip(distinct, names, strict=True)
+        ]
+    if one_file or (len(distinct) == 1 and not label_map):
+        return [Job(distinct[0], output, one_file)]
+    return [Job(scan, output / f"{name}{ending}", label_map) for scan, name in zip(distinct, names, strict=True)]
 
 
 def run_jobs(
@@ -77,59 +74,63 @@ def run_jobs(
     overwrite: bool,
     progress_of: Callable[[str], Progress],
 ) -> Iterator[Outcome]:
-    """Segment one scan after the other, each saved before the next is read. Errors are outcomes."""
-    wanted = segmenter.classes.resolve(classes)
+    """Segment one scan after the other, each saved before the next is read. Errors of a scan are outcomes.
+
+    Raises RequestError before the first scan when the request itself cannot be served.
+    """
+    wanted = segmenter.check_request(classes, overlap)
+    scans = {os.path.realpath(job.scan) for job in jobs}
     for job in jobs:
         try:
-            check_output(job, wanted, [other.scan for other in jobs], overwrite=overwrite)
+            check_output(job, wanted, scans, overwrite=overwrite)
             result = segmenter.segment(job.scan, classes, overlap=overlap, progress=progress_of(job.scan.name))
-            yield Outcome(job, result, _save(result, job.output))
+            yield Outcome(job, result, _save(result, job, overwrite=overwrite))
         except UmliteError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of ours must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=error)
 
 
-def check_output(job: Job, classes: Sequence[AnatomyClass], scans: Sequence[Path], *, overwrite: bool) -> None:
-    """Find out before the computation whether the result can be written.
+def check_output(job: Job, classes: Sequence[AnatomyClass], scans: set[str], *, overwrite: bool) -> None:
+    """Find out before the computation whether the result can be written. `scans`: real paths that must stay.
 
     Raises OutputError when a file would be replaced without `overwrite`, a scan ever, or the folder refuses files.
     """
-    is_file = job.output.name.lower().endswith((".nii", ".nii.gz"))
-    files = [job.output] if is_file else [job.output / f"{c.name}.nii.gz" for c in classes]
-    sources = {os.path.realpath(scan) for scan in scans}
-    for file in files:
-        if os.path.realpath(file) in sources:
-            raise OutputError(f"{file} is one of the scans: it would be replaced. Choose another place with -o.")
-    if not overwrite and (there := [file for file in files if file.exists()]):
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OutputError(f"{there[0]}{more} exists already. Replace it with --overwrite, or choose another -o.")
-    folder = job.output.parent if is_file else job.output
-    while not folder.exists():
-        folder = folder.parent
+    files = [job.output] if job.label_map else [job.output / f"{c.name}.nii.gz" for c in classes]
     try:
+        for file in files:
+            if os.path.realpath(file) in scans:
+                raise OutputError(f"{file} is one of the scans: it would be replaced. Choose another place with -o.")
+            if file.is_dir():
+                raise OutputError(f"Cannot write {file}: a folder of that name exists. Choose another name with -o.")
+        if not overwrite and (there := [file for file in files if os.path.lexists(file)]):
+            more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+            raise OutputError(f"{there[0]}{more} exists already. Replace it with --overwrite, or choose another -o.")
+        folder = job.output.parent if job.label_map else job.output
+        while not folder.exists():
+            folder = folder.parent
         with tempfile.TemporaryFile(dir=folder, prefix=".umlite-"):
             pass
     except OSError as error:
         raise output_error(error, job.output) from error
 
 
-def _save(result: Segmentation, output: Path) -> tuple[Path, ...]:
+def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[Path, ...]:
     start = time.perf_counter()
+    save = result.save_label_map if job.label_map else result.save_masks
     try:
-        make_folder(output.parent)
-        files = tuple(result.save(output))
-    except OutputError as error:
-        raise OutputError(f"{error} {_rescue(result, output)}") from error
+        files = save(job.output, overwrite=overwrite)
+    except (OutputError, OSError) as error:
+        raise OutputError(f"{error} {_rescue(result, job)}") from error
     result.timings["write"] = time.perf_counter() - start
-    return files
+    return tuple(files)
 
 
-def _rescue(result: Segmentation, output: Path) -> str:
+def _rescue(result: Segmentation, job: Job) -> str:
     """Finished work is not thrown away because the disk refuses it: keep it where temporary files go."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-"))
-        kept = result.save(folder / output.name)
+        kept = result.save_label_map(folder / "labels.nii.gz") if job.label_map else result.save_masks(folder / "masks")
     except (OSError, UmliteError):
         return "The result could not be kept in the temporary folder either."
     return f"The finished result was kept in {kept[0].parent}."
@@ -140,19 +141,15 @@ def _distinct_names(scans: Sequence[Path]) -> list[str]:
 
     Letter case does not tell apart, since some file systems ignore it.
     """
-    parts = [[*Path(os.path.abspath(scan)).parent.parts[1:], _stem(scan)] for scan in scans]
-    depth = 1
-    while True:
+    parts = [[*Path(os.path.abspath(scan)).parent.parts[1:], _file_name(scan)] for scan in scans]
+    for depth in range(1, max(map(len, parts)) + 1):
         names = ["_".join(p[-depth:]) for p in parts]
         if len({name.lower() for name in names}) == len(names):
             return names
-        if depth >= max(len(p) for p in parts):
-            return [f"{name}_{number}" for number, name in enumerate(names, start=1)]
-        depth += 1
+    return [f"{name}_{number}" for number, name in enumerate(names, start=1)]
 
 
-def _stem(scan: Path) -> str:
-    for suffix in SUFFIXES:
-        if scan.name.lower().endswith(suffix):
-            return scan.name[: -len(suffix)]
-    return scan.name
+def _file_name(scan: Path) -> str:
+    """The scan's name, unless that is no name for a file of its own (as of `...nii.gz`)."""
+    name = scan_name(scan)
+    return name if name.strip(". ") else "scan"

@@ -131,6 +131,9 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
     ),
 )
 
+LESION_ENDINGS = ("_tumor", "_cyst", "_lesion", "_metastasis")
+"""What tells a model's own lesion classes from its organs: their names end so."""
+
 _PAIRS: dict[str, tuple[str, ...]] = {
     "kidneys": ("right_kidney", "left_kidney"),
     "lungs": ("right_lung", "left_lung"),
@@ -203,6 +206,8 @@ class ClassTable(Sequence[AnatomyClass]):
         """The groups that this model can serve, cut down to its classes; `all` is every class it has."""
         groups = {g: tuple(n for n in members if n in self._place) for g, members in GROUPS.items()}
         groups["all"] = self.names
+        groups["organs"] = tuple(c.name for c in self._classes if c.kind != "tumor")
+        groups["tumors"] = tuple(c.name for c in self._classes if c.kind == "tumor")
         return {g: members for g, members in groups.items() if members}
 
     def resolve(self, request: str | Iterable[str] | None) -> tuple[AnatomyClass, ...]:
@@ -266,4 +271,5 @@ def _own_class(name: str, index: int) -> AnatomyClass:
             f"{name!r} cannot name a class: expected a letter, then letters, digits, '_', '.', '+'; no group."
         )
     hue = (37 * index) % 192
-    return AnatomyClass(index, name, name, (64 + hue, 255 - hue, 64 + (91 * index) % 192))
+    kind = "tumor" if name.endswith(LESION_ENDINGS) else "organ"
+    return AnatomyClass(index, name, name, (64 + hue, 255 - hue, 64 + (91 * index) % 192), kind)

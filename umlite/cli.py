@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from umlite import __version__
 from umlite.classes import PUBLISHED, ClassTable
-from umlite.errors import UmliteError, WeightsError
+from umlite.errors import RequestError, UmliteError, WeightsError
+from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell, window_bars
 
 if TYPE_CHECKING:
     from umlite.batch import Outcome
-    from umlite.inference.blending import Progress
 
-BAD_INPUT, DEFECT = 2, 1
-PIPE_WIDTH = 160
+BAD_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +41,7 @@ def _version(
     version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
     if version:
-        print(f"umlite {__version__}")
+        show(f"umlite {__version__}")
         raise typer.Exit
 
 
@@ -57,7 +52,7 @@ def segment(
         str | None, typer.Option("--classes", "-c", help="Names or groups, comma separated; all by default.")
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", help="Folder for one mask per class, or FILE.nii.gz for one label map."),
     ] = None,
     weights: WeightsOption = None,
@@ -72,27 +67,29 @@ def segment(
     as_json: JsonOption = False,
 ) -> None:
     """Segment CT scans: masks on each scan's own grid."""
-    with _reported(as_json):
+    outcomes: list[Outcome] = []
+    silent = quiet or as_json
+    with _reported(as_json, outcomes):
         from umlite.batch import plan_jobs, run_jobs
 
-        jobs = plan_jobs(scans, output, label_map=label_map)
+        if output == "":
+            raise RequestError("The output (-o) is empty: expected a folder or a file, '.' for this folder.")
+        jobs = plan_jobs(scans, None if output is None else Path(output), label_map=label_map)
         from umlite.api import Segmenter
 
         segmenter = Segmenter(weights, device, engine, compile=compile, batch=batch)
-        outcomes = []
-        silent = quiet or as_json
-        with _progress(silent) as progress_of:
+        with window_bars(silent) as progress_of:
             running = run_jobs(segmenter, jobs, classes, overlap=overlap, overwrite=overwrite, progress_of=progress_of)
             for outcome in running:
                 outcomes.append(outcome)
                 _show_outcome(outcome, silent)
-        failed = [outcome.error for outcome in outcomes if outcome.error]
-        code = 0 if not failed else BAD_INPUT if all(isinstance(e, UmliteError) for e in failed) else DEFECT
+        code = _exit_code(outcomes)
         if as_json:
             plan = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
-            _print_json({"umlite": __version__, **plan, "scans": [_as_dict(o) for o in outcomes], "exit_code": code})
+            show_json({"umlite": __version__, **plan, "scans": [_as_dict(o) for o in outcomes], "exit_code": code})
         elif len(outcomes) > 1 and not quiet:
-            print(f"{len(outcomes) - len(failed)} of {len(outcomes)} scans segmented.")
+            done = sum(outcome.error is None for outcome in outcomes)
+            show(f"{done} of {len(outcomes)} scans segmented.")
     if code:
         raise typer.Exit(code)
 
@@ -103,28 +100,30 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
     weights: Annotated[str, typer.Option("--weights", help="Installed name or .safetensors file.")] = "demo",
     seed: Annotated[int | None, typer.Option(help="Of the phantom.")] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Try the software: segment a phantom (or SCAN) with the bundled weights; volumes, Dice, a picture."""
     with _reported(as_json):
         from umlite.demo import DEMO_SEED, run_demo
 
-        with _progress(as_json) as progress_of:
+        with window_bars(as_json) as progress_of:
             shown = run_demo(
                 output,
                 scan=scan,
                 seed=DEMO_SEED if seed is None else seed,
                 weights=weights,
+                overwrite=overwrite,
                 progress=progress_of(scan.name if scan else "phantom"),
-                say=lambda text: None if as_json else print(text, file=sys.stderr),
+                say=lambda text: None if as_json else tell(text),
             )
         result, dice = shown.result, shown.dice()
         if as_json:
             files = {"scan": str(shown.scan), "masks": str(shown.masks), "picture": str(shown.picture)}
-            _print_json({**result.to_dict(), "dice": {k: round(v, 4) for k, v in dice.items()}, **files})
+            show_json({**result.to_dict(), "dice": {k: round(v, 4) for k, v in dice.items()}, **files})
             return
         for warning in result.warnings:
-            print(f"Warning: {warning}", file=sys.stderr)
+            tell(f"Warning: {warning}")
         volumes, truth = result.volumes_ml, shown.truth_ml()
         rows: list[tuple[str, ...]] = []
         for name, volume in volumes.items():
@@ -132,13 +131,11 @@ def demo(
                 rows.append((name, f"{volume:,.1f}", f"{truth[name]:,.1f}", f"{dice[name]:.3f}"))
             elif result.voxels[name]:
                 rows.append((name, f"{volume:,.1f}"))
-        _print_table(
-            ("class", "volume (ml)", "truth (ml)", "Dice") if dice else ("class", "volume (ml)"), rows, right=(1, 2, 3)
-        )
-        print(
+        columns = ("class", "volume (ml)", "truth (ml)", "Dice") if dice else ("class", "volume (ml)")
+        show_table(columns, rows, right=(1, 2, 3))
+        show(
             f"{result.windows} windows, {shown.seconds:.1f} s. Scan and masks are in {output}; picture: {shown.picture}"
         )
-        print(result.manifest.notice)
 
 
 @app.command("classes")
@@ -153,11 +150,11 @@ def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> 
             table = ClassTable(read_manifest(resolve(weights)).classes)
         if as_json:
             fields = ("index", "name", "published", "kind", "hosts", "aliases", "color")
-            _print_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})
+            show_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})
             return
         rows = [(str(c.index), c.name, c.kind, ", ".join(c.hosts), ", ".join(c.aliases)) for c in table]
-        _print_table(("", "class", "kind", "host organ", "also known as"), rows, whole=(0, 1))
-        _print_table(("group", "classes"), [(name, ", ".join(members)) for name, members in table.groups.items()])
+        show_table(("", "class", "kind", "host organ", "also known as"), rows, whole=(0, 1))
+        show_table(("group", "classes"), [(name, ", ".join(members)) for name, members in table.groups.items()])
 
 
 @app.command()
@@ -195,10 +192,10 @@ def info(
             "weights": list(installed()),
         }
         if as_json:
-            _print_json(facts)
+            show_json(facts)
             return
         shown = {k: "\n".join(v) if isinstance(v, list) else str(v) for k, v in facts.items()}
-        _print_table(("", ""), [(key.replace("_", " "), value or "none") for key, value in shown.items()])
+        show_table(("", ""), [(key.replace("_", " "), value or "none") for key, value in shown.items()])
 
 
 @weights_app.command("list")
@@ -209,7 +206,7 @@ def list_weights(as_json: JsonOption = False) -> None:
         from umlite.weights.store import BUNDLED, installed, store_folder
 
         rows: list[dict[str, Any]] = []
-        for name, path in {**installed(), **BUNDLED}.items():
+        for name, path in {**installed(), **{n: p for n, p in BUNDLED.items() if p.exists()}}.items():
             try:
                 manifest = read_manifest(path)
             except WeightsError as error:
@@ -229,14 +226,17 @@ def list_weights(as_json: JsonOption = False) -> None:
                 }
             )
         if as_json:
-            _print_json({"folder": str(store_folder()), "weights": rows})
+            show_json({"folder": str(store_folder()), "weights": rows})
             return
-        if len(rows) == len(BUNDLED):
-            print(
+        if not installed():
+            show(
                 f"No weights in {store_folder()} yet: `umlite weights pull` or `umlite weights convert` installs some."
             )
         columns = ("name", "backbone", "classes", "license", "megabytes", "file")
-        _print_table(columns, [[str(row.get(c, row.get("error", ""))) for c in columns] for row in rows])
+        show_table(columns, [[str(row.get(c, "")) for c in columns] for row in rows])
+        for row in rows:
+            if "error" in row:
+                show(f"{row['name']}: {row['error']}")
 
 
 @weights_app.command("convert")
@@ -259,7 +259,7 @@ def convert_weights(
         conversion = convert(checkpoint, output, name=name, class_names=names, license=license, overwrite=overwrite)
         manifest = conversion.manifest
         if as_json:
-            _print_json(
+            show_json(
                 {
                     "file": str(conversion.path),
                     "name": manifest.name,
@@ -272,11 +272,11 @@ def convert_weights(
                 }
             )
             return
-        print(f"{manifest.network.backbone.kind}, {len(manifest.classes)} classes: {', '.join(manifest.classes)}")
-        print(f"Licence: {manifest.license}")
-        print(f"Written: {conversion.path}")
+        show(f"{manifest.network.backbone.kind}, {len(manifest.classes)} classes: {', '.join(manifest.classes)}")
+        show(f"Licence: {manifest.license}")
+        show(f"Written: {conversion.path}")
         if output is None:
-            print(f"Use it:  umlite segment SCAN --weights {manifest.name}")
+            show(f"Use it:  umlite segment SCAN --weights {manifest.name}")
 
 
 @weights_app.command("pull")
@@ -288,128 +288,70 @@ def pull_weights(
 ) -> None:
     """Download a published checkpoint from its hub, check it, convert it and install it."""
     with _reported(as_json):
-        from umlite.weights.installation import license_notice, pull
+        from umlite.weights.installation import check_pull, license_notice, pull
 
-        print(license_notice(name), file=sys.stderr)
-        if not accept_license and not _confirmed("Do you accept this licence?"):
+        check_pull(name, overwrite=overwrite)
+        tell(license_notice(name))
+        if not accept_license and not confirmed("Do you accept this licence?"):
             raise WeightsError("The licence was not accepted: nothing was downloaded. (--accept-license in scripts.)")
-        with _download_progress(as_json) as progress:
+        with download_bar(as_json) as progress:
             conversion, verified = pull(name, overwrite=overwrite, progress=progress)
         if not verified:
-            print("Warning: the hub published no checksum, so the download could not be checked.", file=sys.stderr)
+            tell("Warning: the hub published no checksum, so the download could not be checked.")
         if as_json:
             manifest = conversion.manifest
-            _print_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})
+            show_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})
         else:
-            print(f"Installed {conversion.manifest.name}: {conversion.path}")
+            show(f"Installed {conversion.manifest.name}: {conversion.path}")
 
 
 @contextmanager
-def _reported(as_json: bool) -> Iterator[None]:
-    """Turn an UmliteError into one message and exit code 2."""
+def _reported(as_json: bool, outcomes: list[Outcome] | None = None) -> Iterator[None]:
+    """Turn an UmliteError or an interruption into one message and an exit code; in JSON, with what was done by then."""
     try:
         yield
     except UmliteError as error:
-        if as_json:
-            _print_json({"error": str(error), "exit_code": BAD_INPUT})
-        print(f"Error: {error}", file=sys.stderr)
-        raise typer.Exit(BAD_INPUT) from error
+        message, code = str(error), BAD_INPUT
+    except KeyboardInterrupt as interruption:
+        message = "Interrupted: no partial file was left."
+        code = getattr(interruption, "exit_code", INTERRUPTED)
+    else:
+        return
+    if as_json:
+        done = {"scans": [_as_dict(outcome) for outcome in outcomes]} if outcomes else {}
+        show_json({**done, "error": message, "exit_code": code})
+    tell(f"Error: {message}" if code == BAD_INPUT else message)
+    raise typer.Exit(code)
+
+
+def _exit_code(outcomes: list[Outcome]) -> int:
+    failed = [outcome.error for outcome in outcomes if outcome.error]
+    if not failed:
+        return 0
+    return BAD_INPUT if all(isinstance(error, UmliteError) for error in failed) else DEFECT
 
 
 def _show_outcome(outcome: Outcome, silent: bool) -> None:
     scan, result = outcome.job.scan, outcome.result
-    if outcome.error is not None:
-        print(f"Error: {_located(scan, outcome.error)}", file=sys.stderr)
+    if result is None:
+        text = str(outcome.error) or repr(outcome.error)
+        tell(f"Error: {text if text.startswith(str(scan)) else f'{scan}: {text}'}")
         if not isinstance(outcome.error, UmliteError):
             traceback.print_exception(outcome.error, file=sys.stderr)
         return
-    assert result is not None
     for warning in result.warnings:
-        print(f"Warning: {scan.name}: {warning}", file=sys.stderr)
+        tell(f"Warning: {scan.name}: {warning}")
     if silent:
         return
     for note in result.notes:
-        print(f"Note: {scan.name}: {note}", file=sys.stderr)
-    rows = [(c.name, f"{result.volumes_ml[c.name]:,.1f}", f"{result.voxels[c.name]:,}") for c in result.classes]
-    _print_table(("class", "volume (ml)", "voxels"), rows, right=(1, 2), title=scan.name)
-    seconds = sum(result.timings.values())
-    print(f"{result.windows} windows, {seconds:.1f} s. Written to {outcome.job.output}")
-    if result.manifest.notice:
-        print(result.manifest.notice)
-
-
-def _located(scan: Path, error: Exception) -> str:
-    text = str(error) or repr(error)
-    return text if str(scan) in text else f"{scan}: {text}"
+        tell(f"Note: {scan.name}: {note}")
+    volumes = result.volumes_ml
+    rows = [(c.name, f"{volumes[c.name]:,.1f}", f"{result.voxels[c.name]:,}") for c in result.classes]
+    show_table(("class", "volume (ml)", "voxels"), rows, right=(1, 2), title=scan.name)
+    show(f"{result.windows} windows, {sum(result.timings.values()):.1f} s. Written to {outcome.job.output}")
 
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
         return {"scan": str(outcome.job.scan), "error": str(outcome.error) or repr(outcome.error)}
     return {**outcome.result.to_dict(), "files": [str(file) for file in outcome.files]}
-
-
-@contextmanager
-def _progress(silent: bool) -> Iterator[Callable[[str], Progress]]:
-    """One bar per scan on stderr, where stderr is a terminal."""
-    from rich import progress as rich
-
-    console = Console(stderr=True)
-    with rich.Progress(
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("windows"),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=silent or not console.is_terminal,
-    ) as bars:
-
-        def progress_of(name: str) -> Progress:
-            task = bars.add_task(escape(name), total=None)
-
-            def advance(done: int, total: int) -> None:
-                bars.update(task, completed=done, total=total, visible=done < total)
-
-            return advance
-
-        yield progress_of
-
-
-@contextmanager
-def _download_progress(silent: bool) -> Iterator[Callable[[int, int | None], None]]:
-    from rich import progress as rich
-
-    columns = (rich.TextColumn("downloading"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn())
-    with rich.Progress(*columns, console=Console(stderr=True), disable=silent) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _confirmed(question: str) -> bool:
-    """Ask once on the terminal; without one the answer is no."""
-    return sys.stdin.isatty() and typer.confirm(question, err=True)
-
-
-def _print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    right: Sequence[int] = (),
-    whole: Sequence[int] = (0,),
-    title: str | None = None,
-) -> None:
-    """Columns of plain text, those of `whole` never broken. Wide where nobody's terminal sets the width."""
-    table = Table(title=title and escape(title), box=None, title_justify="left", show_header=any(columns))
-    for number, column in enumerate(columns):
-        justify: Literal["left", "right"] = "right" if number in right else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=number in whole)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    print(json.dumps(data, indent=2, allow_nan=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from umlite.api import Segmentation, Segmenter
+from umlite.errors import OutputError
 from umlite.files import make_folder, replacing
 from umlite.inference.blending import Progress, no_progress
 from umlite.results.picture import save_picture
@@ -55,6 +57,7 @@ def run_demo(
     scan: Path | None = None,
     seed: int = DEMO_SEED,
     weights: str = "demo",
+    overwrite: bool = False,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Demonstration:
@@ -62,6 +65,8 @@ def run_demo(
 
     Raises as Segmenter and Segmenter.segment do, and OutputError.
     """
+    if not overwrite and any(os.path.lexists(folder / name) for name in ("scan.nii.gz", "masks", "picture.png")):
+        raise OutputError(f"{folder} holds a demonstration already. Replace it with --overwrite, or choose another -o.")
     make_folder(folder)
     truth: dict[str, np.ndarray] = {}
     if scan is None:

@@ -23,3 +23,11 @@ class DeviceError(UmliteError):
 
 class OutputError(UmliteError):
     """A result that cannot be written."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end; treated like an interruption, with its own exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -13,13 +14,15 @@ from umlite.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffixes) to write to; it becomes `path` when the block ends well.
+def replacing(path: Path, *, overwrite: bool = True, published: list[Path] | None = None) -> Iterator[Path]:
+    """Yield a temporary file beside `path` (same suffixes) to write to; it becomes `path` when the block ends well.
 
     When the block raises, KeyboardInterrupt too, the temporary file is removed and `path` stays as it was.
-    Raises OutputError when the system refuses (no permission, no such folder, disk full).
+    published: gets `path` when it came to be and was not there before.
+    Raises OutputError when the system refuses (no permission, no such folder, disk full), or when `path` has come to
+    exist by then and `overwrite` is off.
     """
-    temporary = path.with_name(f".umlite-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f".umlite-{secrets.token_hex(4)}-{path.name[-24:]}")
     try:
         with open(temporary, "xb") as created:
             mode = os.fstat(created.fileno()).st_mode
@@ -27,17 +30,24 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.chmod(temporary, mode)  # some writers make private files whatever the user's mask
-        os.replace(temporary, path)
+        is_new = not os.path.lexists(path)
+        if overwrite or not _linked(temporary, path):
+            os.replace(temporary, path)
+        if is_new and published is not None:
+            published.append(path)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
     """Create `folder` and its parents. Raises OutputError when that is refused or a file stands in the way."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise output_error(NotADirectoryError(errno.ENOTDIR, "not a folder"), folder) from error
     except OSError as error:
         raise output_error(error, folder) from error
 
@@ -48,9 +58,27 @@ def output_error(error: OSError, path: Path) -> OutputError:
         errno.ENOSPC: "the disk is full. Free some space, or choose another folder with -o.",
         errno.EDQUOT: "the disk quota is used up. Free some space, or choose another folder with -o.",
         errno.EACCES: "permission denied. Choose a folder you may write to with -o.",
+        errno.EPERM: "permission denied. Choose a folder you may write to with -o.",
         errno.EROFS: "the file system is read-only. Choose another folder with -o.",
-        errno.EEXIST: "a file of that name stands where a folder is needed. Choose another name with -o.",
+        errno.EEXIST: "it exists already. Replace it with --overwrite, or choose another -o.",
         errno.ENOTDIR: "a file stands where a folder is needed. Choose another name with -o.",
         errno.EISDIR: "a folder of that name exists. Choose another name with -o.",
+        errno.ENAMETOOLONG: "the name is too long. Choose a shorter one with -o.",
     }.get(error.errno or 0, f"{error.strerror or error}.")
     return OutputError(f"Cannot write {path}: {advice}")
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give the file its name only if nobody has it yet. False on file systems without hard links.
+
+    Raises FileExistsError.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "exists") from None
+        return False
+    return True

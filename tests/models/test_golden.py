@@ -21,6 +21,7 @@ def golden(request, shared: Path, recipe: Recipe):
     return recipe.weights(request.param), expected, recipe.patch(0)
 
 
+@pytest.mark.usefixtures("all_threads")
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_window_agrees_with_the_published_code(golden, engine: str) -> None:
     path, expected, window = golden
@@ -61,6 +62,7 @@ def _check_inside(model, window: torch.Tensor, expected: dict[str, torch.Tensor]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_threads")
 def test_a_batch_of_three_gives_what_three_single_windows_give(golden, recipe: Recipe) -> None:
     path, _, window = golden
     windows = torch.cat((window, recipe.patch(1), recipe.patch(2)))

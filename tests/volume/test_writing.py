@@ -3,6 +3,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -140,8 +141,8 @@ def test_interruption_leaves_nothing(error: BaseException, scan: Scan, tmp_path:
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_full_disk(suffix: str, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def on_full_disk(path: Path) -> Iterator[Path]:
-        with replacing(path) as temporary:
+    def on_full_disk(path: Path, **options: Any) -> Iterator[Path]:
+        with replacing(path, **options) as temporary:
             if path.name.startswith("spleen"):
                 temporary.unlink()
                 temporary.symlink_to("/dev/full")

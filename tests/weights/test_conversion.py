@@ -176,9 +176,26 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
         ("empty.pth", b""),
         ("cut.pth", whole.read_bytes()[:-2000]),
         ("short.pth", whole.read_bytes()[:100]),
+        ("u.pth", b"u"),
+        ("line.pth", b"a\n"),
+        ("tomorrow.pth", b"tomorrow"),
+        ("noise.pth", bytes(range(128, 256)) * 3),
     ):
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(WeightsError, match="not a PyTorch checkpoint"):
             convert_checkpoint(path, target, name="x")
     assert not target.exists()
+
+
+def test_tensors_that_share_memory_are_a_legal_checkpoint(tmp_path: Path) -> None:
+    state = published_state(small_model())
+    state["module.backbone.up_tr64.ops.1.bn1.weight"] = state["module.backbone.up_tr64.ops.1.bn1.bias"]
+    convert(tmp_path, {"net": state})
+
+
+def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    state = published_state(small_model())
+    state["module.precls_conv.0.weight"] = torch.ones(16).to_sparse()
+    with pytest.raises(WeightsError, match="no plain tensor"):
+        convert(tmp_path, {"net": state})

@@ -93,7 +93,14 @@ def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
         ("network", {}, "damaged"),
         ("window", [15, 16, 16], "multiples of 8"),
         ("window", [16, 16], "multiples of 8"),
-        ("window", [8, 8, 8], "one voxel"),
+        ("window", [8, 8, 8], "more than 8"),
+        ("window", [16.0, 16, 16], "multiples of 8"),
+        ("window", [800000000, 16, 16], "up to 512"),
+        ("hu_range", [-float("inf"), 5], "rises"),
+        ("notice", "\x1b]0;title\x07", "plain text"),
+        ("license", 3, "plain text"),
+        ("classes", ["liver", "../evil"], "cannot name"),
+        ("classes", ["liver", 5], "damaged|attribute"),
         ("spacing_mm", [0, 1, 1], "positive"),
         ("hu_range", [5, 5], "rises"),
         ("classes", ["liver"], "2 classes, but 1"),
@@ -101,3 +108,37 @@ def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
         ("surprise", 1, "damaged"),
     ):
         expect(message, {"umlite": json.dumps({**json.loads(good), field: value})})
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("backbone", "channels", [16, 16, 32]),
+        ("backbone", "channels", [16, 16, 32, 10**9]),
+        ("backbone", "channels", [16, 16, 32, -32]),
+        ("backbone", "channels", [16, 16, 32, 40]),
+        ("backbone", "kind", "resnet"),
+        ("head", "groups", 0),
+        ("head", "groups", 7),
+        ("head", "generator", "other"),
+        ("head", "embedding_width", "many"),
+        ("head", "channels", 10**12),
+    ],
+)
+def test_networks_that_cannot_be(tmp_path: Path, part: str, field: str, value: object) -> None:
+    data = json.loads(small_manifest(small_model(classes=2)).to_metadata()["umlite"])
+    data["network"][part][field] = value
+    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", {"umlite": json.dumps(data)})
+    with pytest.raises(WeightsError):
+        load_model(tmp_path / "a.safetensors", REFERENCE)
+
+
+def test_endless_depth_is_refused_at_once(tmp_path: Path) -> None:
+    data = json.loads(small_manifest(small_model("swin_unetr", classes=2)).to_metadata()["umlite"])
+    data["network"]["backbone"]["depths"] = [2, 2, 2, 8000]
+    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", {"umlite": json.dumps(data)})
+    with pytest.raises(WeightsError, match="No network can be built"):
+        load_model(tmp_path / "a.safetensors", REFERENCE)
+    save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors", {"umlite": "[" * 100000})
+    with pytest.raises(WeightsError, match="damaged"):
+        read_manifest(tmp_path / "b.safetensors")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from umlite.errors import RequestError, WeightsError
+from umlite.errors import WeightsError
 from umlite.inference.bitmask import BitMask
 
 Progress = Callable[[int, int], None]  # windows done, windows in all
@@ -36,8 +36,6 @@ class Blend:
         The sum of importances is positive everywhere, so neither the division nor the sigmoid changes the answer.
         Raises WeightsError when a sum is not a number.
         """
-        if len(names) > 64:
-            raise RequestError(f"At most 64 classes can be segmented at a time, {len(names)} were asked for.")
         wide = len(names) > 32
         kind = torch.int64 if wide else torch.int32
         bits = torch.zeros(self.weighted.shape[1:], dtype=kind, device=self.weighted.device)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from umlite.inference.bitmask import Box
 from umlite.inference.blending import Blend, Progress, no_progress
+from umlite.inference.memory import check_memory
 from umlite.inference.plan import Plan
 from umlite.inference.windows import Size, importance_map, pad_to_window, total_importance, window_at, window_grid
 from umlite.kernels.sets import FAST, REFERENCE
@@ -26,6 +29,7 @@ class Engine(ABC):
         self.model = model.to(plan.device)
         self.manifest = manifest
         self.plan = plan
+        self._importance = importance_map(manifest.window).to(plan.device)
 
     @abstractmethod
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
@@ -33,7 +37,19 @@ class Engine(ABC):
 
     @abstractmethod
     def blend(self, voxels: Tensor, classes: Sequence[int], overlap: float, progress: Progress = no_progress) -> Blend:
-        """Windows over a volume [X, Y, Z] float32 in [0, 1], their logits blended by importance."""
+        """Windows over a volume [X, Y, Z] float32 in [0, 1], their logits blended by importance.
+
+        Raises DeviceError when the blended logits do not fit in memory.
+        """
+
+    def _lay_out(self, voxels: Tensor, classes: int, overlap: float) -> tuple[Tensor, Box, list[Size]]:
+        """The volume padded to a window, where the original lies in it, and where its windows start."""
+        padded, inside = pad_to_window(voxels.to(self.plan.device), self.manifest.window)
+        wanted = 4 * (classes + 1) * padded.numel()
+        check_memory(
+            wanted, self.plan.device, f"Blending {classes} classes over {' x '.join(map(str, padded.shape))} voxels"
+        )
+        return padded, inside, window_grid(_size(padded), self.manifest.window, overlap)
 
 
 class ReferenceEngine(Engine):
@@ -42,25 +58,22 @@ class ReferenceEngine(Engine):
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
         windows = windows.to(self.plan.device, torch.float32)
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with exact_float32():
             return torch.cat([self.model(window[None], classes) for window in windows])
 
     @torch.inference_mode()
     def blend(self, voxels: Tensor, classes: Sequence[int], overlap: float, progress: Progress = no_progress) -> Blend:
-        window = self.manifest.window
         if not voxels.numel():
             return _empty_blend(voxels, len(classes))
-        padded, inside = pad_to_window(voxels.to(self.plan.device), window)
-        importance = importance_map(window).to(self.plan.device)
+        padded, inside, starts = self._lay_out(voxels, len(classes), overlap)
         weighted = torch.zeros(len(classes), *padded.shape, device=self.plan.device)
         total = torch.zeros(padded.shape, device=self.plan.device)
-        starts = window_grid(_size(padded), window, overlap)
-        for done, start in enumerate(starts):
-            here = window_at(start, window)
+        for done, start in enumerate(starts, start=1):
+            here = window_at(start, self.manifest.window)
             logits = self.window_logits(padded[here][None, None], classes)[0]
-            weighted[:, *here] += logits * importance
-            total[here] += importance
-            progress(done + 1, len(starts))
+            weighted[:, *here] += logits * self._importance
+            total[here] += self._importance
+            progress(done, len(starts))
         return Blend(weighted[:, *inside], lambda: total[inside], len(starts))
 
 
@@ -86,29 +99,26 @@ class FastEngine(Engine):
         count = len(windows)
         if self.plan.compile and count < self.plan.batch:  # compiled for one shape: fill up with the last window
             windows = torch.cat((windows, windows[-1:].expand(self.plan.batch - count, -1, -1, -1, -1)))
-        head_input, image = self._features(windows)
-        params = self._folded(tuple(classes))(image[:count])
-        return self.model.kernels.dynamic_heads(head_input[:count], params)
+        with exact_float32():
+            head_input, image = self._features(windows)
+            params = self._folded(tuple(classes))(image[:count])
+            return self.model.kernels.dynamic_heads(head_input[:count], params)
 
     @torch.inference_mode()
     def blend(self, voxels: Tensor, classes: Sequence[int], overlap: float, progress: Progress = no_progress) -> Blend:
-        window = self.manifest.window
         if not voxels.numel():
             return _empty_blend(voxels, len(classes))
-        padded, inside = pad_to_window(voxels.to(self.plan.device), window)
-        importance = importance_map(window).to(self.plan.device)
+        padded, inside, starts = self._lay_out(voxels, len(classes), overlap)
         weighted = torch.zeros(len(classes), *padded.shape, device=self.plan.device)
-        starts = window_grid(_size(padded), window, overlap)
         for first in range(0, len(starts), self.plan.batch):
-            batch = [window_at(start, window) for start in starts[first : first + self.plan.batch]]
+            batch = [window_at(start, self.manifest.window) for start in starts[first : first + self.plan.batch]]
             logits = self._batch_logits(torch.stack([padded[here] for here in batch])[:, None], classes)
             for here, answer in zip(batch, logits, strict=True):
-                weighted[:, *here].addcmul_(answer, importance)
+                weighted[:, *here].addcmul_(answer, self._importance)
             progress(first + len(batch), len(starts))
+        shape = _size(padded)
         return Blend(
-            weighted[:, *inside],
-            lambda: total_importance(_size(padded), starts, importance)[inside],
-            len(starts),
+            weighted[:, *inside], lambda: total_importance(shape, starts, self._importance)[inside], len(starts)
         )
 
 
@@ -117,6 +127,18 @@ def build_engine(weights: Path, plan: Plan) -> Engine:
     if plan.engine == "reference":
         return ReferenceEngine(*load_model(weights, REFERENCE), plan)
     return FastEngine(*load_model(weights, FAST), plan)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Float32 means float32: no TF32 in convolutions and matrix products, whatever the caller's settings."""
+    products = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = products
 
 
 def _size(volume: Tensor) -> Size:

@@ -11,6 +11,7 @@ import torch
 from umlite.errors import DeviceError, RequestError
 
 ENGINES = ("fast", "reference")
+DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ def _choose_device(name: str) -> tuple[torch.device, str]:
         return torch.device("cpu"), f"device cpu: no CUDA device found; {torch.get_num_threads()} threads"
     try:
         device = torch.device(name)
+        if device.type not in DEVICE_TYPES:
+            raise RuntimeError(f"not one of {', '.join(DEVICE_TYPES)}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        cause = str(error).splitlines()[0]
+        cause = str(error).splitlines()[0].split(". ")[0][:200]
         raise DeviceError(
             f"Cannot use device {name!r} ({cause}). Expected auto, cpu, or a device of this machine."
         ) from error

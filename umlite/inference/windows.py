@@ -26,10 +26,15 @@ def window_grid(shape: Size, window: Size, overlap: float) -> list[Size]:
 
     Raises RequestError unless 0 <= overlap < 1.
     """
-    if not 0 <= overlap < 1:
-        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
+    check_overlap(overlap)
     x, y, z = (window_starts(size, side, overlap) for size, side in zip(shape, window, strict=True))
     return list(itertools.product(x, y, z))
+
+
+def check_overlap(overlap: float) -> None:
+    """Raise RequestError unless 0 <= overlap < 1."""
+    if not 0 <= overlap < 1:
+        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
 
 
 def window_at(start: Size, window: Size) -> tuple[slice, slice, slice]:

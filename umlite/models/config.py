@@ -10,6 +10,9 @@ from umlite.errors import WeightsError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+GENERATORS = ("shared", "embedding", "per_class")
+MOST_CHANNELS = 8192
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -133,6 +136,25 @@ class NetworkConfig:
                 "These are not the weights of a Universal Model: expected a U-Net or Swin UNETR backbone with a "
                 f"parameter generator, found no usable {error}."
             ) from error
+
+    def __post_init__(self) -> None:
+        """Raise WeightsError on sizes that no network has: a configuration may come from anywhere."""
+        head, backbone = self.head, self.backbone
+        sizes = [n for value in vars(backbone).values() for n in (value if isinstance(value, tuple) else (value,))]
+        sizes += [head.classes, head.embedding_width, head.gap_width, head.channels, head.groups]
+        widths = [head.task_width, head.hidden_width]  # 0 where the generator has none
+        sound = (
+            all(type(n) is int and 1 <= n <= MOST_CHANNELS for n in sizes)
+            and all(type(n) is int and 0 <= n <= MOST_CHANNELS for n in widths)
+            and all(isinstance(value, int) or len(value) == 4 for value in vars(backbone).values())
+            and head.generator in GENERATORS
+            and backbone.feature_channels % head.groups == backbone.bottleneck_channels % head.groups == 0
+        )
+        if sound and isinstance(backbone, SwinUNETRConfig):
+            dividable = all(2**i * backbone.feature_size % n == 0 for i, n in enumerate(backbone.heads))
+            sound = dividable and max(backbone.depths) <= 64 and backbone.attention_window <= 16
+        if not sound:
+            raise WeightsError(f"No network can be built from {backbone} with {head}.")
 
     def to_dict(self) -> dict[str, Any]:
         return {"backbone": {"kind": self.backbone.kind, **asdict(self.backbone)}, "head": asdict(self.head)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import nibabel as nib
@@ -48,7 +49,7 @@ def check_header(
         raise InputError(f"{label} has shape {_times(shape)}: expected at least one voxel in every axis.")
     if len(shape) < 3:
         raise InputError(f"{label} is {len(shape)}-D ({_times(shape)}): expected a 3-D scan. Give the whole series.")
-    volumes = int(np.prod(shape[3:], dtype=np.int64))
+    volumes = math.prod(shape[3:])
     if volumes > 1:
         raise InputError(
             f"{label} holds {volumes} volumes ({_times(shape)}): expected one. Split it and segment one volume."

@@ -111,7 +111,7 @@ def _scan(
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(_not_finite_message(hu, label))
     warnings = [*warn_about_header(header, affine, hu.shape), *_warn_about_values(low, high), *warnings]
-    return Scan(hu, affine, header, _name_of(path), path, tuple(warnings))
+    return Scan(hu, affine, header, "image" if path is None else scan_name(path), path, tuple(warnings))
 
 
 def _to_hu(raw: np.ndarray, slope: float, inter: float) -> np.ndarray:
@@ -156,9 +156,8 @@ def _warn_about_values(low: float, high: float) -> Iterator[str]:
         yield f"Intensities run from {low:g} to {high:g}, none below 0: the offset of -1024 HU is probably missing."
 
 
-def _name_of(path: Path | None) -> str:
-    if path is None:
-        return "image"
+def scan_name(path: Path) -> str:
+    """The file's name without the suffixes of NIfTI."""
     for suffix in _SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

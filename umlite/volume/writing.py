@@ -22,27 +22,35 @@ _GZIP_LEVEL = 1
 _BLOCK_VOXELS = 1 << 22
 
 
-def write_masks(folder: Path, masks: Iterable[tuple[str, np.ndarray]], scan: Scan) -> list[Path]:
+def write_masks(
+    folder: Path, masks: Iterable[tuple[str, np.ndarray]], scan: Scan, *, overwrite: bool = True
+) -> list[Path]:
     """Write one NIfTI file a mask, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
     masks: (name, array of the scan's shape, bool or integer, not 0 = inside); taken one at a time.
     Files appear only once all are written; when anything raises, KeyboardInterrupt too, no new file and no new folder
-    stays. Equal masks give equal bytes. Raises OutputError.
+    stays. Equal masks give equal bytes. Raises OutputError, also when a file exists and `overwrite` is off.
     """
     written: list[Path] = []
-    with _all_or_nothing(folder, written), ExitStack() as files:
+    with _all_or_nothing(folder) as published, ExitStack() as files:
         for name, mask in masks:
             path = folder / f"{name}.nii.gz"
             _check(path, mask, scan)
             if not name or not name.isprintable() or Path(name).name != name or path in written:
                 raise OutputError(f"Cannot write a mask named {name!r}: expected a new plain file name. Rename it.")
             written.append(path)
-            _write(files.enter_context(replacing(path)), path, mask, np.dtype(np.uint8), scan, None, binary=True)
+            temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
+            _write(temporary, path, mask, np.dtype(np.uint8), scan, None, binary=True)
     return written
 
 
 def write_label_map(
-    path: Path, labels: np.ndarray, names: Mapping[int, tuple[str, tuple[int, int, int]]], scan: Scan
+    path: Path,
+    labels: np.ndarray,
+    names: Mapping[int, tuple[str, tuple[int, int, int]]],
+    scan: Scan,
+    *,
+    overwrite: bool = True,
 ) -> Path:
     """Write one NIfTI file, .nii or .nii.gz, of labels on the scan's grid, with the labels' names inside.
 
@@ -59,7 +67,7 @@ def write_label_map(
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535. Renumber.")
     dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
-    with _all_or_nothing(path.parent, [path]), replacing(path) as temporary:
+    with _all_or_nothing(path.parent), replacing(path, overwrite=overwrite) as temporary:
         _write(temporary, path, labels, dtype, scan, label_extension(names), binary=False)
     return path
 
@@ -75,17 +83,16 @@ def _check(path: Path, array: np.ndarray, scan: Scan) -> None:
 
 
 @contextmanager
-def _all_or_nothing(folder: Path, written: list[Path]) -> Iterator[None]:
-    """Make `folder`; when the block raises, remove the folders this made and the `written` files that are new."""
+def _all_or_nothing(folder: Path) -> Iterator[list[Path]]:
+    """Make `folder`; when the block raises, remove the folders this made and the new files that the block lists."""
     made = [f for f in (folder, *folder.parents) if not f.exists()]
-    before = set(folder.iterdir()) if folder.is_dir() else set()
+    published: list[Path] = []
     try:
         make_folder(folder)
-        yield
+        yield published
     except BaseException:
-        for path in written:
-            if path not in before and path.is_file():
-                path.unlink()
+        for path in published:
+            path.unlink(missing_ok=True)
         for new in made:
             if new.is_dir() and not any(new.iterdir()):
                 new.rmdir()

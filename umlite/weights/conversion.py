@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def convert_checkpoint(
     names = _class_names(class_names, config.head.classes)
     source = Source(checkpoint.name, file_sha256(checkpoint), url)
     manifest = Manifest(name, config, names, license=license, source=source)
-    save_model(path, {n: t.float() for n, t in tensors.items()}, manifest)
+    save_model(path, {n: t.to(torch.float32, copy=True) for n, t in tensors.items()}, manifest)
     return Conversion(path, manifest, tuple(sorted(dropped)))
 
 
@@ -89,7 +90,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
                 "Expected plain tensors. If you trust its source, save its state dict alone and convert that."
             ) from error
         raise WeightsError(f"{path} is not a PyTorch checkpoint, or it is damaged. Expected a .pth file.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, struct.error) as error:
         raise WeightsError(
             f"{path} is not a PyTorch checkpoint, or it is cut short. Expected a .pth file: download it again."
         ) from error
@@ -112,6 +113,8 @@ def published_tensors(stored: Mapping[str, Tensor], path: Path) -> tuple[dict[st
     dropped: dict[str, Tensor] = {}
     for key, tensor in stored.items():
         name = _our_name(key)
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
+            raise WeightsError(f"{path} holds {name} as no plain tensor. Expected numbers in dense tensors.")
         kept = dropped if UNUSED.search(name) or name.endswith(POSITION_INDEX) else tensors
         if name in kept:
             raise WeightsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ def convert(
     return convert_checkpoint(checkpoint, path, name=name, class_names=class_names, license=license or UNSTATED_LICENSE)
 
 
+def check_pull(name: str, *, overwrite: bool) -> None:
+    """Raise RequestError or WeightsError when `pull` could not install `name`."""
+    _source(name)
+    _check_free(install_path(name), overwrite)
+
+
 def license_notice(name: str) -> str:
     """What a user accepts by downloading the published weights `name`."""
     source = _source(name)
@@ -55,9 +62,8 @@ def pull(
     An interrupted download continues where it stopped. Returns what was installed, and whether the hub published a
     checksum that it was checked against. Raises WeightsError.
     """
-    source = _source(name)
-    path = install_path(name)
-    _check_free(path, overwrite)
+    check_pull(name, overwrite=overwrite)
+    source, path = _source(name), install_path(name)
     folder = store_folder() / "downloads" / name
     found = download(source, folder, endpoint=endpoint, progress=progress)
     conversion = convert_checkpoint(found.path, path, name=name, license=source.license, url=found.url)
@@ -74,5 +80,5 @@ def _source(name: str) -> Source:
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise WeightsError(f"{path} exists already. Replace it with --overwrite, or choose another --name.")
+    if os.path.exists(path) and not overwrite:
+        raise WeightsError(f"{path} exists already. Replace it with --overwrite.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,9 +92,9 @@ def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], p
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    if not path.exists():
+    if not os.path.exists(path):
         return f"No weights file {path}. `umlite weights list` shows what is installed."
-    if path.is_dir():
+    if os.path.isdir(path):
         return f"Expected a weights file (.safetensors), found the folder {path}."
     if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
         return f"{path} is a PyTorch checkpoint. Convert it first: `umlite weights convert {path}`."

@@ -18,6 +18,7 @@ KEY = "umlite"  # of the safetensors metadata
 PUBLISHED_SPACING_MM = (1.5, 1.5, 1.5)
 PUBLISHED_HU_RANGE = (-175.0, 250.0)
 PUBLISHED_WINDOW = (96, 96, 96)
+MOST_WINDOW_VOXELS = 512**3
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,28 @@ class Manifest:
     source: Source = field(default_factory=Source)
 
     def __post_init__(self) -> None:
+        """Check everything, since the file may come from anywhere. Raises WeightsError."""
         if len(self.classes) != self.network.head.classes:
             raise WeightsError(
                 f"The weights hold {self.network.head.classes} classes, but {len(self.classes)} class names are given."
             )
         multiple = self.network.backbone.window_multiple
-        if len(self.window) != 3 or any(side < multiple or side % multiple for side in self.window):
+        if len(self.window) != 3 or any(type(n) is not int or n < multiple or n % multiple for n in self.window):
             raise WeightsError(f"Expected a window of three multiples of {multiple} voxels, found {self.window}.")
-        if math.prod(self.window) == multiple**3:
-            raise WeightsError(f"A window of {multiple} voxels a side leaves one voxel, which cannot be normalised.")
+        if not multiple**3 < math.prod(self.window) <= MOST_WINDOW_VOXELS:
+            raise WeightsError(
+                f"Expected a window of more than {multiple} and up to 512 voxels a side, found {self.window}."
+            )
         if len(self.spacing_mm) != 3 or not all(0 < s < 100 for s in self.spacing_mm):
             raise WeightsError(f"Expected a spacing of three positive lengths in mm, found {self.spacing_mm}.")
-        if len(self.hu_range) != 2 or not self.hu_range[0] < self.hu_range[1]:
+        if len(self.hu_range) != 2 or not -1e6 < self.hu_range[0] < self.hu_range[1] < 1e6:
             raise WeightsError(f"Expected a HU range that rises, found {self.hu_range}.")
+        for text in (self.name, self.license, self.notice, *vars(self.source).values()):
+            if not isinstance(text, str) or not text.isprintable() or len(text) > 2000:
+                raise WeightsError(f"Expected a short plain text, found {text!r:.100}.")
         try:
             ClassTable(self.classes)
-        except RequestError as error:
+        except (RequestError, AttributeError) as error:
             raise WeightsError(str(error)) from error
 
     def to_metadata(self) -> dict[str, str]:
@@ -91,5 +98,5 @@ class Manifest:
             network, source = NetworkConfig.from_dict(data.pop("network")), Source(**data.pop("source"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             return cls(network=network, source=source, **fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise WeightsError(f"the manifest of these weights is damaged ({error!r}). Convert them again.") from error

@@ -16,7 +16,7 @@ BUNDLED = {"demo": Path(__file__).with_name("demo.safetensors")}
 def store_folder() -> Path:
     """$UMLITE_WEIGHTS, else the user's data folder of the operating system."""
     if folder := os.environ.get("UMLITE_WEIGHTS"):
-        return Path(folder).expanduser()
+        return _expanded(folder)
     from platformdirs import user_data_path
 
     return user_data_path("umlite", appauthor=False) / "weights"
@@ -34,7 +34,9 @@ def install_path(name: str) -> Path:
     if name in BUNDLED:
         raise WeightsError(f"{name!r} is the name of the weights inside umlite: choose another with --name.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise WeightsError(f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}.")
+        raise WeightsError(
+            f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}: choose one with --name."
+        )
     return store_folder() / f"{name}{SUFFIX}"
 
 
@@ -59,10 +61,17 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
         return BUNDLED[text]
     if text in have:
         return have[text]
-    path = Path(text).expanduser()
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    path = _expanded(text)
+    if os.path.exists(path) or path.suffix or len(path.parts) > 1:
         return path
     raise WeightsError(
         f"No weights called {text!r}. Installed: {', '.join(have) or 'none'}. "
         "Expected one of these, a .safetensors file, or first `umlite weights pull unet|swin_unetr`."
     )
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise WeightsError(f"Cannot use {text!r}: {error}.") from error
