@@ -53,7 +53,7 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
     print(f"\n{backbone} {engine}: largest logit error {float((error / deviation).max()):.1e} of a standard deviation")
     assert (error / deviation).max() < ROUNDING
 
-    unsure = (logits.abs() < ROUNDING * deviation[:, None, None, None]).flatten(1).sum(1).numpy()
+    unsure = (logits.abs() < ROUNDING * deviation[:, None, None, None]).numpy()
     raw = blend.decide(names)
     difference = np.abs(np.array(list(raw.counts().values())) - expected["hard_counts"])
     print(
@@ -64,14 +64,14 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
         "at rounding level:",
         unsure.sum(),
     )
-    assert (difference <= unsure).all()
+    assert (difference <= unsure.reshape(32, -1).sum(1)).all()
     assert difference.sum() <= 1e-5 * logits.numel()
 
-    check_masks(raw, volume, expected, names)
+    check_masks(raw, volume, expected, names, unsure)
 
 
-def check_masks(raw, volume, expected, names) -> None:
-    """Post-processed masks on the scan's grid; each class differs in fewer than 1 in 100,000 voxels."""
+def check_masks(raw, volume, expected, names, unsure) -> None:
+    """Post-processed masks on the scan's grid: fewer than 1 in 100,000 voxels differ, all of them unsure ones."""
     cleaned, notes = postprocess(raw, names)
     native = restore(cleaned.bits, volume.frame)
     shape = tuple(expected["native_shape"])
@@ -83,7 +83,9 @@ def check_masks(raw, volume, expected, names) -> None:
         if name in kept_by_umlite and not published[k].any():
             continue
         differing = int(np.count_nonzero(found != published[k]))
-        print(f"{name}: {differing} of {found.size} voxels differ")
+        sure = np.count_nonzero((found != published[k]) & ~restore(unsure[k], volume.frame))
+        print(f"{name}: {differing} of {found.size} voxels differ, {sure} of them not at rounding level")
+        assert sure == 0, name
         assert differing < 1e-5 * found.size, name
 
 
