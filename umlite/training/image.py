@@ -1,0 +1,98 @@
+"""Training images: HU, which classes every voxel has, and which of them are known there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.uint32]
+_CENTRES_PER_CLASS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImage:
+    """A labelled scan in RAS at the model's spacing; bit c of a voxel stands for the class at place c.
+
+    hu: float16 [X, Y, Z]. present, known: uint32 [X, Y, Z]; a class counts in the loss only where it is known.
+    centres: some voxels of each class that the image has, int [n, 3] by the class's place.
+    """
+
+    hu: NDArray[np.float16]
+    present: Bits
+    known: Bits
+    centres: Mapping[int, NDArray[np.intp]]
+
+
+def pack_masks(masks: Mapping[str, NDArray[np.bool_]], classes: Sequence[str]) -> Bits:
+    """One bit per class, [X, Y, Z]; masks of other names are left out."""
+    shape = next(iter(masks.values())).shape
+    bits = np.zeros(shape, np.uint32)
+    for place, name in enumerate(classes):
+        if name in masks:
+            bits |= masks[name].astype(np.uint32) << np.uint32(place)
+    return bits
+
+
+def unpack_bits(bits: Bits, classes: int) -> NDArray[np.bool_]:
+    """[N, ...] -> [N, classes, ...]"""
+    places = np.arange(classes, dtype=np.uint32).reshape(-1, *([1] * (bits.ndim - 1)))
+    return (bits[:, None] >> places & np.uint32(1)).astype(bool)
+
+
+def class_bits(names: Sequence[str], classes: Sequence[str]) -> np.uint32:
+    """The bits of several classes; names that the model does not have are left out."""
+    return np.uint32(sum(1 << classes.index(name) for name in names if name in classes))
+
+
+def swap_sides(bits: Bits, classes: Sequence[str]) -> Bits:
+    """Exchange every left class with its right one."""
+    swapped = bits.copy()
+    for left in (name for name in classes if name.startswith("left_")):
+        right = "right_" + left.removeprefix("left_")
+        if right not in classes:
+            continue
+        i, j = np.uint32(classes.index(left)), np.uint32(classes.index(right))
+        differs = (bits >> i ^ bits >> j) & np.uint32(1)
+        swapped ^= differs << i | differs << j
+    return swapped
+
+
+def mirror(image: TrainingImage, classes: Sequence[str]) -> TrainingImage:
+    """The image seen in a mirror: flipped left to right, its left classes now right ones."""
+    present, known = (swap_sides(bits[::-1], classes) for bits in (image.present, image.known))
+    return replace(image, hu=image.hu[::-1], present=present, known=known, centres=find_centres(present, len(classes)))
+
+
+def make_image(hu: NDArray[np.floating], present: Bits, known: Bits, classes: int) -> TrainingImage:
+    """Cut an image down to the box of what is not air, as inference does, and find its classes."""
+    box = _body_box(hu)
+    present = np.ascontiguousarray(present[box])
+    return TrainingImage(
+        np.ascontiguousarray(hu[box].astype(np.float16)),
+        present,
+        np.ascontiguousarray(known[box]),
+        find_centres(present, classes),
+    )
+
+
+def find_centres(present: Bits, classes: int) -> dict[int, NDArray[np.intp]]:
+    """Evenly picked voxels of every class that is present."""
+    centres = {}
+    for place in range(classes):
+        found = np.flatnonzero(present >> np.uint32(place) & np.uint32(1))
+        if len(found):
+            some = found[:: max(1, len(found) // _CENTRES_PER_CLASS)]
+            centres[place] = np.stack(np.unravel_index(some, present.shape), axis=1)
+    return centres
+
+
+def _body_box(hu: NDArray[np.floating], air_hu: float = -175.0) -> tuple[slice, ...]:
+    inside = hu > air_hu
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(found[0], found[-1] + 1) if len(found) else slice(None))
+    return tuple(box)

@@ -1,0 +1,90 @@
+"""Lesions painted into healthy organs of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from umlite.training.deformation import smooth_noise
+from umlite.training.image import Bits, class_bits
+
+
+@dataclass(frozen=True)
+class LesionKind:
+    """hu: range of its own HU, or of its difference to the host where `relative`. radius_mm: range."""
+
+    hosts: tuple[str, ...]
+    hu: tuple[float, float]
+    relative: bool
+    radius_mm: tuple[float, float]
+
+
+KINDS: dict[str, LesionKind] = {
+    "liver_tumor": LesionKind(("liver",), (-75, -20), True, (6, 24)),
+    "kidney_tumor": LesionKind(("right_kidney", "left_kidney"), (-90, -15), True, (7, 24)),
+    "kidney_cyst": LesionKind(("right_kidney", "left_kidney"), (-5, 18), False, (6, 21)),
+    "pancreas_tumor": LesionKind(("pancreas",), (-55, -20), True, (6, 18)),
+    "colon_tumor": LesionKind(("colon",), (30, 90), False, (9, 21)),
+    "lung_tumor": LesionKind(("right_lung", "left_lung"), (20, 80), False, (6, 18)),
+}
+
+
+def paint_lesions(
+    hu: NDArray[np.float32],
+    present: Bits,
+    known: Bits,
+    classes: Sequence[str],
+    spacing_mm: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], Bits, Bits]:
+    """Some lesions of each kind in an image that has none: new HU, present and known bits.
+
+    A kind that was painted, or might have been, is known everywhere but where the image itself is unknown.
+    """
+    hu, present, known = hu.copy(), present.copy(), known.copy()
+    anything_known = known != 0
+    for name, kind in KINDS.items():
+        if name not in classes:
+            continue
+        known |= class_bits([name], classes) * anything_known.astype(np.uint32)
+        host = (present & class_bits(kind.hosts, classes)) != 0
+        for _ in range(int(rng.poisson(0.7))):
+            _paint(hu, present, host, class_bits([name], classes), kind, spacing_mm, rng)
+    return hu, present, known
+
+
+def _paint(
+    hu: NDArray[np.float32],
+    present: Bits,
+    host: NDArray[np.bool_],
+    bit: np.uint32,
+    kind: LesionKind,
+    spacing_mm: float,
+    rng: np.random.Generator,
+) -> None:
+    places = np.flatnonzero(host)
+    if not len(places):
+        return
+    centre = np.unravel_index(rng.choice(places), host.shape)
+    radii = rng.uniform(*kind.radius_mm) / spacing_mm * rng.uniform(0.75, 1.3, 3)
+    low = [max(0, int(c - 1.5 * r - 2)) for c, r in zip(centre, radii, strict=True)]
+    high = [min(n, int(c + 1.5 * r + 3)) for c, r, n in zip(centre, radii, host.shape, strict=True)]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    axes = np.ix_(*(np.arange(a, b) - int(c) for a, b, c in zip(low, high, centre, strict=True)))
+    distance = np.sqrt(sum((axis / r) ** 2 for axis, r in zip(axes, radii, strict=True)))
+    distance = distance + 0.15 * smooth_noise(distance.shape, 4, rng).numpy()
+    mask = (distance < 1) & host[box]
+    if not mask.any():
+        return
+    level = rng.uniform(*kind.hu) + (float(np.median(hu[box][mask])) if kind.relative else 0.0)
+    cover = F.avg_pool3d(torch.from_numpy(mask.astype(np.float32))[None, None], 3, 1, 1)[0, 0].numpy()
+    cover = np.where(mask, np.maximum(cover, 0.6), cover * 0.5)
+    texture = rng.uniform(3, 12) * smooth_noise(distance.shape, 2, rng).numpy()
+    rest = (hu[box] - float(np.median(hu[box][mask]))) * 0.3 if kind.relative else 0.0
+    hu[box] = hu[box] * (1 - cover) + (level + texture + rest) * cover
+    present[box] |= bit * mask.astype(np.uint32)

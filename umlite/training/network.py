@@ -1,0 +1,98 @@
+"""The network in training: heads that differentiate, a start that suits rare classes, and its average."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from umlite.errors import RequestError
+from umlite.kernels.dynamic_heads import split_parameters
+from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
+from umlite.models.parameter_generator import SharedController
+from umlite.models.universal import UniversalModel
+
+Place = tuple[slice, ...]
+Logits = tuple[Tensor, Tensor | None, Tensor | None]
+
+_RARE_LOGIT = -3.0
+_SMALLEST_SIDE = 24
+
+
+def build_small_network(channels: tuple[int, int, int, int], embedding: Tensor) -> UniversalModel:
+    """A narrow U-Net with the shared generator. embedding: text features [classes, width]."""
+    classes, width = embedding.shape
+    groups = 8 if channels[0] % 8 == 0 else channels[0]
+    head = HeadConfig(classes, "shared", width, task_width=128, hidden_width=0, gap_width=128, groups=groups)
+    model = UniversalModel(NetworkConfig(UNetConfig(channels), head))
+    generator = model.generator
+    assert isinstance(generator, SharedController)
+    with torch.no_grad():
+        generator.embedding.copy_(embedding)
+        nn.init.normal_(generator.text_to_vision.weight)  # of unit rows makes numbers near 1: classes differ at once
+        assert generator.controller.bias is not None
+        generator.controller.bias[-1] = _RARE_LOGIT  # of the last layer: most voxels belong to no class
+    return model
+
+
+class Supervision(nn.Module):
+    """Linear heads on the backbone's two outputs, for training only: `fine` at full resolution, `coarse` at an eighth.
+
+    They teach the backbone directly what the generated heads, which learn slowly, will need.
+    """
+
+    def __init__(self, model: UniversalModel) -> None:
+        super().__init__()
+        backbone, classes = model.config.backbone, model.config.head.classes
+        self.coarse = nn.Conv3d(backbone.bottleneck_channels, classes, 1)
+        self.fine = nn.Conv3d(backbone.feature_channels, classes, 1)
+        for layer in (self.coarse, self.fine):
+            nn.init.constant_(layer.bias, _RARE_LOGIT)  # type: ignore[arg-type]
+
+
+def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision: Supervision | None = None) -> Logits:
+    """What the model says at some voxels of windows [N, 1, D, H, W]: logits [N, classes, V] float32, differentiable.
+
+    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. bf16 in the backbone.
+    at: an index of the voxels in [D, H, W]. Raises RequestError on windows smaller than 24^3: on a bottleneck of 2^3
+    voxels, bf16 convolutions of torch 2.13 on a CPU compute gradients of their weights from memory that nothing wrote.
+    """
+    if min(voxels.shape[2:]) < _SMALLEST_SIDE:
+        raise RequestError(f"Expected training windows of at least {_SMALLEST_SIDE}^3, found {list(voxels.shape)}.")
+    with torch.autocast(voxels.device.type, torch.bfloat16):
+        bottleneck, feature = model.backbone(voxels)
+        some = feature[(slice(None), slice(None), *at)]
+        head_input = model.head_input[2](model.head_input[:2](feature)[(slice(None), slice(None), *at)])
+        image = model.generator.image_vector(bottleneck)
+    params = model.generator(image.float(), range(model.config.head.classes))
+    logits = dynamic_heads_batched(head_input.flatten(2).float(), params)
+    if supervision is None:
+        return logits, None, None
+    return logits, supervision.fine(some.float()).flatten(2), supervision.coarse(bottleneck.float()).flatten(2)
+
+
+def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:
+    """What `umlite.kernels.dynamic_heads` computes, all classes in three products, differentiable.
+
+    h: [N, K, V]. params: [N, classes, 2*K*K + 3*K + 1]. Returns [N, classes, V].
+    """
+    n, k, _ = h.shape
+    classes = params.shape[1]
+    w1, w2, w3, b1, b2, b3 = split_parameters(params.contiguous(), k)
+    y = torch.baddbmm(b1.reshape(n, classes * k, 1), w1.reshape(n, classes * k, k), h).relu()
+    y = torch.baddbmm(b2.reshape(n * classes, k, 1), w2.reshape(n * classes, k, k), y.view(n * classes, k, -1)).relu()
+    y = torch.baddbmm(b3.reshape(n * classes, 1, 1), w3.reshape(n * classes, 1, k), y)
+    return y.view(n, classes, -1)
+
+
+class Average:
+    """Exponential moving average of a model's parameters; short at first, so that the start is forgotten."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            self.tensors[name].lerp_(tensor, 1 - decay)

@@ -1,0 +1,172 @@
+"""The training loop: resumable, reproducible from its seed, with a moving average of the weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from umlite.errors import InputError
+from umlite.files import make_folder, replacing
+from umlite.models.universal import UniversalModel
+from umlite.training.dataset import Batch, WindowStream
+from umlite.training.image import unpack_bits
+from umlite.training.loss import dice_counts, segmentation_loss
+from umlite.training.network import Average, Supervision, window_logits
+from umlite.training.schedule import Options
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+_COARSE = 8  # voxels of a window along one of the bottleneck
+
+
+class Training:
+    """A model, its optimiser and average at some step; only parameters that require gradients change.
+
+    folder: keeps checkpoint.pt and log.jsonl; a checkpoint found there is continued.
+    threads: windows at a time, a thread each; on a CPU that beats several threads in every operation.
+    Raises InputError when it is another model's.
+    """
+
+    def __init__(
+        self, model: UniversalModel, classes: Sequence[str], options: Options, folder: Path, threads: int = 1
+    ) -> None:
+        self.model, self.classes, self.options, self.folder = model.train(), tuple(classes), options, folder
+        self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            self.supervision = Supervision(model) if options.supervision else None
+        extra = list(self.supervision.parameters()) if self.supervision else []
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for name, p in named if not _makes_heads(name)] + extra},
+                {"params": [p for name, p in named if _makes_heads(name)]},
+            ],
+            options.learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        self.average = Average(model, options.average)
+        self.step = 0
+        make_folder(folder)
+        if (folder / CHECKPOINT).exists():
+            self._load()
+
+    def run(self, stream: WindowStream, validation: Sequence[Batch] = (), until: int | None = None) -> None:
+        """Train to the end of the schedule, or to step `until`; saves at the end too."""
+        options, started, losses = self.options, time.perf_counter(), []
+        while self.step < min(options.steps, until or options.steps):
+            losses.append(self._train_step(stream.batch(self.step * options.batch, options.batch)))
+            self.step += 1
+            done = self.step == options.steps
+            if self.step % options.log_every == 0 or done:
+                seconds = (time.perf_counter() - started) / len(losses)
+                self._log(kind="train", loss=round(float(np.mean(losses)), 5), seconds_per_step=round(seconds, 3))
+                started, losses = time.perf_counter(), []
+            if validation and (self.step % options.validate_every == 0 or done):
+                self._log(kind="validation", dice=self.validate(validation))
+                started = time.perf_counter()
+            if self.step % options.save_every == 0 or done:
+                self.save()
+        self.save()
+
+    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Dice of the averaged weights over all windows together, by class that occurs there."""
+        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average.tensors)
+        every = (slice(None),) * 3
+        total = torch.zeros(len(self.classes), 3, dtype=torch.float64)
+        with torch.inference_mode():
+            for batch in batches:
+                for i in range(len(batch.voxels)):
+                    logits, _, _ = window_logits(self.model, batch.voxels[i : i + 1], every)
+                    total += dice_counts(logits, *_truth(batch, slice(i, i + 1), every, len(self.classes)))
+        self.model.load_state_dict(trained)
+        overlap, guessed, true = total.unbind(1)
+        dice = 2 * overlap / (guessed + true).clamp_min(1)
+        return {
+            name: round(float(d), 4) for name, d, size in zip(self.classes, dice, true, strict=True) if float(size) > 0
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.tensors,
+            "supervision": self.supervision.state_dict() if self.supervision else {},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "rng": torch.get_rng_state(),
+            "options": asdict(self.options),
+        }
+        with replacing(self.folder / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self) -> None:
+        state: dict[str, Any] = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(f"{self.folder / CHECKPOINT} belongs to another model: choose another folder.") from error
+        if self.supervision:
+            self.supervision.load_state_dict(state["supervision"])
+        self.average.tensors = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        self.step = state["step"]
+
+    def _train_step(self, batch: Batch) -> float:
+        options = self.options
+        for group, scale in zip(self.optimizer.param_groups, (1.0, options.generator_rate), strict=True):
+            group["lr"] = scale * options.learning_rate_at(self.step)
+        rng = np.random.default_rng([options.seed, 2, self.step])
+        at = tuple(slice(int(first), None, options.stride) for first in rng.integers(options.stride, size=3))
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+        def differentiate(n: int) -> tuple[float, tuple[Tensor, ...]]:
+            here = slice(n, n + 1)
+            logits, fine, coarse = window_logits(self.model, batch.voxels[here], at, self.supervision)
+            truth = _truth(batch, here, at, len(self.classes))
+            loss = segmentation_loss(logits, *truth)
+            if fine is not None and coarse is not None:
+                centres = _truth(batch, here, (slice(_COARSE // 2, None, _COARSE),) * 3, len(self.classes))
+                extra = segmentation_loss(fine, *truth) + segmentation_loss(coarse, *centres)
+                loss = loss + options.supervision * extra
+            return float(loss.detach()), torch.autograd.grad(loss, trained)
+
+        losses, gradients = zip(*self._threads.map(differentiate, range(len(batch.voxels))), strict=True)
+        for parameter, parts in zip(trained, zip(*gradients, strict=True), strict=True):
+            parameter.grad = torch.stack(parts).mean(0)
+        torch.nn.utils.clip_grad_norm_(trained, options.clip)
+        self.optimizer.step()
+        self.average.update(self.model, self.step)
+        return sum(losses) / len(losses)
+
+    def _log(self, **entry: Any) -> None:
+        rate = round(self.options.learning_rate_at(self.step), 6)
+        now = {"step": self.step, "learning_rate": rate, "time": round(time.time())}
+        line = json.dumps({**now, **entry})
+        with open(self.folder / LOG, "a") as file:
+            file.write(line + "\n")
+        print(line, file=sys.stderr, flush=True)
+
+
+def _makes_heads(name: str) -> bool:
+    return name.startswith("generator.") and not name.startswith("generator.gap.")
+
+
+def _truth(batch: Batch, which: slice, at: tuple[slice, ...], classes: int) -> tuple[Tensor, Tensor]:
+    """Present and known, bool [N, classes, V]."""
+    present, known = (
+        torch.from_numpy(unpack_bits(bits[(which, *at)], classes)).flatten(2) for bits in (batch.present, batch.known)
+    )
+    return present, known

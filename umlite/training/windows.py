@@ -1,0 +1,83 @@
+"""Windows of training images: where they lie, and how their intensities vary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from umlite.training.image import Bits, TrainingImage
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSample:
+    """voxels: float32 [D, H, W] in [0, 1]. present, known: uint32 [D, H, W], see TrainingImage."""
+
+    voxels: NDArray[np.float32]
+    present: Bits
+    known: Bits
+
+
+@dataclass(frozen=True)
+class WindowSampler:
+    """Draws windows of `window` voxels, HU scaled from `hu_range`.
+
+    lesions: places of the classes that are rare. lesion_share, class_share: how many windows are centred (give or take
+    a quarter of a window) on a lesion, if there is one, and on any class, each class as often; the rest lie anywhere.
+    augment: vary brightness, contrast, noise and sharpness.
+    """
+
+    window: tuple[int, int, int]
+    hu_range: tuple[float, float]
+    lesions: Sequence[int] = ()
+    lesion_share: float = 0.3
+    class_share: float = 0.4
+    augment: bool = True
+
+    def draw(self, image: TrainingImage, rng: np.random.Generator) -> WindowSample:
+        shape = image.hu.shape
+        centre = self._centre(image, rng)
+        jitter = [rng.integers(-(w // 4), w // 4 + 1) for w in self.window]
+        starts = [
+            int(np.clip(c + j - w // 2, 0, max(n - w, 0)))
+            for c, j, w, n in zip(centre, jitter, self.window, shape, strict=True)
+        ]
+        part = tuple(slice(s, s + w) for s, w in zip(starts, self.window, strict=True))
+        hu = image.hu[part].astype(np.float32)
+        missing = [w - n for w, n in zip(self.window, hu.shape, strict=True)]
+        pads = [(m // 2, m - m // 2) for m in missing]
+        if self.augment:
+            hu = vary_intensity(hu, rng)
+        low, high = self.hu_range
+        voxels = np.clip((hu - low) / (high - low), 0, 1)
+        return WindowSample(
+            np.pad(voxels, pads), np.pad(np.array(image.present[part]), pads), np.pad(np.array(image.known[part]), pads)
+        )
+
+    def _centre(self, image: TrainingImage, rng: np.random.Generator) -> NDArray[np.intp]:
+        aim = rng.random()
+        lesions = [c for c in self.lesions if c in image.centres]
+        if aim < self.lesion_share and lesions:
+            choices = image.centres[int(rng.choice(lesions))]
+        elif aim < self.lesion_share + self.class_share and image.centres:
+            choices = image.centres[int(rng.choice(list(image.centres)))]
+        else:
+            return rng.integers(image.hu.shape)
+        return choices[rng.integers(len(choices))]
+
+
+def vary_intensity(hu: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Brightness and contrast of scanners, sharpness of kernels, noise of doses."""
+    hu = hu * np.float32(rng.uniform(0.92, 1.08)) + np.float32(rng.normal(0, 8))
+    if rng.random() < 0.25:
+        blurred = F.avg_pool3d(torch.from_numpy(hu)[None, None], 3, stride=1, padding=1, count_include_pad=False)[
+            0, 0
+        ].numpy()
+        hu = hu + (blurred - hu) * np.float32(rng.uniform(-0.5, 0.9))
+    if rng.random() < 0.5:
+        hu = hu + np.float32(rng.uniform(0, 25)) * rng.standard_normal(hu.shape, dtype=np.float32)
+    return hu
