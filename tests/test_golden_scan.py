@@ -9,11 +9,12 @@ import pytest
 import torch
 from recipes import Recipe
 from safetensors.numpy import load_file
+from scipy.ndimage import binary_dilation
 
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.inference.blending import Blend
-from umlite.inference.postprocessing import postprocess
+from umlite.inference.postprocessing import RULES, postprocess
 from umlite.volume.preparation import prepare_volume, restore
 from umlite.volume.reading import read_scan
 
@@ -83,7 +84,9 @@ def check_masks(raw, volume, expected, names, unsure) -> None:
         if name in kept_by_umlite and not published[k].any():
             continue
         differing = int(np.count_nonzero(found != published[k]))
-        sure = np.count_nonzero((found != published[k]) & ~restore(unsure[k], volume.frame))
+        # A flipped voxel can join or part a component, so that its neighbours change with it.
+        near = binary_dilation(unsure[k], np.ones((3, 3, 3))) if name in RULES else unsure[k]
+        sure = np.count_nonzero((found != published[k]) & ~restore(near, volume.frame))
         print(f"{name}: {differing} of {found.size} voxels differ, {sure} of them not at rounding level")
         assert sure == 0, name
         assert differing < 1e-5 * found.size, name
