@@ -26,7 +26,7 @@ from umlite.inference.windows import check_overlap
 from umlite.results.label_map import paint_label_map
 from umlite.volume.preparation import Volume, prepare_volume, restore
 from umlite.volume.reading import Scan, read_scan
-from umlite.volume.writing import write_label_map, write_masks
+from umlite.volume.writing import is_label_map, write_label_map, write_masks
 from umlite.weights.manifest import Manifest
 from umlite.weights.store import resolve
 
@@ -190,7 +190,7 @@ class Segmentation:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
         """Write a label map where `path` ends in .nii or .nii.gz, else a folder of masks. Returns the files."""
         path = Path(path)
-        save = self.save_label_map if path.name.lower().endswith((".nii", ".nii.gz")) else self.save_masks
+        save = self.save_label_map if is_label_map(path) else self.save_masks
         return save(path, overwrite=overwrite)
 
     def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:

@@ -14,6 +14,7 @@ from umlite.classes import AnatomyClass
 from umlite.errors import OutputError, RequestError, UmliteError
 from umlite.files import output_error
 from umlite.volume.reading import scan_name
+from umlite.volume.writing import is_label_map
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmentation, Segmenter
@@ -49,7 +50,7 @@ def plan_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = F
     """
     distinct = list({os.path.realpath(scan): scan for scan in reversed(scans)}.values())[::-1]
     names = _distinct_names(distinct)
-    one_file = output is not None and output.name.lower().endswith((".nii", ".nii.gz"))
+    one_file = output is not None and is_label_map(output)
     if one_file and len(distinct) > 1:
         raise RequestError(
             f"{len(distinct)} scans cannot share the one file {output}: give a folder with -o, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -50,6 +51,12 @@ def make_folder(folder: Path) -> None:
         raise output_error(NotADirectoryError(errno.ENOTDIR, "not a folder"), folder) from error
     except OSError as error:
         raise output_error(error, folder) from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def output_error(error: OSError, path: Path) -> OutputError:

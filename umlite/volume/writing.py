@@ -59,7 +59,7 @@ def write_label_map(
     Raises OutputError.
     """
     path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not is_label_map(path):
         raise OutputError(f"Cannot write {path}: expected a name that ends in .nii or .nii.gz. Rename the output.")
     _check(path, labels, scan)
     lowest = min(int(labels.min()), *names, 0)
@@ -70,6 +70,11 @@ def write_label_map(
     with _all_or_nothing(path.parent), replacing(path, overwrite=overwrite) as temporary:
         _write(temporary, path, labels, dtype, scan, label_extension(names), binary=False)
     return path
+
+
+def is_label_map(path: Path) -> bool:
+    """Whether an output's name asks for one label map, not for a folder of masks."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _check(path: Path, array: np.ndarray, scan: Scan) -> None:

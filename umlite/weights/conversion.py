@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import struct
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.errors import WeightsError
+from umlite.files import file_sha256
 from umlite.kernels.window_attention import relative_position_index
 from umlite.models.config import NetworkConfig, SwinUNETRConfig
 from umlite.weights.loading import save_model
@@ -122,11 +122,6 @@ def published_tensors(stored: Mapping[str, Tensor], path: Path) -> tuple[dict[st
             )
         kept[name] = tensor
     return tensors, dropped
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _our_name(key: str) -> str:

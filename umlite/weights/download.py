@@ -26,6 +26,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from umlite import __version__
 from umlite.errors import WeightsError
+from umlite.files import file_sha256
 
 if TYPE_CHECKING:
     import requests
@@ -160,7 +161,7 @@ def _fetch(
             if response.status_code != 416:  # 416: nothing is missing
                 _receive(response, out, start, reply.size, progress)
             os.fsync(out.fileno())
-    sha256 = _sha256(part)
+    sha256 = file_sha256(part)
     if reply.sha256 not in (None, sha256):
         part.unlink()
         happened = f"what arrived is damaged or another file: its SHA-256 is {sha256} instead of {reply.sha256}"
@@ -306,7 +307,7 @@ def _recall(path: Path, url: str) -> tuple[Download | None, bool | None]:
     """The file that is there, and whether it still is what was downloaded: None when there is no record of that."""
     if not path.is_file():
         return None, None
-    sha256 = _sha256(path)
+    sha256 = file_sha256(path)
     try:
         kept = Download(path, **json.loads(_record_path(path).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -342,14 +343,6 @@ def _drop_parts(path: Path, *, but: Path | None = None) -> None:
     for part in _parts(path):
         if part != but:
             part.unlink()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_space(url: str, folder: Path, start: int, size: int | None) -> None:
