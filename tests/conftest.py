@@ -9,21 +9,29 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 import torch
+from hypothesis import settings
 from recipes import Recipe
 from samples import make_scan, small_manifest, small_model
 
 from umlite.weights.loading import save_model
 
+settings.register_profile("umlite", deadline=None)  # a shared core may be taken away for seconds
+settings.load_profile("umlite")
+
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
     """Small networks gain nothing from threads, and wait long for each other where cores are shared."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture
-def all_threads() -> Iterator[None]:
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every core, for full-size networks."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
     torch.set_num_threads(os.cpu_count() or 1)
     yield
     torch.set_num_threads(1)

@@ -13,7 +13,8 @@ from scipy.ndimage import binary_dilation
 
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
-from umlite.inference.blending import Blend
+from umlite.inference.bitmask import BitMask
+from umlite.inference.blending import decide
 from umlite.inference.postprocessing import RULES, postprocess
 from umlite.volume.preparation import prepare_volume, restore
 from umlite.volume.reading import read_scan
@@ -45,17 +46,17 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
     names = segmenter.classes.names
     assert names == tuple(c.name for c in PUBLISHED)
     volume = segmenter.prepare(shared / "data" / "example_ct_sm.nii.gz")
-    blend = segmenter._engine.blend(volume.voxels, range(32), 0.5)
-    assert blend.windows == expected["windows"][0]
-
-    logits = blend.logits()
+    seen: list[int] = []
+    logits = segmenter.blended_logits(volume, progress=lambda _done, total: seen.append(total))
+    assert seen[-1] == expected["windows"][0]
     deviation = logits.flatten(1).std(1)
     error = (logits[:, ::6, ::6, ::6] - torch.from_numpy(expected["logits_strided"])).abs().amax(dim=(1, 2, 3))
     print(f"\n{backbone} {engine}: largest logit error {float((error / deviation).max()):.1e} of a standard deviation")
     assert (error / deviation).max() < ROUNDING
 
     unsure = (logits.abs() < ROUNDING * deviation[:, None, None, None]).numpy()
-    raw = blend.decide(names)
+    bits = decide(logits, names).numpy().view(np.uint32)
+    raw = BitMask(bits, names)
     difference = np.abs(np.array(list(raw.counts().values())) - expected["hard_counts"])
     print(
         "voxels that flip before post-processing:",
@@ -95,7 +96,6 @@ def check_masks(raw, volume, expected, names, unsure) -> None:
 def test_decisions_do_not_need_the_division() -> None:
     weighted = torch.randn(3, 4, 5, 6)
     importance = torch.rand(4, 5, 6) + 1e-3
-    blend = Blend(weighted, lambda: importance, 1)
-    bits = blend.decide(("a", "b", "c"))
+    bits = BitMask(decide(weighted, ("a", "b", "c")).numpy().view(np.uint32), ("a", "b", "c"))
     for k, name in enumerate("abc"):
-        assert np.array_equal(bits.mask(name), (blend.logits()[k].sigmoid() > 0.5).numpy())
+        assert np.array_equal(bits.mask(name), ((weighted[k] / importance).sigmoid() > 0.5).numpy())

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from umlite.errors import DeviceError, RequestError
 from umlite.inference.bitmask import MAX_CLASSES, BitMask
 from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import build_engine
-from umlite.inference.plan import Plan, choose_plan
+from umlite.inference.plan import Notify, Plan, choose_plan
 from umlite.inference.postprocessing import needed_classes, postprocess
+from umlite.inference.sweep import blended_logits, decide_volume
+from umlite.inference.window_runner import WindowCounts
 from umlite.inference.windows import check_overlap
 from umlite.results.label_map import paint_label_map
 from umlite.volume.preparation import Volume, prepare_volume, restore
@@ -44,6 +46,9 @@ class Segmenter:
     device: "auto" (CUDA when there is one, else the CPU) or any torch device; never replaced by another silently.
     engine: "fast", or "reference", the plain one that the fast one is tested against.
     compile: torch.compile the network (fast engine). batch: windows at a time.
+    kernels: of the fast engine: "native" (compiled C on a CPU, Triton on a GPU), "torch", or "auto", which takes torch
+    where there are no native ones; `plan.reasons` says so. threads: of a CPU; OMP_NUM_THREADS or all cores by default.
+    notify: gets one sentence where loading takes longer than usual (kernels are compiled once on a machine).
     Raises WeightsError, DeviceError or RequestError.
     """
 
@@ -55,16 +60,25 @@ class Segmenter:
         *,
         compile: bool = False,
         batch: int | None = None,
+        kernels: str = "auto",
+        threads: int | None = None,
+        notify: Notify | None = None,
     ) -> None:
-        self.plan: Plan = choose_plan(engine, device, compile=compile, batch=batch)
+        options = {"kernels": kernels, "threads": threads, "notify": notify}
+        plan = choose_plan(engine, device, compile=compile, batch=batch, **options)  # type: ignore[arg-type]
         self.weights_path: Path = resolve(weights)
-        self._engine = build_engine(self.weights_path, self.plan)
+        self._engine = build_engine(self.weights_path, plan, notify)
         self.classes = ClassTable(self.manifest.classes)
 
     @property
     def manifest(self) -> Manifest:
         """Architecture, classes, spacing, window and origin of the weights."""
         return self._engine.manifest
+
+    @property
+    def plan(self) -> Plan:
+        """Device, kernels, batch and threads, with the reasons."""
+        return self._engine.plan
 
     def window_logits(self, x: Tensor, classes: Request = None) -> Tensor:
         """Logits of single windows, each on its own.
@@ -91,7 +105,7 @@ class Segmenter:
     ) -> Tensor:
         """Logits of a whole volume [classes, X, Y, Z] float32, blended over windows, before any post-processing."""
         places = self._places(self.classes.resolve(classes))
-        return self._engine.blend(volume.voxels, places, overlap, progress).logits()
+        return blended_logits(self._engine, volume.voxels, places, overlap, progress)
 
     def segment(
         self,
@@ -117,8 +131,8 @@ class Segmenter:
         with watch("prepare"):
             volume = self.prepare(scan)
         with watch("windows"), _memory_errors(len(names)):
-            blend = self._engine.blend(volume.voxels, [self.classes.place(n) for n in names], overlap, progress)
-            bits = blend.decide(names)
+            places = [self.classes.place(n) for n in names]
+            bits, windows = decide_volume(self._engine, volume.voxels, places, names, overlap, progress)
         with watch("postprocess"):
             bits, notes = postprocess(bits, requested)
         with watch("restore"):
@@ -128,7 +142,7 @@ class Segmenter:
             warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
         if self.manifest.notice:
             warnings += (self.manifest.notice,)
-        return Segmentation(scan, wanted, bits, blend.windows, watch.seconds, warnings, notes, self.manifest)
+        return Segmentation(scan, wanted, bits, windows, watch.seconds, warnings, notes, self.manifest)
 
     def check_request(self, classes: Request = None, overlap: float = 0.5) -> tuple[AnatomyClass, ...]:
         """The classes that `segment` would give. Raises RequestError when it could not."""
@@ -150,7 +164,7 @@ class Segmenter:
 class Segmentation:
     """Masks of one scan on its own grid.
 
-    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran.
+    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran, were reused, and exist.
     timings: seconds of read, prepare, windows, postprocess and restore.
     warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
     manifest: of the weights used.
@@ -159,7 +173,7 @@ class Segmentation:
     scan: Scan
     classes: tuple[AnatomyClass, ...]
     bits: BitMask
-    windows: int
+    windows: WindowCounts
     timings: dict[str, float]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -219,7 +233,7 @@ class Segmentation:
                 }
                 for c in self.classes
             ],
-            "windows": self.windows,
+            "windows": asdict(self.windows),
             "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
             "warnings": list(self.warnings),
             "notes": list(self.notes),

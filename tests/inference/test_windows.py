@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
 
 from umlite.errors import RequestError
-from umlite.inference.windows import importance_map, pad_to_window, total_importance, window_at, window_grid
+from umlite.inference.windows import (
+    count_windows,
+    importance_map,
+    pad_to_window,
+    streaming_axis,
+    total_importance,
+    window_at,
+    window_grid,
+)
 
 sides = st.integers(1, 9)
 overlaps = st.sampled_from([0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.9, 0.99])
 
 
+@settings(deadline=None)
 @given(st.tuples(sides, sides, sides), st.tuples(*[st.integers(0, 30)] * 3), overlaps)
 def test_positions_are_monais(window, more, overlap) -> None:
     shape = tuple(w + m for w, m in zip(window, more, strict=True))
@@ -24,7 +33,8 @@ def test_positions_are_monais(window, more, overlap) -> None:
     assert sorted(window_grid(shape, window, overlap)) == sorted(expected)
 
 
-@given(st.tuples(sides, sides, sides), st.tuples(*[st.integers(1, 30)] * 3), overlaps)
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(sides, sides, sides), st.tuples(*[st.integers(1, 12)] * 3), overlaps)
 def test_every_voxel_is_covered(window, shape, overlap) -> None:
     padded, inside = pad_to_window(torch.zeros(shape), window)
     starts = window_grid(tuple(padded.shape), window, overlap)
@@ -58,3 +68,19 @@ def test_overlap_out_of_range(overlap: float) -> None:
 
 def test_window_at() -> None:
     assert window_at((1, 2, 3), (4, 5, 6)) == (slice(1, 5), slice(2, 7), slice(3, 9))
+
+
+@settings(deadline=None)
+@given(st.tuples(sides, sides, sides), st.tuples(*[st.integers(0, 30)] * 3), overlaps, st.integers(0, 2))
+def test_the_order_along_an_axis(window, shape, overlap, axis) -> None:
+    padded = tuple(max(n, w) for n, w in zip(shape, window, strict=True))
+    starts = window_grid(padded, window, overlap, axis)
+    assert sorted(starts) == window_grid(padded, window, overlap)
+    assert [start[axis] for start in starts] == sorted(start[axis] for start in starts)
+    assert count_windows(shape, window, overlap) == (len(starts) if min(shape) else 0)
+
+
+def test_the_thinnest_slab() -> None:
+    assert streaming_axis((96, 96, 96), (96, 96, 96)) == 0
+    assert streaming_axis((270, 270, 530), (96, 96, 96)) == 2
+    assert streaming_axis((100, 90, 100), (96, 48, 96)) == 1

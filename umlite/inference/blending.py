@@ -1,49 +1,36 @@
-"""The blended logits of a volume, and the decision they lead to."""
+"""The decision that blended logits lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from umlite.errors import WeightsError
-from umlite.inference.bitmask import BitMask
 
 Progress = Callable[[int, int], None]  # windows done, windows in all
 
 
-@dataclass(frozen=True, eq=False)
-class Blend:
-    """Sums over windows: `weighted` logits times importance [classes, X, Y, Z], `importance()` alone [X, Y, Z].
+def decide(sums: Tensor, names: Sequence[str]) -> Tensor:
+    """A class is present where its weighted sum of logits is positive: the sigmoid's threshold of 0.5, as published.
 
-    windows: how many ran.
+    The sum of importances is positive everywhere, so neither the division nor the sigmoid changes the answer.
+
+    sums: [classes, X, Y, Z] float32, any strides. names: of the classes; bit k belongs to names[k].
+    Returns [X, Y, Z], int32 for up to 32 classes, int64 for more, on the same device.
+    Raises WeightsError when a sum is not a number.
     """
-
-    weighted: Tensor
-    importance: Callable[[], Tensor]
-    windows: int
-
-    def logits(self) -> Tensor:
-        """[classes, X, Y, Z] float32: the importance-weighted mean over windows."""
-        return self.weighted / self.importance()
-
-    def decide(self, names: tuple[str, ...]) -> BitMask:
-        """A class is present where its weighted sum is positive: the sigmoid's threshold of 0.5, as published.
-
-        The sum of importances is positive everywhere, so neither the division nor the sigmoid changes the answer.
-        Raises WeightsError when a sum is not a number.
-        """
-        wide = len(names) > 32
-        kind = torch.int64 if wide else torch.int32
-        bits = torch.zeros(self.weighted.shape[1:], dtype=kind, device=self.weighted.device)
-        for k, name in enumerate(names):
-            if not self.weighted[k].sum().isfinite():
-                raise WeightsError(f"The network answered NaN or infinity for {name}: these weights do not work.")
-            bits |= (self.weighted[k] > 0).to(kind) << k
-        return BitMask(bits.cpu().numpy().view(np.uint64 if wide else np.uint32), names)
+    kind = torch.int64 if len(names) > 32 else torch.int32
+    bits = torch.zeros(sums.shape[1:], dtype=kind, device=sums.device)
+    for plane, target in zip(sums.unbind(1), bits.unbind(0), strict=True):  # a plane's temporaries stay in cache
+        finite = plane.flatten(1).sum(1).isfinite()
+        if not finite.all():
+            name = names[int(finite.long().argmin())]
+            raise WeightsError(f"The network answered NaN or infinity for {name}: these weights do not work.")
+        for k, values in enumerate(plane):
+            target |= (values > 0).to(kind) << k
+    return bits
 
 
 def no_progress(_done: int, _total: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +22,46 @@ def window_starts(size: int, window: int, overlap: float) -> list[int]:
     return [*starts, size - window]
 
 
-def window_grid(shape: Size, window: Size, overlap: float) -> list[Size]:
-    """First voxels of all windows over a volume not smaller than a window, the last axis moving fastest.
+def axis_starts(shape: Size, window: Size, overlap: float) -> tuple[list[int], list[int], list[int]]:
+    """First voxels of windows along each axis of a volume not smaller than a window; the grid is their product.
 
     Raises RequestError unless 0 <= overlap < 1.
     """
     check_overlap(overlap)
     x, y, z = (window_starts(size, side, overlap) for size, side in zip(shape, window, strict=True))
-    return list(itertools.product(x, y, z))
+    return x, y, z
+
+
+def window_grid(shape: Size, window: Size, overlap: float, axis: int = 0) -> list[Size]:
+    """First voxels of all windows, in the order in which they are computed: along `axis` slowest, then along the
+    other axes, the last one fastest. Every path over a scan keeps this order, so that sums round the same way.
+
+    Raises RequestError unless 0 <= overlap < 1.
+    """
+    grid = itertools.product(*axis_starts(shape, window, overlap))
+    return sorted(grid, key=lambda start: (start[axis], start))
+
+
+def count_windows(shape: Size, window: Size, overlap: float) -> int:
+    """How many windows cover a volume [X, Y, Z] of any size, an empty one too; it is padded to a window first.
+
+    Raises RequestError unless 0 <= overlap < 1.
+    """
+    check_overlap(overlap)
+    if not math.prod(shape):
+        return 0
+    return math.prod(map(len, axis_starts(padded_shape(shape, window), window, overlap)))
+
+
+def padded_shape(shape: Sequence[int], window: Size) -> Size:
+    """The shape of `pad_to_window`'s result."""
+    x, y, z = (max(size, side) for size, side in zip(shape, window, strict=True))
+    return x, y, z
+
+
+def streaming_axis(shape: Size, window: Size) -> int:
+    """The axis along which a slab one window thick is the smallest part of the volume; the first of equal ones."""
+    return max(range(3), key=lambda axis: (shape[axis] / window[axis], -axis))
 
 
 def check_overlap(overlap: float) -> None:

@@ -1,0 +1,53 @@
+"""An engine without a network, for tests of what happens around the windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from umlite.inference.engine import Engine
+from umlite.inference.plan import Plan
+from umlite.inference.sweep import lay_out
+from umlite.inference.windows import Size, total_importance
+from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
+from umlite.weights.manifest import Manifest
+
+
+class StubEngine(Engine):
+    """Class k answers each voxel of a window by a wave of the voxel's value, its place in the window and k.
+
+    Windows that see a voxel differently disagree about it, as a network's do. seen: windows computed so far.
+    """
+
+    def __init__(self, window: Size, classes: int = 2, batch: int = 1) -> None:
+        manifest = object.__new__(Manifest)  # tests use windows that no network accepts
+        names = tuple(f"class_{k}" for k in range(classes))
+        network = NetworkConfig(UNetConfig(), HeadConfig(classes, embedding_width=8))
+        for field, value in {"name": "stub", "network": network, "classes": names, "window": tuple(window)}.items():
+            object.__setattr__(manifest, field, value)
+        super().__init__(manifest, Plan("stub", torch.device("cpu"), batch, False, ()))
+        place = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, side) for side in window], indexing="ij"))
+        self._place = place.square().sum(0)
+        self.seen = 0
+
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        self.seen += len(windows)
+        mean = windows.mean(dim=(1, 2, 3, 4), keepdim=True)
+        waves = [torch.sin(7 * windows[:, 0] + mean[:, 0] + self._place + k) for k in classes]
+        return torch.stack(waves, 1)
+
+    def padded(self, voxels: Tensor) -> Tensor:
+        return lay_out(self, voxels, 0.5).voxels
+
+    def field_shape(self, voxels: Tensor) -> Size:
+        return lay_out(self, voxels, 0.5).shape
+
+    def starts(self, voxels: Tensor, overlap: float = 0.5) -> list[Size]:
+        return lay_out(self, voxels, overlap).starts
+
+    def blended(self, sums: Tensor, voxels: Tensor) -> Tensor:
+        """Sums over the padded volume as blended logits of the volume."""
+        field = lay_out(self, voxels, 0.5)
+        return (sums / total_importance(field.shape, field.starts, self.importance))[:, *field.inside]

@@ -1,0 +1,227 @@
+"""A network as a list of steps over fixed buffers: layers are declared once, then run window after window."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from umlite.cpu import buffers
+from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
+from umlite.cpu.buffers import Arena
+from umlite.cpu.compiler import Notify, load
+from umlite.cpu.convolution import Convolution, Norm, allot
+from umlite.cpu.machine import Machine
+from umlite.cpu.packed_file import read_packed, write_packed
+from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
+from umlite.cpu.plan import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
+
+PACKING_VERSION = 1
+"""Part of every packed file's key: raise it when the layout of packed weights or a transform's points change."""
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What a layer's packed weights are made from: tensors as they are in the checkpoint, and how."""
+
+    tensors: tuple[Floats, ...]
+    kernels: Callable[[], Doubles]
+
+
+class Assembly:
+    """Declares layers, then runs them in the order in which they were declared.
+
+        net = Assembly(Machine.here(threads=2))
+        x = net.tensor((96, 96, 96), 32)
+        net.image_convolution("first", weight, image, x, norm=Norm(gamma, beta))
+        ...
+        net.prepare()          # packs weights or finds them packed, allots scratch memory
+        net.run()              # once per window: reads what the image array holds, leaves results in the activations
+
+    error_gate, weight_limit_bytes: see `plan.choose`. keep: packed weights are kept in, and mapped from, the cache.
+    notify: gets a sentence where something takes long once.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        error_gate: float = ERROR_GATE,
+        weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
+        keep: bool = True,
+        notify: Notify | None = None,
+    ) -> None:
+        self.machine, self.error_gate, self.weight_limit_bytes = machine, error_gate, weight_limit_bytes
+        self.keep, self.notify = keep, notify
+        self.seconds: dict[str, float] = {}
+        """Wall time of each step in the last run."""
+        self._steps: list[tuple[str, Callable[[], None]]] = []
+        self._layers: list[Convolution] = []
+        self._weights: dict[str, _Weights] = {}
+        self._image_weights: dict[str, Floats] = {}
+
+    def tensor(
+        self, grid: Grid, channels: int, *, slope: float = RELU, storage: Activation | Arena | None = None
+    ) -> Activation:
+        """Room for a layer's output: on huge pages, with scale and shift of its own (1 and 0 at first).
+
+        storage: an arena to take it from, or another activation, read for the last time before this one is written,
+            whose memory is used again.
+        """
+        shape = (*grid, padded(channels))
+        if storage is None:
+            data = buffers.zeros(*shape)
+        elif isinstance(storage, Arena):
+            data = storage.take(*shape)
+        else:
+            data = storage.data.reshape(-1)[: int(np.prod(shape))].reshape(shape)
+        activation = Activation.plain(data, channels)
+        activation.slope = slope
+        return activation
+
+    def convolution(
+        self,
+        name: str,
+        weight: Floats,
+        source: Activation,
+        target: Activation,
+        *,
+        norm: Norm | None = None,
+        accumulate: bool = False,
+        pool: Activation | None = None,
+    ) -> None:
+        """A convolution with zero padding, stride 1, no bias (what follows is a norm: a bias would cancel).
+
+        weight: [outputs, inputs, k, k, k] float32, k = 1 or 3; any channels, any grid.
+        source: read with everything pending (scale, shift, residual, slope). On its grid; so is the target.
+        target: its data is written raw (no activation), or added to with `accumulate` (the second half of a
+            concatenation: conv(concat(a, b)) = conv_a(a) + conv_b(b), the last one gets `norm`).
+        norm: gathers statistics of the finished target and writes its scale and shift. None: leaves them alone.
+        pool: [D/2, H/2, W/2, outputs], gets the raw 2^3 maximum (minimum where gamma < 0) of the target, and shares
+            its scale, shift and slope from now on. Needs `norm` and k = 3.
+        """
+        if source.grid != target.grid:
+            raise ValueError(f"{name}: expected one grid, found {source.grid} and {target.grid}.")
+        if pool is not None:
+            if norm is None:
+                raise ValueError(f"{name}: pooling needs a norm, whose sign chooses maximum or minimum.")
+            pool.scale, pool.shift, pool.slope = target.scale, target.shift, target.slope
+        shape = Shape(name, source.grid, source.channels, target.channels, weight.shape[2], pool=pool is not None)
+        layer = Convolution(self._choose(shape), source, target, norm, accumulate, pool)
+        self._add(layer, _Weights((weight,), lambda: plain_kernels(weight)))
+
+    def up_convolution(
+        self,
+        name: str,
+        weight: Floats | None,
+        transposed: Floats,
+        source: Activation,
+        target: Activation,
+        *,
+        bias: Floats | None = None,
+        norm: Norm | None = None,
+        accumulate: bool = False,
+    ) -> None:
+        """A transposed convolution 2^3, stride 2, and with nothing between them a convolution: eight merged kernels.
+
+        transposed: [inputs, middle, 2, 2, 2] float32; weight: [outputs, middle, k, k, k], k = 1 or 3, or None for the
+        transposed convolution alone. The target's grid is twice the source's. bias: [middle], of the transposed
+        convolution; its constant inside the grid is dropped (what follows is a norm), its effect at the border is not.
+        """
+        depth, height, width = source.grid
+        if target.grid != (2 * depth, 2 * height, 2 * width):
+            raise ValueError(f"{name}: expected a target twice as fine as {source.grid}, found {target.grid}.")
+        merged_taps = 2 if weight is not None and weight.shape[2] == 3 else 1
+        shape = Shape(name, source.grid, source.channels, target.channels, merged_taps, up=True)
+        border = None
+        if merged_taps == 2 and weight is not None and bias is not None:
+            border = border_of_bias(weight, bias)
+        layer = Convolution(self._choose(shape), source, target, norm, accumulate, border=border)
+        tensors = (transposed,) if weight is None else (weight, transposed)
+        self._add(layer, _Weights(tensors, lambda: merged_kernels(weight, transposed)))
+
+    def image_convolution(
+        self, name: str, weight: Floats, image: Floats, target: Activation, *, norm: Norm | None = None
+    ) -> None:
+        """A 3^3 convolution of one channel. weight: [outputs, 1, 3, 3, 3]; image: [D, H, W], read at each run."""
+        if image.shape != target.grid:
+            raise ValueError(f"{name}: expected one grid, found {image.shape} and {target.grid}.")
+        taps = np.zeros((27, padded(target.channels)), np.float32)
+        taps[:, : target.channels] = weight.reshape(len(weight), 27).T
+        self._image_weights[name] = taps
+        choice = Choice(Shape(name, target.grid, 1, target.channels, 3), IMAGE, 1, False)
+        self._add(Convolution(choice, Activation.plain(image[..., None]), target, norm))
+
+    def step(self, name: str, call: Callable[[], None]) -> None:
+        """Anything else that belongs between two layers (transformer blocks, heads)."""
+        self._steps.append((name, call))
+
+    def prepare(self) -> None:
+        """After the last declaration: finds or makes the packed weights, allots scratch memory."""
+        weights = {**self._image_weights, **self._packed()}
+        scratch = allot(self._layers, self.machine.threads)
+        for layer in self._layers:
+            layer.bind(weights[layer.name], scratch)
+        self._weights.clear()
+
+    def run(self) -> None:
+        """All steps in order."""
+        for name, call in self._steps:
+            start = time.perf_counter()
+            call()
+            self.seconds[name] = time.perf_counter() - start
+
+    @property
+    def layers(self) -> list[Convolution]:
+        """The convolutions, in order."""
+        return list(self._layers)
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The plan: a row per convolution (see `plan.plan_table`)."""
+        return [layer.choice for layer in self._layers]
+
+    def _choose(self, shape: Shape) -> Choice:
+        return choose(shape, self.machine, error_gate=self.error_gate, weight_limit_bytes=self.weight_limit_bytes)
+
+    def _add(self, layer: Convolution, weights: _Weights | None = None) -> None:
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"Two layers are called {layer.name!r}.")
+        load(layer.choice.algorithm.library, self.notify)
+        self._layers.append(layer)
+        self._steps.append((layer.name, layer.run))
+        if weights is not None:
+            self._weights[layer.name] = weights
+
+    def _packed(self) -> dict[str, Floats]:
+        key = self._key()
+        if self.keep and (found := read_packed(key)) is not None:
+            return found
+        arrays = {}
+        for layer in self._layers:
+            if layer.name in self._weights:
+                arrays[layer.name] = buffers.zeros(layer.choice.weight_bytes // 4)
+                kernels = self._weights[layer.name].kernels()
+                pack(layer.choice.algorithm, kernels, arrays[layer.name], self.machine.threads, self.notify)
+        if self.keep:
+            try:
+                write_packed(key, arrays)
+            except OSError as error:
+                if self.notify:
+                    self.notify(f"Packed weights are not kept ({error.strerror or error}): made again at every start.")
+            else:
+                return read_packed(key) or arrays
+        return arrays
+
+    def _key(self) -> str:
+        """Hash of the weights and of what packing makes of them."""
+        digest = hashlib.sha256(f"{PACKING_VERSION}".encode())
+        for layer in self._layers:
+            if layer.name in self._weights:
+                digest.update(f"{layer.name} {layer.choice.algorithm.kernel} {layer.choice.shape.up}".encode())
+                for tensor in self._weights[layer.name].tensors:
+                    digest.update(f"{tensor.shape}".encode() + np.ascontiguousarray(tensor).tobytes())
+        return digest.hexdigest()[:32]

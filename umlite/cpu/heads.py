@@ -1,0 +1,187 @@
+"""Parameter generator and class-specific heads on the native path: from a backbone's two activations to logits."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from umlite.cpu.activation import Activation, Floats, padded
+from umlite.cpu.compiler import load
+from umlite.cpu.pending import Pending, address, pending
+from umlite.errors import WeightsError
+from umlite.models.universal import UniversalModel
+
+MOST_INNER_CHANNELS = 64
+
+
+class _Heads(ctypes.Structure):
+    """`heads_t` in source/heads.c."""
+
+    _fields_ = (
+        ("feature", Pending),
+        *((name, ctypes.c_void_p) for name in ("norm_scale", "norm_shift", "mix", "mix_bias", "parameters", "target")),
+        *((name, ctypes.c_long) for name in ("class_stride", "depth_stride", "height_stride")),
+        *((name, ctypes.c_void_p) for name in ("importance", "mixed")),
+        *((name, ctypes.c_long) for name in ("depth", "height", "width", "inner", "classes", "threads")),
+    )
+
+
+class Heads:
+    """Everything behind the backbone, for one window at a time (arXiv 2405.18356, section 3).
+
+    feature: [D, H, W, C], bottleneck: [d, h, w, B], what the backbone's kernels rewrite with every window.
+    Each call reads them as they are then. Only requested classes cost time; a class's numbers do not depend, to the
+    bit, on which others are asked for.
+    Raises CompilerError when the kernels cannot be built, WeightsError on a head that they do not know.
+    """
+
+    def __init__(self, model: UniversalModel, feature: Activation, bottleneck: Activation, threads: int) -> None:
+        self._kernels, self._norms = load("heads"), load("group_norm")
+        self.feature, self.bottleneck, self.threads = feature, bottleneck, threads
+        self._generator = model.generator
+        head = model.config.head
+        if head.channels > MOST_INNER_CHANNELS:
+            raise WeightsError(
+                f"Expected heads of at most {MOST_INNER_CHANNELS} channels on the native CPU path, found "
+                f"{head.channels}: use another engine."
+            )
+        norm, conv = model.head_input[0], model.head_input[2]
+        assert isinstance(norm, nn.GroupNorm)
+        assert isinstance(conv, nn.Conv3d)
+        assert conv.bias is not None
+        self._feature_norm = _GroupNorm(self._norms, norm, feature, threads)
+        mix = conv.weight.detach().flatten(1)
+        self._mix = np.zeros((padded(mix.shape[1]), padded(mix.shape[0])), np.float32)
+        self._mix[: mix.shape[1], : mix.shape[0]] = mix.t().numpy()
+        self._mix_bias = np.zeros(padded(mix.shape[0]), np.float32)
+        self._mix_bias[: mix.shape[0]] = conv.bias.detach().numpy()
+        self.inner = int(mix.shape[0])
+        norm, conv = model.generator.gap[0], model.generator.gap[3]
+        assert isinstance(norm, nn.GroupNorm)
+        assert isinstance(conv, nn.Conv3d)
+        assert conv.bias is not None
+        self._bottleneck_norm = _GroupNorm(self._norms, norm, bottleneck, threads)
+        self._gap_weight = conv.weight.detach().flatten(1).double().numpy()
+        self._gap_bias = conv.bias.detach().double().numpy()
+        self._folded = functools.lru_cache(maxsize=4)(self._fold)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(D, H, W) of the logits."""
+        return self.feature.grid
+
+    def image_vector(self) -> Tensor:
+        """[1, gap_width] float32: group norm, ReLU, mean over the bottleneck, one linear map."""
+        norm = self._bottleneck_norm
+        norm.update()
+        mean = np.zeros(self.bottleneck.data.shape[-1])
+        self._norms.pooled_mean(
+            ctypes.c_long(self.threads),
+            ctypes.c_long(norm.voxels),
+            ctypes.byref(norm.source),
+            ctypes.c_void_p(address(norm.scale)),
+            ctypes.c_void_p(address(norm.shift)),
+            ctypes.c_void_p(address(mean)),
+        )
+        vector = self._gap_weight @ mean[: self._gap_weight.shape[1]] + self._gap_bias
+        return torch.from_numpy(vector.astype(np.float32))[None]
+
+    @torch.inference_mode()
+    def parameters(self, classes: Sequence[int]) -> Floats:
+        """[classes, P] float32: the numbers of each class's head for the current window."""
+        made: Floats = self._folded(tuple(classes))(self.image_vector())[0].contiguous().numpy()
+        return made
+
+    def logits(self, classes: Sequence[int], out: Floats | None = None, head_input: Floats | None = None) -> Floats:
+        """[classes, D, H, W] float32 of the current window.
+
+        out: where to write them, rows contiguous; made when missing.
+        head_input: [inner, D, H, W] float32, contiguous, gets what the heads work on (for checks).
+        """
+        if out is None:
+            out = np.empty((len(classes), *self.grid), np.float32)
+        self._run(classes, out, None, head_input)
+        return out
+
+    def add(self, classes: Sequence[int], sums: Floats, importance: Floats) -> None:
+        """sums[c, d, h, w] += importance[d, h, w] * logit of class c, without logits in memory.
+
+        sums: [classes, D, H, W] float32, contiguous along the last axis, any strides elsewhere (a window of a slab).
+        importance: [D, H, W] float32, contiguous.
+        """
+        if importance.shape != self.grid or importance.dtype != np.float32 or not importance.flags.c_contiguous:
+            raise ValueError(f"Expected contiguous float32 importance of shape {self.grid}, found {importance.shape}.")
+        self._run(classes, sums, importance, None)
+
+    def _run(
+        self, classes: Sequence[int], target: Floats, importance: Floats | None, head_input: Floats | None
+    ) -> None:
+        if target.shape != (len(classes), *self.grid) or target.dtype != np.float32 or target.strides[3] != 4:
+            raise ValueError(
+                f"Expected a float32 target of shape {(len(classes), *self.grid)} with contiguous rows, found "
+                f"{target.dtype} {target.shape} with strides {target.strides}."
+            )
+        if head_input is not None and (
+            head_input.shape != (self.inner, *self.grid) or not head_input.flags.c_contiguous
+        ):
+            raise ValueError(f"Expected a contiguous head input of shape {(self.inner, *self.grid)}.")
+        parameters = self.parameters(classes)
+        norm = self._feature_norm
+        norm.update()
+        depth, height, width = self.grid
+        self._kernels.heads(
+            ctypes.byref(
+                _Heads(
+                    norm.source,
+                    address(norm.scale),
+                    address(norm.shift),
+                    address(self._mix),
+                    address(self._mix_bias),
+                    address(parameters),
+                    address(target),
+                    *(stride // 4 for stride in target.strides[:3]),
+                    None if importance is None else address(importance),
+                    None if head_input is None else address(head_input),
+                    depth,
+                    height,
+                    width,
+                    self.inner,
+                    len(classes),
+                    self.threads,
+                )
+            )
+        )
+
+    def _fold(self, classes: tuple[int, ...]) -> nn.Module:
+        return self._generator.fold(classes)
+
+
+class _GroupNorm:
+    """Group norm of an activation as scale and shift, [channels as stored], for what reads it next."""
+
+    def __init__(self, kernels: ctypes.CDLL, norm: nn.GroupNorm, activation: Activation, threads: int) -> None:
+        self._kernels, self._threads = kernels, threads
+        self._channels, self._groups, self._eps = norm.num_channels, norm.num_groups, norm.eps
+        self._gamma = np.ascontiguousarray(norm.weight.detach().numpy())
+        self._beta = np.ascontiguousarray(norm.bias.detach().numpy())
+        self._activation = activation
+        self.source = pending(activation)
+        self.voxels = int(np.prod(activation.grid))
+        self.scale = np.zeros(activation.data.shape[-1], np.float32)
+        self.shift = np.zeros_like(self.scale)
+
+    def update(self) -> None:
+        """Statistics of the activation as it is now."""
+        failed = self._kernels.group_norm(
+            *(ctypes.c_long(n) for n in (self._threads, self.voxels, self._channels, self._groups)),
+            ctypes.c_double(self._eps),
+            ctypes.byref(self.source),
+            *(ctypes.c_void_p(address(a)) for a in (self._gamma, self._beta, self.scale, self.shift)),
+        )
+        if failed:
+            raise MemoryError("No memory for the statistics of a group norm.")

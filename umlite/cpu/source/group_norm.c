@@ -1,0 +1,86 @@
+// Group norm (arXiv 1803.08494) of an activation as scale and shift per channel, and the mean of what follows it.
+//
+//   norm(f)[v][c] = scale[c] * f[v][c] + shift[c]
+//   scale = gamma / sqrt(variance of the group + eps),  shift = beta - scale * mean of the group
+//
+// Sums are taken over blocks of voxels: first the block's mean, then squares around it, both while the block is in the
+// first cache, so that a large mean costs no digits. Blocks are joined in double.
+#include "pending.h"
+#include "threads.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { BLOCK = 32, MOST_LINES = 4 };
+
+// total[i] += sum, squares[i] += sum of squares, over n <= BLOCK voxels from `first` on, for `lines` lines of channels
+// from c on. Voxels are read in the order in which they lie, and as many sums run side by side as there are vectors.
+INLINE void add_lines(const int lines, const pending_t *f, long first, int n, long c, double *total, double *squares) {
+  vec value[BLOCK][MOST_LINES * VECS], s[MOST_LINES * VECS], q[MOST_LINES * VECS], mean[MOST_LINES * VECS];
+  UNROLL for (int h = 0; h < lines * VECS; h++) s[h] = q[h] = zero();
+  ROLLED for (int i = 0; i < n; i++)
+    UNROLL for (int h = 0; h < lines * VECS; h++) s[h] += value[i][h] = pending_value(f, first + i, c + h * LANES);
+  UNROLL for (int h = 0; h < lines * VECS; h++) mean[h] = s[h] * splat(1.f / n);
+  ROLLED for (int i = 0; i < n; i++)
+    UNROLL for (int h = 0; h < lines * VECS; h++) q[h] += (value[i][h] - mean[h]) * (value[i][h] - mean[h]);
+  UNROLL for (int h = 0; h < lines * VECS; h++) {
+    add_double(total + h * LANES, s[h]);
+    add_double(squares + h * LANES, fma_(s[h], mean[h], q[h]));
+  }
+}
+NOINLINE void add_1(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(1, f, v, n, c, t, s); }
+NOINLINE void add_2(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(2, f, v, n, c, t, s); }
+NOINLINE void add_3(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(3, f, v, n, c, t, s); }
+NOINLINE void add_4(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(4, f, v, n, c, t, s); }
+
+static void add_block(const pending_t *f, long first, int n, double *total, double *squares) {
+  static void (*const add[])(const pending_t *, long, int, long, double *, double *) = {add_1, add_2, add_3, add_4};
+  for (long c = 0; c < f->channels; c += MOST_LINES * LINE) {
+    const long left = (f->channels - c) / LINE;
+    add[(left < MOST_LINES ? left : MOST_LINES) - 1](f, first, n, c, total + c, squares + c);
+  }
+}
+
+// scale, shift: [channels as stored], zeros beyond `channels`. gamma, beta: [channels]. Returns 0, or 1 without memory.
+long group_norm(long threads, long voxels, long channels, long groups, double eps, const pending_t *f, const float *gamma,
+                const float *beta, float *scale, float *shift) {
+  const long stored = f->channels, blocks = (voxels + BLOCK - 1) / BLOCK;
+  double *total = calloc(2 * stored * (threads + 1), sizeof *total);
+  if (!total) return 1;
+  long next = 0;
+  PARALLEL(threads) {
+    double *own = total + 2 * stored * (thread_number() + 1);
+    for (long b; (b = take(&next, 8)) < blocks;)
+      for (long i = b; i < b + 8 && i < blocks; i++)
+        add_block(f, i * BLOCK, voxels - i * BLOCK < BLOCK ? voxels - i * BLOCK : BLOCK, own, own + stored);
+  }
+  for (long t = 1; t <= threads; t++)
+    for (long i = 0; i < 2 * stored; i++) total[i] += total[2 * stored * t + i];
+  const long width = channels / groups;
+  for (long g = 0; g < groups; g++) {
+    double mean = 0, square = 0;
+    for (long c = g * width; c < (g + 1) * width; c++) mean += total[c], square += total[stored + c];
+    mean /= (double)voxels * width, square /= (double)voxels * width;
+    const double variance = square - mean * mean > 0 ? square - mean * mean : 0;
+    for (long c = g * width; c < (g + 1) * width; c++) {
+      const double s = gamma[c] / sqrt(variance + eps);
+      scale[c] = (float)s, shift[c] = (float)(beta[c] - mean * s);
+    }
+  }
+  for (long c = channels; c < stored; c++) scale[c] = shift[c] = 0;
+  free(total);
+  return 0;
+}
+
+// mean[c] = mean over the voxels of ReLU(scale[c] * f[v][c] + shift[c]): [channels as stored], in double.
+void pooled_mean(long threads, long voxels, const pending_t *f, const float *scale, const float *shift, double *mean) {
+  long next = 0;
+  PARALLEL(threads) {
+    for (long c; (c = take(&next, LINE)) < f->channels;) {
+      double sums[LINE] = {0};
+      for (long v = 0; v < voxels; v++)
+        for (int h = 0; h < LINE; h += LANES)
+          add_double(sums + h, max_(fma_(pending_value(f, v, c + h), load(scale + c + h), load(shift + c + h)), zero()));
+      for (int i = 0; i < LINE; i++) mean[c + i] = sums[i] / voxels;
+    }
+  }
+}

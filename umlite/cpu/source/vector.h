@@ -1,0 +1,92 @@
+// Vectors of floats for every instruction set from one source: the compiler's vector types, and a handful of intrinsics
+// where plain operators would not give the instruction that is meant.
+//
+//   vec     LANES floats: 16 with AVX-512, 8 with AVX, 4 elsewhere (NEON, SSE2, plain C)
+//   ivec    LANES 32-bit integers; comparisons of two vec give an ivec of 0 and -1
+//   LINE    16 floats, 64 bytes: a cache line, the unit in which channels are stored; VECS vectors of LANES floats
+//
+// + - * / work on vec as they are; a * b + c becomes one fused operation where the machine has it (-ffp-contract=fast).
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define LINE 16
+#define VECS (LINE / LANES)
+
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef float vec_unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
+typedef double dvec __attribute__((vector_size(LANES * 8)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define ROLLED _Pragma("GCC unroll 1")
+
+INLINE vec load(const float *p) { return *(const vec_unaligned *)p; }
+INLINE void store(float *p, vec a) { *(vec_unaligned *)p = a; }
+INLINE vec splat(float a) { return a - (vec){0}; }
+INLINE vec zero(void) { return (vec){0}; }
+// a * b + c
+INLINE vec fma_(vec a, vec b, vec c) { return a * b + c; }
+// Lane by lane where the mask is -1 or 0: a where set, b elsewhere.
+INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+INLINE vec max_(vec a, vec b) {
+#if defined(__AVX512F__)
+  return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+  return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__ARM_NEON)
+  return (vec)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#elif defined(__SSE2__)
+  return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return choose(a > b, a, b);
+#endif
+}
+INLINE vec min_(vec a, vec b) { return -max_(-a, -b); }
+// Past the caches, without reading the line first; p must be aligned to the vector. Whole lines only, or it is slow.
+INLINE void stream(float *p, vec a) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)a);
+#elif defined(__AVX__)
+  _mm256_stream_ps(p, (__m256)a);
+#elif defined(__SSE2__)
+  _mm_stream_ps(p, (__m128)a);
+#else
+  store(p, a);
+#endif
+}
+// Makes streamed stores visible to other threads: once, at the end of a thread's share.
+INLINE void stream_end(void) {
+#if defined(__AVX__) || defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+// Sum of the lanes.
+INLINE float sum(vec a) {
+  float total = 0;
+  for (int i = 0; i < LANES; i++) total += a[i];
+  return total;
+}
+// total[0 .. LANES - 1] += a, in double.
+INLINE void add_double(double *total, vec a) {
+  dvec d;
+  memcpy(&d, total, sizeof d);
+  d += __builtin_convertvector(a, dvec);
+  memcpy(total, &d, sizeof d);
+}

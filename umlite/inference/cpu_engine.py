@@ -1,0 +1,104 @@
+"""The engine on a CPU: compiled C from the window to the scan's sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from umlite.cpu.activation import Activation, Floats, Grid
+from umlite.cpu.assembly import Assembly
+from umlite.cpu.blend import blend
+from umlite.cpu.compiler import Notify
+from umlite.cpu.heads import Heads
+from umlite.cpu.plan import plan_table
+from umlite.cpu.swin_unetr import NativeSwinUNETR
+from umlite.cpu.unet import NativeUNet
+from umlite.inference.engine import Engine
+from umlite.inference.plan import Plan
+from umlite.inference.windows import Size, window_at
+from umlite.models.swin_unetr import SwinUNETR
+from umlite.models.unet import UNet
+from umlite.models.universal import UniversalModel
+from umlite.weights.manifest import Manifest
+
+
+class NativeNetwork(Protocol):
+    """A backbone's compiled layers and their memory, for windows of one size."""
+
+    image: Floats
+    feature: Activation
+    bottleneck: Activation
+    net: Assembly
+
+    def run(self) -> None: ...
+
+
+class CpuEngine(Engine):
+    """The reference's numbers up to float32 rounding, about ten times faster; batch 1, memory held for its lifetime.
+
+    model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder.
+    Raises CompilerError where the C kernels cannot be built.
+    """
+
+    def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan, notify: Notify | None = None) -> None:
+        super().__init__(manifest, plan)
+        self.model = model
+        self._notify = notify
+        self._importance = self.importance.numpy()
+        self._made: tuple[Grid, NativeNetwork, Heads] | None = None
+        self._network(manifest.window)
+
+    @torch.inference_mode()
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        network, heads = self._network((windows.shape[2], windows.shape[3], windows.shape[4]))
+        logits = torch.empty(len(windows), len(classes), *windows.shape[2:])
+        for window, out in zip(windows, logits, strict=True):
+            network.image[...] = window[0].numpy()
+            network.run()
+            heads.logits(classes, out.numpy())
+        return logits
+
+    @torch.inference_mode()
+    def add_windows(
+        self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
+    ) -> None:
+        network, heads = self._network(self.manifest.window)
+        for start in starts:
+            network.image[...] = volume[window_at(start, self.manifest.window)].numpy()
+            network.run()
+            heads.add(classes, self._part(sums, start, origin), self._importance)
+
+    @torch.inference_mode()
+    def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
+        blend(
+            np.ascontiguousarray(logits.numpy()), self._importance, self._part(sums, start, origin), self.plan.threads
+        )
+
+    def plan_table(self) -> str:
+        """How each layer runs, a line each."""
+        return plan_table(self._network(self.manifest.window)[0].net.choices)
+
+    def _part(self, sums: Tensor, start: Size, origin: Size) -> Floats:
+        x, y, z = (s - o for s, o in zip(start, origin, strict=True))
+        part: Floats = sums[:, *window_at((x, y, z), self.manifest.window)].numpy()
+        return part
+
+    def _network(self, window: Grid) -> tuple[NativeNetwork, Heads]:
+        """Made for the window asked for last: each holds its own memory."""
+        if self._made is None or self._made[0] != window:
+            self._made = None
+            network = _native(self.model, window, self.plan.threads, self._notify)
+            heads = Heads(self.model, network.feature, network.bottleneck, self.plan.threads)
+            self._made = (window, network, heads)
+        return self._made[1:]
+
+
+def _native(model: UniversalModel, window: Grid, threads: int, notify: Notify | None) -> NativeNetwork:
+    if isinstance(model.backbone, UNet):
+        return NativeUNet(model.backbone, window, threads, notify=notify)
+    assert isinstance(model.backbone, SwinUNETR)
+    return NativeSwinUNETR(model.backbone, window, threads, notify=notify)

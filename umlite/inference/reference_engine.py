@@ -1,0 +1,34 @@
+"""The oracle: plain torch, float32, one window after the other, nothing rearranged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from umlite.inference.engine import Engine
+from umlite.inference.plan import Plan
+from umlite.inference.precision import exact_float32
+from umlite.inference.windows import Size, window_at
+from umlite.models.universal import UniversalModel
+from umlite.weights.manifest import Manifest
+
+
+class ReferenceEngine(Engine):
+    """The network as its definition says it. model: with reference kernels."""
+
+    def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan) -> None:
+        super().__init__(manifest, plan)
+        self.model = model.to(plan.device)
+
+    @torch.inference_mode()
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        windows = windows.to(self.plan.device, torch.float32)
+        with exact_float32():
+            return torch.cat([self.model(window[None], classes) for window in windows])
+
+    @torch.inference_mode()
+    def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
+        x, y, z = (s - o for s, o in zip(start, origin, strict=True))
+        sums[:, *window_at((x, y, z), self.manifest.window)] += logits * self.importance
