@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check bench clean
 
 demo: $(READY)
 	$(BIN)/umlite demo -o demo --overwrite
@@ -14,6 +14,10 @@ test: $(READY) check
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow -s
+
+bench: $(READY)
+	$(BIN)/python -m bench.forward | tee bench.log
+	$(BIN)/python -m bench.table < bench.log
 
 check: $(READY)
 	$(BIN)/ruff check .

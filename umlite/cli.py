@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +11,24 @@ import typer
 
 from umlite import __version__
 from umlite.classes import PUBLISHED, ClassTable
+from umlite.commands.bench import bench
+from umlite.commands.options import (
+    JsonOption,
+    KernelsOption,
+    OverlapOption,
+    OverwriteOption,
+    ThreadsOption,
+    WeightsOption,
+    load,
+)
+from umlite.commands.plan import plan
+from umlite.commands.reporting import BAD_INPUT, DEFECT, reported
+from umlite.commands.verify import verify
 from umlite.errors import RequestError, UmliteError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell, window_bars
 
 if TYPE_CHECKING:
     from umlite.batch import Outcome
-
-BAD_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,10 +39,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert and list weights.")
 app.add_typer(weights_app, name="weights")
-
-WeightsOption = Annotated[str | None, typer.Option("--weights", help="Installed name or .safetensors file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+for command in (plan, verify, bench):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,7 +65,9 @@ def segment(
     weights: WeightsOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     engine: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
-    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to under 1.")] = 0.5,
+    kernels: KernelsOption = "auto",
+    threads: ThreadsOption = None,
+    overlap: OverlapOption = 0.5,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the network: for many scans.")] = False,
     batch: Annotated[int | None, typer.Option(help="Windows at a time.")] = None,
     label_map: Annotated[bool, typer.Option("--label-map", help="One label map per scan in the folder.")] = False,
@@ -69,15 +78,13 @@ def segment(
     """Segment CT scans: masks on each scan's own grid."""
     outcomes: list[Outcome] = []
     silent = quiet or as_json
-    with _reported(as_json, outcomes):
+    with reported(as_json, lambda: {"scans": [_as_dict(outcome) for outcome in outcomes]} if outcomes else {}):
         from umlite.batch import plan_jobs, run_jobs
 
         if output == "":
             raise RequestError("The output (-o) is empty: expected a folder or a file, '.' for this folder.")
         jobs = plan_jobs(scans, None if output is None else Path(output), label_map=label_map)
-        from umlite.api import Segmenter
-
-        segmenter = Segmenter(weights, device, engine, compile=compile, batch=batch)
+        segmenter = load(weights, device, engine, kernels, threads, compile=compile, batch=batch)
         with window_bars(silent) as progress_of:
             running = run_jobs(segmenter, jobs, classes, overlap=overlap, overwrite=overwrite, progress_of=progress_of)
             for outcome in running:
@@ -85,8 +92,8 @@ def segment(
                 _show_outcome(outcome, silent)
         code = _exit_code(outcomes)
         if as_json:
-            plan = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
-            show_json({"umlite": __version__, **plan, "scans": [_as_dict(o) for o in outcomes], "exit_code": code})
+            chosen = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
+            show_json({"umlite": __version__, **chosen, "scans": [_as_dict(o) for o in outcomes], "exit_code": code})
         elif len(outcomes) > 1 and not quiet:
             done = sum(outcome.error is None for outcome in outcomes)
             show(f"{done} of {len(outcomes)} scans segmented.")
@@ -104,7 +111,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Try the software: segment a phantom (or SCAN) with the bundled weights; volumes, Dice, a picture."""
-    with _reported(as_json):
+    with reported(as_json):
         from umlite.demo import DEMO_SEED, run_demo
 
         with window_bars(as_json) as progress_of:
@@ -141,7 +148,7 @@ def demo(
 @app.command("classes")
 def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
     """List the classes, their other names and the groups (of the published model, or of --weights)."""
-    with _reported(as_json):
+    with reported(as_json):
         table = ClassTable(c.name for c in PUBLISHED)
         if weights is not None:
             from umlite.weights.loading import read_manifest
@@ -161,11 +168,13 @@ def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> 
 def info(
     device: Annotated[str, typer.Option(help="As for segment.")] = "auto",
     engine: Annotated[str, typer.Option(help="As for segment.")] = "fast",
+    kernels: KernelsOption = "auto",
+    threads: ThreadsOption = None,
     compile: Annotated[bool, typer.Option("--compile", help="As for segment.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, the device, and which engine would run and why."""
-    with _reported(as_json):
+    with reported(as_json):
         import platform
 
         import nibabel
@@ -175,7 +184,7 @@ def info(
         from umlite.inference.plan import choose_plan
         from umlite.weights.store import installed, store_folder
 
-        plan = choose_plan(engine, device, compile=compile)
+        chosen = choose_plan(engine, device, compile=compile, kernels=kernels, threads=threads, notify=tell)
         facts = {
             "umlite": __version__,
             "python": platform.python_version(),
@@ -184,10 +193,11 @@ def info(
             "nibabel": nibabel.__version__,
             "system": platform.platform(),
             "processor": torch.backends.cpu.get_cpu_capability(),
-            "threads": torch.get_num_threads(),
-            "device": str(plan.device),
-            "engine": plan.engine,
-            "reasons": list(plan.reasons),
+            "threads": chosen.threads,
+            "device": str(chosen.device),
+            "engine": chosen.engine,
+            "kernels": chosen.kernels,
+            "reasons": list(chosen.reasons),
             "weights_folder": str(store_folder()),
             "weights": list(installed()),
         }
@@ -201,7 +211,7 @@ def info(
 @weights_app.command("list")
 def list_weights(as_json: JsonOption = False) -> None:
     """Show the installed weights, their licences and where they are."""
-    with _reported(as_json):
+    with reported(as_json):
         from umlite.weights.loading import read_manifest
         from umlite.weights.store import BUNDLED, installed, store_folder
 
@@ -252,7 +262,7 @@ def convert_weights(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a checkpoint into one safetensors file with everything umlite needs to know about it."""
-    with _reported(as_json):
+    with reported(as_json):
         from umlite.weights.installation import convert
 
         names = class_names.split(",") if class_names else None
@@ -287,7 +297,7 @@ def pull_weights(
     as_json: JsonOption = False,
 ) -> None:
     """Download a published checkpoint from its hub, check it, convert it and install it."""
-    with _reported(as_json):
+    with reported(as_json):
         from umlite.weights.installation import check_pull, license_notice, pull
 
         check_pull(name, overwrite=overwrite)
@@ -303,25 +313,6 @@ def pull_weights(
             show_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})
         else:
             show(f"Installed {conversion.manifest.name}: {conversion.path}")
-
-
-@contextmanager
-def _reported(as_json: bool, outcomes: list[Outcome] | None = None) -> Iterator[None]:
-    """Turn an UmliteError or an interruption into one message and an exit code; in JSON, with what was done by then."""
-    try:
-        yield
-    except UmliteError as error:
-        message, code = str(error), BAD_INPUT
-    except KeyboardInterrupt as interruption:
-        message = "Interrupted: no partial file was left."
-        code = getattr(interruption, "exit_code", INTERRUPTED)
-    else:
-        return
-    if as_json:
-        done = {"scans": [_as_dict(outcome) for outcome in outcomes]} if outcomes else {}
-        show_json({**done, "error": message, "exit_code": code})
-    tell(f"Error: {message}" if code == BAD_INPUT else message)
-    raise typer.Exit(code)
 
 
 def _exit_code(outcomes: list[Outcome]) -> int:

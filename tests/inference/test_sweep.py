@@ -84,21 +84,17 @@ def test_an_empty_volume_runs_no_window() -> None:
     assert blended_logits(engine, torch.zeros(0, 0, 0), [0], 0.5).shape == (1, 0, 0, 0)
 
 
-def test_progress_counts_every_window() -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_progress_counts_every_window(whole: bool) -> None:
     engine = StubEngine((4, 4, 4), batch=4)
-    for run in (decide_volume, blended_logits):
-        seen: list[tuple[int, int]] = []
-        arguments = [["a"]] if run is decide_volume else []
-        run(
-            engine,
-            torch.rand(9, 12, 5),
-            [0],
-            *arguments,
-            0.5,
-            lambda done, total, seen=seen: seen.append((done, total)),
-        )
-        assert seen[-1] == (4 * 5 * 2, 4 * 5 * 2)
-        assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    seen: list[tuple[int, int]] = []
+    voxels = torch.rand(9, 12, 5)
+    if whole:
+        blended_logits(engine, voxels, [0], 0.5, lambda *done: seen.append(done))
+    else:
+        decide_volume(engine, voxels, [0], ["a"], 0.5, lambda *done: seen.append(done))
+    assert seen[-1] == (4 * 5 * 2, 4 * 5 * 2)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
 def test_only_a_slab_needs_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:

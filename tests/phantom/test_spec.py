@@ -6,7 +6,16 @@ import json
 import pytest
 
 from umlite.phantom import draw_spec
-from umlite.phantom.spec import FIELDS_OF_VIEW, LESION_MM, LESIONS, PHASES, REMOVABLE, STYLES, TABLES
+from umlite.phantom.spec import (
+    FIELDS_OF_VIEW,
+    LESION_MM,
+    LESIONS,
+    PHASES,
+    REMOVABLE,
+    STYLES,
+    TABLES,
+    with_more_lesions,
+)
 
 SPECS = [draw_spec(seed) for seed in range(80)]
 
@@ -59,3 +68,14 @@ def test_a_spec_can_be_logged():
     logged = json.loads(json.dumps(dataclasses.asdict(SPECS[0])))
     assert logged["seed"] == 0
     assert logged["phase"] in PHASES
+
+
+def test_more_lesions_leave_the_patient_alone():
+    changed = [with_more_lesions(spec, 3.0) for spec in SPECS]
+    assert changed == [with_more_lesions(spec, 3.0) for spec in SPECS]
+    for before, after in zip(SPECS, changed, strict=True):
+        assert after.lesions[: len(before.lesions)] == before.lesions
+        assert dataclasses.replace(after, lesions=before.lesions) == before
+    added = sum(len(after.lesions) - len(before.lesions) for before, after in zip(SPECS, changed, strict=True))
+    assert 2 * len(SPECS) < added < 4 * len(SPECS)
+    assert all(with_more_lesions(spec, 0.0) == spec for spec in SPECS)

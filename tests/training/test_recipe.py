@@ -8,10 +8,11 @@ import pytest
 
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
-from umlite.errors import RequestError
+from umlite.errors import RequestError, WeightsError
 from umlite.training import recipe
 from umlite.training.embeddings import class_prompt, embed_classes
 from umlite.training.evaluate import dice_score, format_table
+from umlite.weights.loading import save_model
 
 
 @pytest.fixture
@@ -38,6 +39,23 @@ def test_exported_file_is_small_and_segments(embedding: Path, tmp_path: Path) ->
 def test_network_is_reproducible(embedding: Path) -> None:
     one, other = (recipe.build_model(embedding, seed=4).state_dict() for _ in range(2))
     assert all(tensor.equal(other[name]) for name, tensor in one.items())
+
+
+def test_training_starts_from_given_weights(embedding: Path, tmp_path: Path) -> None:
+    before, path = recipe.build_model(embedding, seed=1), tmp_path / "before.safetensors"
+    recipe.export(before.state_dict(), before.config, path)
+    model = recipe.build_model(embedding, seed=2, start=path)
+    assert all(t.equal(before.state_dict()[name].half().float()) for name, t in model.state_dict().items())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_weights_of_another_network_are_no_start(embedding: Path, tmp_path: Path) -> None:
+    from samples import small_manifest, small_model
+
+    other, path = small_model(), tmp_path / "other.safetensors"
+    save_model(path, other.state_dict(), small_manifest(other))
+    with pytest.raises(WeightsError, match="does not fit"):
+        recipe.build_model(embedding, seed=0, start=path)
 
 
 def test_prompt_is_the_published_one() -> None:

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from umlite.kernels.triton import require
+
 CHUNK_VOXELS = 16384  # 32 classes x 8 channels x 16384 voxels x 4 bytes = 16 MB, near the size of a last-level cache
 
 
@@ -51,9 +53,54 @@ def dynamic_heads(h: Tensor, params: Tensor) -> Tensor:
     return logits.view(n, classes, *grid)
 
 
+@dynamic_heads.register_kernel("cuda")
+def _(h: Tensor, params: Tensor) -> Tensor:
+    require()
+    from umlite.kernels.triton.dynamic_heads import launch_heads
+
+    logits = h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
+    launch_heads(h, None, params, logits)
+    return logits
+
+
 @dynamic_heads.register_fake
 def _(h: Tensor, params: Tensor) -> Tensor:
     return h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
+
+
+def dynamic_heads_accumulate_ref(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
+    """Logits of windows, times importance, added to a scan's sums in place; one window after the other.
+
+    h and params: as in `dynamic_heads_ref`. importance: [D, H, W]. sums: float32 [classes, X, Y, Z], contiguous along
+    Z. starts: [N, 3] int64 on the sums' device, each window's first voxel in `sums`; every window lies inside.
+    """
+    add_weighted(dynamic_heads_ref(h, params), importance, sums, starts)
+
+
+@torch.library.custom_op("umlite::dynamic_heads_accumulate", mutates_args=("sums",))
+def dynamic_heads_accumulate(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
+    """The same; on a GPU the logits never reach memory. One node for torch.compile."""
+    add_weighted(dynamic_heads(h, params), importance, sums, starts)
+
+
+@dynamic_heads_accumulate.register_kernel("cuda")
+def _(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
+    require()
+    from umlite.kernels.triton.dynamic_heads import accumulate_heads
+
+    accumulate_heads(h, None, params, importance, sums, starts)
+
+
+@dynamic_heads_accumulate.register_fake
+def _(*_: object) -> None:
+    return None
+
+
+def add_weighted(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
+    """[N, classes, D, H, W] times importance into `sums` at `starts`, in order."""
+    depth, rows, columns = importance.shape
+    for answer, (x, y, z) in zip(logits, starts.tolist(), strict=True):
+        sums[:, x : x + depth, y : y + rows, z : z + columns].addcmul_(answer.to(sums.dtype), importance)
 
 
 def split_parameters(params: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ LESIONS: dict[str, tuple[float, float, float, tuple[str, ...]]] = {
     "colon_tumor": (0.1, 32, 0.3, ("abdomen", "pelvis")),
 }
 LESION_MM = (8.0, 50.0)
+_LESIONS_MEAN = 1.7
 STYLES = {"solid": 0.5, "necrotic": 0.2, "rim": 0.15, "faint": 0.15}
 
 
@@ -109,7 +110,7 @@ def draw_spec(seed: int) -> PhantomSpec:
         bladder_fill=round(float(rng.uniform(0.66, 1.2)), 3),
         oral_contrast=oral,
         missing=tuple(name for name, share in REMOVABLE.items() if rng.random() < share),
-        lesions=_draw_lesions(rng, fov),
+        lesions=_draw_lesions(rng, fov, _LESIONS_MEAN),
         field_of_view=fov,
         z_range_mm=_rounded([low + rng.uniform(-6, 14), high + rng.uniform(-14, 6)]),
         origin_mm=_rounded(rng.uniform((-25, -160, -900), (25, 60, 400))),
@@ -124,10 +125,16 @@ def draw_spec(seed: int) -> PhantomSpec:
     )
 
 
-def _draw_lesions(rng: np.random.Generator, fov: str) -> tuple[LesionSpec, ...]:
+def with_more_lesions(spec: PhantomSpec, mean: float) -> PhantomSpec:
+    """The same patient with further lesions, `mean` of them on average and six at most; pure, as `draw_spec` is."""
+    drawn = _draw_lesions(stream(spec.seed, "more lesions"), spec.field_of_view, mean)
+    return replace(spec, lesions=spec.lesions + drawn)
+
+
+def _draw_lesions(rng: np.random.Generator, fov: str, mean: float) -> tuple[LesionSpec, ...]:
     share = {kind: row[0] for kind, row in LESIONS.items() if any(part in fov for part in row[3])}
     lesions = []
-    for _ in range(min(int(rng.poisson(1.7)), 6)):
+    for _ in range(min(int(rng.poisson(mean)), 6)):
         kind = _choose(rng, share)
         diameter = _number(rng, LESIONS[kind][1], LESIONS[kind][2], *LESION_MM)
         lesions.append(LesionSpec(kind, diameter, round(float(rng.uniform(0.6, 1.3)), 3), _choose(rng, STYLES)))

@@ -27,10 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("folder", type=Path, help="for checkpoint.pt and log.jsonl")
     train.add_argument("--data", type=Path, required=True, help="folder of example_ct and example_structures")
     train.add_argument("--embedding", type=Path, required=True, help="file that `embed` wrote")
-    train.add_argument("--steps", type=int, default=3000, help="length of the schedule")
-    train.add_argument("--window", type=int, default=48, help="side of the training windows, a multiple of 8")
+    train.add_argument("--steps", type=int, default=900, help="length of the schedule")
+    train.add_argument("--start", type=Path, help="weights file to begin with, else from nothing")
+    train.add_argument("--spacing", type=float, default=3.0, help="mm; a coarse first part teaches where organs lie")
     train.add_argument("--batch", type=int, default=2, help="windows a step")
-    train.add_argument("--learning-rate", type=float, default=3e-3)
+    train.add_argument("--learning-rate", type=float, default=1.5e-3)
+    train.add_argument("--average", type=float, default=0.99, help="decay of the moving average, per step")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="windows at a time")
     train.add_argument("--workers", type=int, default=1, help="processes that make images")
@@ -73,12 +75,18 @@ def _train(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end too
-    schedule = Options(steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, seed=options.seed)
-    model = recipe.build_model(options.embedding, options.seed)
+    schedule = Options(
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        average=options.average,
+        seed=options.seed,
+    )
+    model = recipe.build_model(options.embedding, options.seed, options.start)
     training = Training(model, recipe.CLASSES, schedule, options.folder, options.threads)
-    source = recipe.build_source(options.data, options.seed)
-    with recipe.build_stream(source, options.seed, options.workers, options.window) as stream:
-        training.run(stream, recipe.build_validation(options.data))
+    source = recipe.build_source(options.data, options.seed, options.spacing)
+    with recipe.build_stream(source, options.seed, options.workers) as stream:
+        training.run(stream, recipe.build_validation(options.data, options.spacing))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from umlite.phantom import make_phantom
+from umlite.phantom import draw_spec, render_phantom
+from umlite.phantom.spec import with_more_lesions
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, pack_masks
 from umlite.training.windows import WindowSample, WindowSampler
 
@@ -29,14 +30,16 @@ class PhantomSource:
     """Procedural phantoms; what they do not model is unknown.
 
     absent: classes that no phantom shows and that are therefore known to be absent.
+    more_lesions: how many lesions a phantom gets on average beside its own, so that rare classes are seen often.
     """
 
     classes: tuple[str, ...]
     spacing_mm: tuple[float, float, float]
     absent: tuple[str, ...] = ()
+    more_lesions: float = 0.0
 
     def make(self, seed: int) -> TrainingImage:
-        phantom = make_phantom(seed, self.spacing_mm)
+        phantom = render_phantom(with_more_lesions(draw_spec(seed), self.more_lesions), self.spacing_mm)
         present = pack_masks(phantom.masks, self.classes)
         known = np.full(present.shape, class_bits((*phantom.masks, *self.absent), self.classes), np.uint32)
         return make_image(phantom.hu, present, known, len(self.classes))

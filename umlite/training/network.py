@@ -52,13 +52,14 @@ class Supervision(nn.Module):
 def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision: Supervision | None = None) -> Logits:
     """What the model says at some voxels of windows [N, 1, D, H, W]: logits [N, classes, V] float32, differentiable.
 
-    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. bf16 in the backbone.
+    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. bf16 in the backbone
+    where the processor has it; where it has not, torch emulates it some thirty times slower than float32.
     at: an index of the voxels in [D, H, W]. Raises RequestError on windows smaller than 24^3: on a bottleneck of 2^3
     voxels, bf16 convolutions of torch 2.13 on a CPU compute gradients of their weights from memory that nothing wrote.
     """
     if min(voxels.shape[2:]) < _SMALLEST_SIDE:
         raise RequestError(f"Expected training windows of at least {_SMALLEST_SIDE}^3, found {list(voxels.shape)}.")
-    with torch.autocast(voxels.device.type, torch.bfloat16):
+    with torch.autocast(voxels.device.type, torch.bfloat16, enabled=has_bfloat16(voxels.device)):
         bottleneck, feature = model.backbone(voxels)
         some = feature[(slice(None), slice(None), *at)]
         head_input = model.head_input[2](model.head_input[:2](feature)[(slice(None), slice(None), *at)])
@@ -82,6 +83,11 @@ def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:
     y = torch.baddbmm(b2.reshape(n * classes, k, 1), w2.reshape(n * classes, k, k), y.view(n * classes, k, -1)).relu()
     y = torch.baddbmm(b3.reshape(n * classes, 1, 1), w3.reshape(n * classes, 1, k), y)
     return y.view(n, classes, -1)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are fast there: on a CPU, with AVX-512 at least."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Average:

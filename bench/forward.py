@@ -1,0 +1,192 @@
+"""One window through the network: umlite against the reference pipeline, alternating in one process.
+
+    python -m bench.forward                    # both published networks, 1, 8 and 32 classes
+    python -m bench.forward --quick            # seconds: narrow networks, to try the script
+
+The reference side always computes all classes, as the published pipeline does. Ratios are taken pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.recipe import recipe_weights, sample_window
+from bench.report import begin, finish, spread
+from umlite import Segmenter
+from umlite.inference.threads import available_threads
+from umlite.measurement.operations import matrix_product_peak, published_operations, synchronise
+from umlite.measurement.peak_memory import peak_bytes, resident_bytes
+from umlite.measurement.reference_network import load_reference
+
+WORST_ERROR = 1e-3
+"""Of a class's standard deviation: a side that is further off computes something else, and no ratio is given."""
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads or available_threads()[0])
+    if options.side:
+        print(json.dumps(memory_of(options)))
+        return
+    report = begin("forward", vars(options))
+    device = torch.device(options.device)
+    report["matrix_product_gflops"] = round(matrix_product_peak(device) / 1e9, 1)
+    print(f"float32 matrix product: {report['matrix_product_gflops']} GFLOP/s")
+    report["networks"] = [compare(backbone, options) for backbone in options.backbone.split(",")]
+    report["matrix_product_gflops_after"] = round(matrix_product_peak(device) / 1e9, 1)
+    finish(report)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backbone", default="unet,swin_unetr", help="unet, swin_unetr or both (default)")
+    parser.add_argument("--weights", type=Path, help="a weights file in place of the recipe's; names its backbone")
+    parser.add_argument("--classes", default="1,8,32", help="how many classes to ask for, comma separated")
+    parser.add_argument("--pairs", type=int, default=5, help="measured pairs, after one that is not (default 5)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--engine", default="fast")
+    parser.add_argument("--kernels", default="auto", help="native, torch or auto (default)")
+    parser.add_argument("--threads", type=int, help="all that this process may use by default")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory of each side")
+    parser.add_argument("--quick", action="store_true", help="narrow networks, two pairs")
+    parser.add_argument("--side", choices=("ours", "reference"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.pairs = 2 if options.quick else options.pairs
+    options.weights = options.weights and str(options.weights)
+    return options
+
+
+def weights_of(backbone: str, options: argparse.Namespace) -> Path:
+    return Path(options.weights) if options.weights else recipe_weights(backbone, quick=options.quick)
+
+
+def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Both sides of one network: seconds, ratios, error, GFLOP/s, memory."""
+    weights = weights_of(backbone, options)
+    start = time.perf_counter()
+    segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
+    setup = time.perf_counter() - start
+    network, manifest = load_reference(weights, options.device)
+    device, window = torch.device(options.device), manifest.window
+    x = sample_window(max(window))[..., : window[0], : window[1], : window[2]].to(device)
+    names = segmenter.classes.names
+    requests = {n: names[:n] for n in sorted({min(int(n), len(names)) for n in options.classes.split(",")})}
+
+    def reference() -> Tensor:
+        with torch.inference_mode():
+            return network(x)
+
+    def ours(count: int) -> Tensor:
+        return segmenter.window_logits(x, requests[count])
+
+    print(f"\n{backbone}: window {' x '.join(map(str, window))}, set up in {setup:.2f} s", flush=True)
+    seconds: dict[str, list[float]] = {"reference": [], **{str(n): [] for n in requests}}
+    error = 0.0
+    for pair in range(options.pairs + 1):  # the first warms up, and is where both answers are compared
+        expected, taken = timed(reference, device)
+        times = {"reference": taken}
+        for count in requests:
+            answer, times[str(count)] = timed(lambda n=count: ours(n), device)
+            if pair == 0:
+                error = max(error, worst_error(answer, expected[:, :count]))
+        if pair == 0 and error > WORST_ERROR:
+            raise SystemExit(f"{backbone}: the two sides differ by {error:.1e} of a class's standard deviation.")
+        if pair:
+            for side, value in times.items():
+                seconds[side].append(value)
+        print("  " + ("warm-up  " if pair == 0 else f"pair {pair}   "), end="")
+        print("  ".join(f"{side}: {value:.3f} s" for side, value in times.items()), flush=True)
+    operations = sum(published_operations(manifest.network, window).values())
+    result: dict[str, Any] = {
+        "network": manifest.name,
+        "backbone": backbone,
+        "window": list(window),
+        "classes": len(names),
+        "engine": segmenter.plan.engine,
+        "kernels": segmenter.plan.kernels,
+        "reasons": list(segmenter.plan.reasons),
+        "setup_s": round(setup, 3),
+        "published_gflop": round(operations / 1e9, 1),
+        "worst_error": error,
+        "reference_s": spread(seconds["reference"]),
+        "reference_gflops": round(operations / spread(seconds["reference"])["median"] / 1e9, 1),
+        "ours": [],
+    }
+    for count in requests:
+        mine = spread(seconds[str(count)])
+        ratios = [r / o for r, o in zip(seconds["reference"], seconds[str(count)], strict=True)]
+        rate = round(operations / mine["median"] / 1e9, 1)
+        result["ours"].append({"classes": count, "seconds": mine, "ratio": spread(ratios), "published_gflops": rate})
+        print(
+            f"  {count:2d} classes: {mine['median']:.3f} s, {spread(ratios)['median']:.1f} times the reference "
+            f"({spread(ratios)['least']:.1f} to {spread(ratios)['most']:.1f}), {rate} published GFLOP/s"
+        )
+    print(f"  worst error {error:.1e} of a class's standard deviation")
+    if not options.no_memory:
+        result["memory"] = {side: memory_in_subprocess(side, backbone, options) for side in ("ours", "reference")}
+        for side, memory in result["memory"].items():
+            print(f"  {side}: {memory['peak_gb']} GB at most, {memory['resident_gb']} GB between windows")
+    return result
+
+
+def timed(compute: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
+    start = time.perf_counter()
+    answer = compute()
+    synchronise(device)
+    return answer, time.perf_counter() - start
+
+
+def worst_error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference of two [N, C, D, H, W], each class's in units of its standard deviation."""
+    deviation = expected.transpose(0, 1).flatten(1).std(1)
+    difference = (found - expected).abs().transpose(0, 1).flatten(1).amax(1)
+    return float((difference / deviation).max())
+
+
+def memory_in_subprocess(side: str, backbone: str, options: argparse.Namespace) -> dict[str, float]:
+    """Memory of a process that does nothing but one side's windows."""
+    command = [sys.executable, "-m", "bench.forward", "--side", side, "--backbone", backbone]
+    command += ["--device", options.device, "--engine", options.engine, "--threads", str(torch.get_num_threads())]
+    command += ["--kernels", options.kernels]
+    command += ["--quick"] if options.quick else []
+    command += ["--weights", options.weights] if options.weights else []
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    memory: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return memory
+
+
+def memory_of(options: argparse.Namespace) -> dict[str, float]:
+    """Three windows of one side in this process: its peak, and what stays between windows."""
+    weights = weights_of(options.backbone, options)
+    if options.side == "ours":
+        segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
+        window = segmenter.manifest.window
+
+        def compute(x: Tensor) -> None:
+            segmenter.window_logits(x)
+    else:
+        network, manifest = load_reference(weights, options.device)
+        window = manifest.window
+
+        def compute(x: Tensor) -> None:
+            with torch.inference_mode():
+                network(x)
+
+    x = sample_window(max(window))[..., : window[0], : window[1], : window[2]].to(options.device)
+    for _ in range(2 if options.quick else 3):
+        compute(x)
+    return {"peak_gb": round(peak_bytes() / 1e9, 3), "resident_gb": round(resident_bytes() / 1e9, 3)}
+
+
+if __name__ == "__main__":
+    main()

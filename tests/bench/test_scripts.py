@@ -1,0 +1,49 @@
+"""Every benchmark runs from end to end on narrow networks, and its last line is JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def report(script: str, *arguments: object) -> dict:
+    command = [sys.executable, "-m", f"bench.{script}", *map(str, arguments), "--quick", "--threads", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_forward() -> None:
+    data = report("forward", "--backbone", "unet", "--classes", "1,32", "--no-memory")
+    (network,) = data["networks"]
+    assert [row["classes"] for row in network["ours"]] == [1, 32]
+    assert network["worst_error"] < 1e-3
+    assert data["machine"]["threads"] == 1
+
+
+@pytest.mark.slow
+def test_forward_of_swin_unetr() -> None:
+    (network,) = report("forward", "--backbone", "swin_unetr")["networks"]
+    assert network["ours"][0]["ratio"]["median"] > 0
+    assert network["memory"]["ours"]["peak_gb"] > 0
+
+
+def test_scan(scan_file: Path) -> None:
+    data = report("scan", scan_file, "--backbone", "unet", "--windows", 1, "--files", 1)
+    assert set(data["requests"]) == {"all", "liver,pancreas_tumor"}
+    assert data["requests"]["all"]["ratio"] > 0
+
+
+def test_table(scan_file: Path) -> None:
+    script = [sys.executable, "-m", "bench.scan", str(scan_file), "--backbone", "unet", "--no-reference"]
+    made = subprocess.run([*script, "--quick", "--threads", "1"], cwd=ROOT, capture_output=True, text=True, check=True)
+    table = [sys.executable, "-m", "bench.table"]
+    shown = subprocess.run(table, cwd=ROOT, input=made.stdout, capture_output=True, text=True, check=True).stdout
+    assert "| all |" in shown
+    assert shown.startswith("| request |")

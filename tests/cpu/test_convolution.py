@@ -1,0 +1,139 @@
+"""Every kind of layer against float64: any channels, any grid, everything pending on load."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from cpu_layers import assembly, conv64, random_activation, raw64, relative_error, up64, values64, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umlite.cpu import plan
+from umlite.cpu.activation import Activation
+from umlite.cpu.assembly import Norm
+
+# Worst error over the outputs' root mean square: Winograd's is some 1e-5 (see plan.Algorithm), direct sums' 1e-6.
+WORST = {"F(2,3)": 1e-5, "F(2,2)": 1e-5, "F(4,3)": 1e-4, "F(4,2)": 1e-4}
+DIRECT = 5e-6
+
+grids = st.tuples(*[st.integers(1, 10)] * 3)
+channels = st.integers(1, 40)
+seeds = st.integers(0, 2**32 - 1)
+slopes = st.sampled_from([0.0, 0.01, 1.0])
+residuals = st.sampled_from(["none", "tensor", "shared"])
+BY_TAPS = {taps: [a for a in plan.ALGORITHMS if a.taps == taps] for taps in (1, 2, 3)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, channels, channels, slopes, residuals, st.integers(0, 9), st.integers(1, 3), seeds)
+def test_convolution(grid, inputs, outputs, slope, residual, kind, threads, seed) -> None:
+    rng = np.random.default_rng(seed)
+    algorithm = [*BY_TAPS[3], *BY_TAPS[1]][kind % 4]
+    taps = algorithm.taps
+    net = assembly(threads)
+    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    x = random_activation(rng, grid, inputs, slope=slope, residual=residual)
+    y = net.tensor(grid, outputs)
+    weight = weights(rng, outputs, inputs, taps, taps, taps)
+    gamma, beta = rng.standard_normal((2, outputs)).astype(np.float32)
+    net.convolution("layer", weight, x, y, norm=Norm(gamma, beta))
+    net.prepare()
+    net.run()
+    expected = conv64(values64(x), weight)
+    assert relative_error(raw64(y), expected) < WORST.get(algorithm.name, DIRECT)
+    assert not y.data[..., outputs:].any()
+    check_norm(y, expected, gamma, beta)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, channels, channels, channels, residuals, st.integers(0, 9), st.booleans(), seeds)
+def test_up_convolution(grid, inputs, middle, outputs, residual, kind, with_bias, seed) -> None:
+    rng = np.random.default_rng(seed)
+    algorithm = [*BY_TAPS[2], *BY_TAPS[1]][kind % 4]
+    taps = 3 if algorithm.taps == 2 else 1
+    net = assembly(2)
+    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    x = random_activation(rng, grid, inputs, residual=residual)
+    y = net.tensor(tuple(2 * n for n in grid), outputs)
+    weight, transposed = weights(rng, outputs, middle, taps, taps, taps), weights(rng, inputs, middle, 2, 2, 2)
+    bias = rng.standard_normal(middle).astype(np.float32) if with_bias else None
+    gamma, beta = rng.standard_normal((2, outputs)).astype(np.float32)
+    net.up_convolution("layer", weight, transposed, x, y, bias=bias, norm=Norm(gamma, beta))
+    net.prepare()
+    net.run()
+    expected = conv64(up64(values64(x), transposed, bias), weight)
+    if bias is not None:  # the constant that the norm cancels: what the bias gives where no border is near
+        expected -= torch.einsum("omxyz,m->o", torch.from_numpy(weight).double(), torch.from_numpy(bias).double())[
+            None, :, None, None, None
+        ]
+    assert relative_error(raw64(y), expected) < WORST.get(algorithm.name, DIRECT)
+    check_norm(y, expected, gamma, beta)
+
+
+def check_norm(y: Activation, expected: torch.Tensor, gamma, beta) -> None:
+    flat = expected.flatten(2)[0]
+    scale = torch.from_numpy(gamma).double() / (flat.var(1, correction=0) + 1e-5).sqrt()
+    shift = torch.from_numpy(beta).double() - flat.mean(1) * scale
+    found = (y.scale[: y.channels], y.shift[: y.channels])
+    for mine, right in zip(found, (scale, shift), strict=True):
+        limit = 2e-3 * float(right.abs().max())
+        torch.testing.assert_close(torch.from_numpy(mine).double(), right, rtol=2e-3, atol=limit)
+
+
+@settings(max_examples=20, deadline=None)
+@given(grids, channels, st.integers(1, 3), seeds)
+def test_image_convolution(grid, outputs, threads, seed) -> None:
+    rng = np.random.default_rng(seed)
+    net = assembly(threads)
+    image = rng.random(grid, np.float32)
+    y = net.tensor(grid, outputs)
+    weight = weights(rng, outputs, 1, 3, 3, 3)
+    gamma, beta = rng.standard_normal((2, outputs)).astype(np.float32)
+    net.image_convolution("layer", weight, image, y, norm=Norm(gamma, beta))
+    net.prepare()
+    net.run()
+    expected = conv64(torch.from_numpy(image).double()[None, None], weight)
+    assert relative_error(raw64(y), expected) < DIRECT
+    check_norm(y, expected, gamma, beta)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(*[st.integers(1, 5)] * 3), channels, channels, channels, seeds)
+def test_concatenation_and_pooling(half, inputs, skip, outputs, seed) -> None:
+    """Up half, skip half on top of it, statistics of the sum, and the pooled sum: what a decoder and an encoder do."""
+    rng = np.random.default_rng(seed)
+    grid = tuple(2 * n for n in half)
+    net = assembly(2)
+    coarse, fine = random_activation(rng, half, inputs), random_activation(rng, grid, skip)
+    y, pool = net.tensor(grid, outputs), net.tensor(half, outputs)
+    weight = weights(rng, outputs, inputs + skip, 3, 3, 3)
+    transposed, bias = weights(rng, inputs, inputs, 2, 2, 2), rng.standard_normal(inputs).astype(np.float32)
+    gamma, beta = rng.standard_normal((2, outputs)).astype(np.float32)
+    net.up_convolution("up", weight[:, :inputs], transposed, coarse, y, bias=bias)
+    net.convolution("skip", weight[:, inputs:], fine, y, norm=Norm(gamma, beta), accumulate=True, pool=pool)
+    net.prepare()
+    net.run()
+    together = torch.cat((up64(values64(coarse), transposed, bias), values64(fine)), 1)
+    expected = F.instance_norm(
+        conv64(together, weight), weight=torch.from_numpy(gamma).double(), bias=torch.from_numpy(beta).double()
+    ).relu()
+    if half != (1, 1, 1):
+        assert relative_error(values64(y), expected) < 2e-3
+        assert relative_error(values64(pool), F.max_pool3d(values64(y), 2)) < 1e-6
+
+
+def test_layers_of_one_name_or_other_grids_are_refused() -> None:
+    net = assembly()
+    x, y = net.tensor((4, 4, 4), 3), net.tensor((4, 4, 4), 5)
+    weight = np.zeros((5, 3, 3, 3, 3), np.float32)
+    net.convolution("layer", weight, x, y)
+    with pytest.raises(ValueError, match="Two layers"):
+        net.convolution("layer", weight, x, y)
+    with pytest.raises(ValueError, match="one grid"):
+        net.convolution("other", weight, x, net.tensor((4, 4, 5), 5))
+    with pytest.raises(ValueError, match="twice as fine"):
+        net.up_convolution("up", None, np.zeros((3, 5, 2, 2, 2), np.float32), x, y)
+    with pytest.raises(ValueError, match="norm"):
+        net.convolution("pooled", weight, x, y, pool=net.tensor((2, 2, 2), 5))

@@ -1,0 +1,50 @@
+"""The C kernels under the address, undefined-behaviour and thread sanitizers, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+GCC = shutil.which("gcc")
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(GCC is None, reason="needs gcc and its sanitizers")]
+
+
+def run_every_layer(folder: Path, flags: str, runtime: str, **options: str) -> subprocess.CompletedProcess[str]:
+    """every_layer.py with kernels built with `flags` and the sanitizer's runtime loaded first."""
+    found = subprocess.run([GCC, f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(found):
+        pytest.skip(f"needs {runtime}")
+    environment = {
+        **os.environ,
+        "CC": f"{GCC} -g -O1 {flags}",
+        "UMLITE_CACHE": str(folder),
+        "LD_PRELOAD": found,
+        **options,
+    }
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
+    # Sanitizers need their shadow's addresses free, which random placement does not always leave.
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []
+    command = [*fixed, sys.executable, str(HERE / "every_layer.py")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def test_addresses_and_undefined_behaviour(tmp_path: Path) -> None:
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    done = run_every_layer(tmp_path, flags, "libasan.so", ASAN_OPTIONS="detect_leaks=0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "every layer ran" in done.stdout
+
+
+def test_threads(tmp_path: Path) -> None:
+    flags = f"-fsanitize=thread {HERE / 'threads_for_sanitizer.c'}"
+    done = run_every_layer(tmp_path, flags, "libtsan.so", TSAN_OPTIONS="report_signal_unsafe=0")
+    assert "WARNING: ThreadSanitizer" not in done.stderr, done.stderr[:4000]
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "every layer ran" in done.stdout

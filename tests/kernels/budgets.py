@@ -1,0 +1,143 @@
+"""What each kernel may cost on each GPU: a checked-in table that a worse kernel fails.
+
+Cases are in `cases_<stem>.py` beside this file, each with a tuple `CASES`. To write their costs into the table again,
+all of them or those whose names start with one of the given words:
+
+    PYTHONPATH=tests python -m kernels.budgets [name ...]
+
+Compilers differ: the table has a column for each minor version of Triton that it was made with, and the command
+writes the one of the version that runs it. Another version may not spill and may take a quarter more instructions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from kernels.compiled import Code, Launch, compile_launch, record
+from kernels.stub_driver import TARGETS
+
+TABLE = Path(__file__).with_name("budgets.json")
+VERSION = ".".join(triton.__version__.split(".")[:2])
+DEFAULT_TARGETS = ("sm_80", "sm_90", "gfx942")
+
+TENSOR_CORES = {  # instructions that are a matrix product on tensor cores
+    "sm_80": "HMMA",
+    "sm_86": "HMMA",
+    "sm_89": "HMMA",
+    "sm_90": "HGMMA",
+    "sm_100": "UTC",  # UTCHMMA, UTCQMMA
+    "sm_120": "HMMA",
+    "gfx942": "v_mfma",
+}
+WIDE_LOADS = {128: ("LDG128", "dwordx4"), 64: ("LDG64", "dwordx2")}  # NVIDIA; AMD: any instruction so named
+
+
+@dataclass(frozen=True)
+class Case:
+    """Launch code with one set of arguments, and what its kernels must be.
+
+    launch: calls launch code on meta tensors; each kernel launched gets an entry `name` or, if several, `name:kernel`.
+    elements: how many elements (voxels times classes, say) a block works on: all of them or, if `loop`, in one turn
+        of its longest loop. From the kernel's keyword arguments.
+    loop: count the longest loop's instructions, else (and without a loop) those of the whole kernel.
+    loads: width in bits of loads that must be there. Tensor cores are the targets where they must be.
+    always: compiled for DEFAULT_TARGETS in every test run; all cases and targets in slow ones.
+    """
+
+    name: str
+    launch: Callable[[], object]
+    elements: Callable[[dict[str, Any]], int]
+    loop: bool = False
+    loads: tuple[int, ...] = ()
+    tensor_cores: tuple[str, ...] = ()
+    always: bool = False
+
+
+def all_cases() -> list[Case]:
+    """Cases of every `cases_*.py`, by file name."""
+    modules = sorted(path.stem for path in TABLE.parent.glob("cases_*.py"))
+    return [case for module in modules for case in importlib.import_module(f"kernels.{module}").CASES]
+
+
+def compile_case(case: Case, target: str) -> list[tuple[str, Launch, Code]]:
+    """(name in the table, launch, code) of each kernel of a case; spills and missing instructions are errors."""
+    launches = record(case.launch, target)
+    assert launches, f"{case.name} launched nothing"
+    found = []
+    for launch in launches:
+        name = case.name if len({each.name for each in launches}) == 1 else f"{case.name}:{launch.name}"
+        if name in [earlier for earlier, _, _ in found]:
+            continue  # the same kernel once more, window after window say
+        code = compile_launch(launch, target)
+        assert code.spilled == 0, f"{name} spills on {target}"
+        found.append((name, launch, code))
+    codes = [code for _, _, code in found]
+    for width in case.loads:
+        assert any(_loads(code, width) for code in codes), f"{case.name} on {target} has no loads of {width} bits"
+    if target in case.tensor_cores:
+        assert any(code.has(TENSOR_CORES[target]) for code in codes), f"{case.name} on {target}: no tensor cores"
+    return found
+
+
+def cost(case: Case, launch: Launch, code: Code) -> dict[str, float]:
+    """Registers a thread, shared bytes a block, and instructions that a thread issues for one element."""
+    counts = code.loops[0] if case.loop and code.loops else code.counts
+    instructions = counts["total"] * code.threads / case.elements(launch.options)
+    return {"registers": code.registers, "shared": code.shared, "instructions": round(instructions, 3)}
+
+
+def allowed(name: str, target: str) -> dict[str, float]:
+    """The table's entry for the Triton that runs; for another one, a quarter more instructions than the largest known.
+
+    KeyError if the table has no such kernel.
+    """
+    columns = json.loads(TABLE.read_text())[name][target]
+    if VERSION in columns:
+        return columns[VERSION]
+    return {"instructions": 1.25 * max(column["instructions"] for column in columns.values())}
+
+
+def _loads(code: Code, width: int) -> bool:
+    nvidia, amd = WIDE_LOADS[width]
+    if code.target.startswith("sm_"):
+        return code.counts[nvidia] > 0
+    return any("load" in name and amd in name for name in code.counts)
+
+
+def write(names: list[str]) -> None:
+    """Compile the named cases for every target and write their costs into the table."""
+    everything = all_cases()
+    known = {case.name for case in everything}
+    for case in everything:
+        if names and not case.name.startswith(tuple(names)):
+            continue
+        costs = {target: compile_case(case, target) for target in TARGETS}
+        table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+        for target, kernels in costs.items():
+            for name, launch, code in kernels:
+                found = cost(case, launch, code)
+                table.setdefault(name, {}).setdefault(target, {})[VERSION] = found
+                print(name, target, *found.values(), flush=True)
+        TABLE.write_text(_format({name: row for name, row in sorted(table.items()) if name.split(":")[0] in known}))
+
+
+def _format(table: dict[str, Any]) -> str:
+    """One line for each kernel and target."""
+    blocks = [
+        f"{json.dumps(name)}: {{\n"
+        + ",\n".join(f"  {json.dumps(target)}: {json.dumps(row[target])}" for target in TARGETS if target in row)
+        + "\n}"
+        for name, row in table.items()
+    ]
+    return "{\n" + ",\n".join(blocks) + "\n}\n"
+
+
+if __name__ == "__main__":
+    write(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Commands of the command line that measure, and what all commands share."""

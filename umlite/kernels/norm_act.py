@@ -1,0 +1,70 @@
+"""Instance norm, an optional residual and (leaky) ReLU in one operation, in either memory format."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from umlite.kernels.channel_scale_shift import channel_scale_shift_ref
+from umlite.kernels.triton import require
+
+
+def norm_act_ref(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
+) -> Tensor:
+    """Plain torch, step by step, float32 inside.
+
+    x: [N, C, D, H, W]. weight, bias: [C] or None for 1 and 0. residual: as x, added before the activation. slope: of
+    negative values; 0 is ReLU, 1 none. Returns [N, C, D, H, W] in x's dtype. Source: instance norm, arXiv 1607.08022.
+    """
+    scale, shift = channel_scale_shift_ref(x, weight, bias, x.shape[1], eps)
+    y = x.to(torch.float32) * scale[..., None, None, None] + shift[..., None, None, None]
+    if residual is not None:
+        y = y + residual
+    return torch.where(y < 0, y * slope, y).to(x.dtype)
+
+
+@torch.library.custom_op("umlite::norm_act", mutates_args=())
+def norm_act(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
+) -> Tensor:
+    """The same; on a GPU two passes over x. One node for torch.compile; the answer has x's memory format."""
+    y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
+    if residual is not None:
+        y = y + residual
+    out = _empty(x)
+    return out.copy_(F.leaky_relu(y, slope))
+
+
+@norm_act.register_kernel("cuda")
+def _(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
+) -> Tensor:
+    require()
+    from umlite.kernels.triton.norm_act import launch_norm_act, launch_scale_shift
+
+    out = _empty(x)
+    layout = memory_format(x)
+    x = x.contiguous(memory_format=layout)
+    if residual is not None:
+        residual = residual.contiguous(memory_format=layout)
+    scale, shift = (x.new_empty(x.shape[:2], dtype=torch.float32) for _ in range(2))
+    launch_scale_shift(x, weight, bias, x.shape[1], eps, scale, shift)
+    launch_norm_act(x, scale, shift, residual, slope, out)
+    return out
+
+
+@norm_act.register_fake
+def _(x: Tensor, *_: object) -> Tensor:
+    return _empty(x)
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Channels last where x is laid out so, and not also contiguous; else contiguous."""
+    last = x.is_contiguous(memory_format=torch.channels_last_3d) and not x.is_contiguous()
+    return torch.channels_last_3d if last else torch.contiguous_format
+
+
+def _empty(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=memory_format(x))
