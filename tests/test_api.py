@@ -205,3 +205,17 @@ def test_weights_that_answer_nonsense(tmp_path: Path, scan_file: Path) -> None:
     save_model(tmp_path / "a.safetensors", state, small_manifest(model))
     with pytest.raises(WeightsError, match="NaN or infinity"):
         Segmenter(tmp_path / "a.safetensors", device="cpu").segment(scan_file)
+
+
+def test_adaptive_windows(segmenter: Segmenter, scan_file: Path) -> None:
+    everything = segmenter.segment(scan_file, "liver")
+    adaptive = segmenter.segment(scan_file, "liver", windows="adaptive")
+    assert adaptive.windows.total == everything.windows.total
+    assert everything.undecided_voxels == 0
+    assert adaptive.to_dict()["undecided_voxels"] == adaptive.undecided_voxels
+    if adaptive.undecided_voxels == 0:
+        assert (
+            np.count_nonzero(adaptive.mask("liver") != everything.mask("liver")) <= 1e-4 * everything.mask("liver").size
+        )
+    with pytest.raises(RequestError, match="all or adaptive"):
+        segmenter.segment(scan_file, "liver", windows="some")

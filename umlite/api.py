@@ -17,6 +17,7 @@ import torch
 
 from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import DeviceError, RequestError
+from umlite.inference.adaptive import decide_adaptively
 from umlite.inference.bitmask import MAX_CLASSES, BitMask
 from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import build_engine
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Request = str | Iterable[str] | None
+WINDOWS = ("all", "adaptive")
 
 
 class Segmenter:
@@ -113,16 +115,21 @@ class Segmenter:
         classes: Request = None,
         *,
         overlap: float = 0.5,
+        windows: str = "all",
         progress: Progress = no_progress,
     ) -> Segmentation:
         """Masks of the requested classes on the scan's own grid, post-processed.
 
         scan: path of a NIfTI file, a nibabel image, or a Scan. classes: names, aliases, groups or published numbers
         ("liver,tumors" or a list); all by default. overlap: of neighbouring windows, 0 to under 1.
+        windows: "all", or "adaptive", which leaves out windows where none of the classes (nor the organs that their
+        post-processing reads) could be, see `umlite.inference.adaptive`.
         progress: called with windows done and windows in all.
-        Raises InputError, RequestError or WeightsError.
+        Raises InputError, RequestError, DeviceError or WeightsError.
         """
         wanted = self.check_request(classes, overlap)
+        if windows not in WINDOWS:
+            raise RequestError(f"Unknown windows {windows!r}: expected {' or '.join(WINDOWS)}.")
         requested = tuple(c.name for c in wanted)
         names = needed_classes(requested, self.classes.names)
         watch = _Stopwatch()
@@ -132,7 +139,13 @@ class Segmenter:
             volume = self.prepare(scan)
         with watch("windows"), _memory_errors(len(names)):
             places = [self.classes.place(n) for n in names]
-            bits, windows = decide_volume(self._engine, volume.voxels, places, names, overlap, progress)
+            undecided = 0
+            if windows == "all":
+                bits, counts = decide_volume(self._engine, volume.voxels, places, names, overlap, progress)
+            else:
+                bits, counts, undecided = decide_adaptively(
+                    self._engine, volume.voxels, places, names, overlap, progress
+                )
         with watch("postprocess"):
             bits, notes = postprocess(bits, requested)
         with watch("restore"):
@@ -142,7 +155,7 @@ class Segmenter:
             warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
         if self.manifest.notice:
             warnings += (self.manifest.notice,)
-        return Segmentation(scan, wanted, bits, windows, watch.seconds, warnings, notes, self.manifest)
+        return Segmentation(scan, wanted, bits, counts, watch.seconds, warnings, notes, self.manifest, undecided)
 
     def check_request(self, classes: Request = None, overlap: float = 0.5) -> tuple[AnatomyClass, ...]:
         """The classes that `segment` would give. Raises RequestError when it could not."""
@@ -168,6 +181,7 @@ class Segmentation:
     timings: seconds of read, prepare, windows, postprocess and restore.
     warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
     manifest: of the weights used.
+    undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
     """
 
     scan: Scan
@@ -178,6 +192,7 @@ class Segmentation:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     manifest: Manifest
+    undecided_voxels: int = 0
 
     def mask(self, name: str) -> np.ndarray:
         """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
@@ -234,6 +249,7 @@ class Segmentation:
                 for c in self.classes
             ],
             "windows": asdict(self.windows),
+            "undecided_voxels": self.undecided_voxels,
             "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
             "warnings": list(self.warnings),
             "notes": list(self.notes),

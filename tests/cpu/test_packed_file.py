@@ -34,7 +34,7 @@ def test_round_trip() -> None:
     assert all(not array.flags.writeable and array.ctypes.data % 64 == 0 for array in found.values())
 
 
-@pytest.mark.parametrize("place", [3, 20, 5000, -3000])
+@pytest.mark.parametrize("place", [3, 20, 4100, -5000])
 def test_a_changed_byte_is_noticed_and_the_file_goes(cache: Path, place: int) -> None:
     write_packed("key", ARRAYS)
     path = cache / "key.packed"

@@ -35,5 +35,4 @@ CASES = (
     Case("norm_act/float16/last", run(torch.float16, 64, True, True), elements, loop=True, loads=(128,), always=True),
     Case("norm_act/float16/last/48", run(torch.float16, 48, True, False), elements, loop=True, loads=(128,)),
     Case("norm_act/bfloat16/last", run(torch.bfloat16, 64, True, True), elements, loop=True, loads=(128,)),
-    Case("norm_act/float32/last", run(torch.float32, 64, True, True), elements, loop=True, loads=(128,)),
 )

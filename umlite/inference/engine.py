@@ -54,8 +54,9 @@ class Engine(ABC):
         sums: [C, X', Y', Z'] on `sums_device`, a part of the volume that holds all these windows; its last axis is
             contiguous, the others have any strides (it is a part of a larger buffer). Changed in place.
         origin: of `sums` in the volume: sums[c, i, j, k] belongs to volume[origin + (i, j, k)].
-        The voxels of `sums` outside these windows keep their values, bit for bit. The sweep may change `volume` and
-        reads `sums` only through torch operations on its device, so work may still be queued when this returns.
+        The voxels of `sums` outside these windows keep their values, bit for bit. The sweep never
+        changes `volume`, and reads `sums` only through torch operations on its device, so that work may still be
+        queued when this returns.
         """
         boxes = [window_at(start, self.manifest.window) for start in starts]
         windows = torch.stack([volume[box] for box in boxes])[:, None]

@@ -62,7 +62,7 @@ def blended_logits(
     if not voxels.numel():
         return voxels.new_zeros(len(classes), *voxels.shape)
     field = lay_out(engine, voxels, overlap)
-    _check(engine, len(classes), field.shape, more=1)
+    check_blending(engine, len(classes), field.shape, more=1)
     sums = torch.zeros(len(classes), *field.shape, device=engine.sums_device)
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
     runner.add(field.starts, sums, (0, 0, 0))
@@ -114,7 +114,7 @@ def finished_slabs(
     axis, thickness = field.axis, engine.manifest.window[field.axis]
     shape = list(field.shape)
     shape[axis] = thickness
-    _check(engine, classes, shape)
+    check_blending(engine, classes, shape)
     sums = torch.zeros(classes, *shape, device=engine.sums_device)
     rows = [(place, list(row)) for place, row in itertools.groupby(starts, key=lambda start: start[axis])]
     for number, (place, row) in enumerate(rows):
@@ -141,7 +141,7 @@ def _advance(sums: Tensor, dim: int, planes: int) -> None:
     sums.narrow(dim, kept, planes).zero_()
 
 
-def _check(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> None:
+def check_blending(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> None:
     """Raise DeviceError unless that many classes, and `more` volumes beside them, fit in memory as float32."""
     purpose = f"Blending {classes} classes over {' x '.join(map(str, shape))} voxels"
     check_memory(4 * (classes + more) * int(np.prod(shape)), engine.sums_device, purpose)

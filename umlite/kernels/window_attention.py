@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,16 +37,19 @@ def window_attention_ref(qkv: Tensor, padding: Tensor, table: Tensor, heads: int
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [N, windows, heads, S, S]
     scores = scores + _bias(table, tokens, window)
     if any(shifts):
-        scores = scores + _shift_mask(padded, sides, shifts, x.device)[:, None]
+        scores = scores + _shift_mask(padded, sides, shifts, x.device)[:, None].to(scores)
     y = (scores.softmax(dim=-1) @ v).transpose(2, 3).reshape(n, -1, tokens, channels // 3)
     y = torch.roll(_reverse(y, padded, sides), shifts, dims=(1, 2, 3))
     return y[:, : grid[0], : grid[1], : grid[2]].contiguous()
 
 
+@torch.library.custom_op("umlite::window_attention", mutates_args=())
 def window_attention(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:
-    """The same through `scaled_dot_product_attention`: no [windows, heads, S, S] tensor.
+    """The same without a [windows, heads, S, S] tensor; one node for torch.compile.
 
-    Windows fall into at most eight groups that share a shift mask (last along each axis, or not), one call each.
+    On a GPU, one Triton kernel (float32, float16 or bfloat16; float32 products and sums inside). Elsewhere
+    `scaled_dot_product_attention`: windows fall into at most eight groups that share a shift mask (last along each
+    axis, or not), one call each. Raises DeviceError on a GPU without Triton.
     """
     n, *grid, channels = qkv.shape
     sides, shifts = _fit(tuple(grid), window, shift)
@@ -70,16 +71,35 @@ def window_attention(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, wi
         mask = bias
         if any(last for _, last in group):
             cut = tuple(s if last else 0 for s, (_, last) in zip(shifts, group, strict=True))
-            mask = bias + _constant(_window_mask, sides, cut).to(bias)
+            mask = bias + _window_mask(sides, cut).to(bias)
         query, key, value = (t[part].reshape(-1, heads, tokens, t.shape[-1]) for t in (q, k, v))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None])
         y[part] = attended.transpose(1, 2).reshape(y[part].shape)
     y = _reverse(y.reshape(n, -1, tokens, channels // 3), padded, sides)
     if any(shifts):
         y = torch.roll(y, shifts, dims=(1, 2, 3))
-    return y[:, : grid[0], : grid[1], : grid[2]]
+    return y[:, : grid[0], : grid[1], : grid[2]].contiguous()
 
 
+@window_attention.register_kernel("cuda")
+def _(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:
+    from umlite.kernels.triton import require
+
+    require()
+    from umlite.kernels.triton.window_attention import launch_window_attention
+
+    n, *grid, channels = qkv.shape
+    out = qkv.new_empty(n, *grid, channels // 3)
+    launch_window_attention(qkv, padding, table, out, heads, window, *_fit(tuple(grid), window, shift))
+    return out
+
+
+@window_attention.register_fake
+def _(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:  # noqa: ARG001
+    return qkv.new_empty(*qkv.shape[:4], qkv.shape[4] // 3)
+
+
+@functools.lru_cache(maxsize=64)
 def relative_position_index(window: int) -> Tensor:
     """Row of the bias table for each (query, key) pair of a window: [window**3, window**3] int64."""
     axis = torch.arange(window)
@@ -87,16 +107,6 @@ def relative_position_index(window: int) -> Tensor:
     offset = place[:, :, None] - place[:, None, :] + window - 1
     side = 2 * window - 1
     return (offset[0] * side + offset[1]) * side + offset[2]
-
-
-@functools.lru_cache(maxsize=64)
-def _cached(make: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    return make(*arguments)
-
-
-def _constant(make: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """What `make` makes of its arguments, made once; a compiled graph keeps constants by itself."""
-    return make(*arguments) if torch.compiler.is_compiling() else _cached(make, *arguments)
 
 
 def _fit(grid: tuple[int, ...], window: int, shift: int) -> tuple[Size, Size]:
@@ -136,7 +146,7 @@ def _bias(table: Tensor, tokens: int, window: int) -> Tensor:
 
     A smaller window takes the first tokens x tokens entries of the full window's index, as published.
     """
-    index = _constant(relative_position_index, window).to(table.device)[:tokens, :tokens]
+    index = relative_position_index(window).to(table.device)[:tokens, :tokens]
     return table[index.reshape(-1)].view(tokens, tokens, -1).permute(2, 0, 1).contiguous()
 
 
@@ -152,6 +162,7 @@ def _shift_mask(padded: tuple[int, ...], sides: Size, shifts: Size, device: torc
     return torch.where(region[:, None, :] == region[:, :, None], 0.0, MASKED)
 
 
+@functools.lru_cache(maxsize=64)
 def _window_mask(sides: Size, cut: Size) -> Tensor:
     """[S, S] mask of one window, cut along each axis `cut` tokens before its end (0: not cut)."""
     region = torch.zeros(sides)

@@ -1,0 +1,65 @@
+"""The decision: exactly positive sums, all classes' bits, broken sums named; the kernel, interpreted, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from umlite.errors import WeightsError
+from umlite.kernels.decide import decide, decide_bits, decide_bits_ref
+
+SHAPES = [(1, 1, 1), (7, 11, 13), (8, 8, 16)]
+
+
+def sums_of(classes: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Sums with zeros of both signs and the smallest numbers among them."""
+    torch.manual_seed(0)
+    special = torch.tensor([0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0])
+    return special[torch.randint(0, 6, (classes, *shape))]
+
+
+@pytest.mark.parametrize("classes", [1, 32, 33, 64])
+def test_bits_by_definition(classes: int) -> None:
+    sums = sums_of(classes, (3, 4, 5))
+    bits = decide(sums, [f"class {k}" for k in range(classes)])
+    assert bits.dtype == (torch.int32 if classes <= 32 else torch.int64)
+    for k in range(classes):
+        assert torch.equal((bits >> k) & 1 == 1, sums[k] > 0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("broken", [0, 31, 63])
+def test_broken_sum_is_named(broken: int, value: float) -> None:
+    sums = torch.zeros(64, 2, 3, 4)
+    sums[broken, 1, 2, 3] = value
+    with pytest.raises(WeightsError, match=f"class {broken}:"):
+        decide(sums, [f"class {k}" for k in range(64)])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("classes", [1, 32, 40])
+@pytest.mark.parametrize("broken", [False, True])
+def test_kernel_interpreted(broken: bool, classes: int, shape: tuple[int, int, int]) -> None:
+    pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
+    from kernels.canaries import Guarded
+    from kernels.interpreter import interpreted
+
+    from umlite.kernels.triton.decide import launch_decide
+
+    sums = sums_of(classes, shape).permute(0, 3, 1, 2)
+    if broken:
+        sums[classes - 1, -1, -1, -1] = float("nan")
+        sums[0, 0, 0, 0] = -float("inf")
+    expected, expected_word = decide_bits_ref(sums)
+    bits = Guarded(*sums.shape[1:], dtype=expected.dtype)
+    word = torch.zeros((), dtype=expected.dtype)
+    with interpreted():
+        launch_decide(sums, bits.tensor, word)
+    assert torch.equal(bits.check(), expected)
+    assert torch.equal(word, expected_word)
+    assert bool(word) == broken
+
+
+@pytest.mark.parametrize("classes", [2, 40])
+def test_is_one_node_of_a_compiled_graph(classes: int) -> None:
+    torch.library.opcheck(decide_bits, (torch.randn(classes, 3, 4, 5),))
