@@ -16,7 +16,7 @@ from umlite.cpu.assembly import Norm
 
 # Worst error over the outputs' root mean square: Winograd's is some 1e-5 (see plan.Algorithm), direct sums' 1e-6.
 WORST = {"F(2,3)": 1e-5, "F(2,2)": 1e-5, "F(4,3)": 1e-4, "F(4,2)": 1e-4}
-DIRECT = 5e-6
+DIRECT = 2e-5  # a running float32 sum of about a thousand terms
 
 grids = st.tuples(*[st.integers(1, 10)] * 3)
 channels = st.integers(1, 40)
