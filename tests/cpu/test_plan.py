@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umlite.cpu.machine import Machine, choose_threads
+from umlite.cpu.machine import Machine
 from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_table
+from umlite.inference.plan import choose_plan
+from umlite.inference.threads import available_threads
 
 MACHINE = Machine(2, 512 << 10, 32 << 20)
 
@@ -67,7 +69,7 @@ def test_table() -> None:
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert choose_threads() == 3
-    assert choose_threads(5) == 5
+    assert available_threads()[0] == 3
+    assert choose_plan("reference", "cpu", threads=5).threads == 5
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert choose_threads() >= 1
+    assert available_threads()[0] >= 1

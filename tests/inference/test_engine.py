@@ -119,3 +119,12 @@ def test_plans_say_why_and_refuse_what_is_not_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DeviceError, match="compiler"):
         choose_plan(device="cpu", compile=True)
+
+
+def test_a_gpu_runs_torch_operations_and_the_plan_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umlite.inference.plan._choose_device", lambda _: (torch.device("cuda"), "device cuda"))
+    plan = choose_plan()
+    assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
+    assert any("no engine has any for cuda yet" in reason for reason in plan.reasons)
+    with pytest.raises(DeviceError, match="cuda"):
+        choose_plan(kernels="native")

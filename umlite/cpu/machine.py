@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,25 +24,3 @@ class Machine:
                 level, size = (folder / "level").read_text().strip(), (folder / "size").read_text().strip()
                 sizes[level] = int(size[:-1]) * {"K": 1 << 10, "M": 1 << 20}[size[-1]]
         return cls(threads, sizes.get("2", cls.l2_bytes), sizes.get("3", cls.l3_bytes))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: the scheduler's mask, and the quota of a cgroup (a container's limit)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores
-
-
-def choose_threads(asked: int | None = None) -> int:
-    """Threads asked for, else OMP_NUM_THREADS, else every core that may be used."""
-    if asked is not None:
-        return max(1, asked)
-    with suppress(ValueError):
-        return (
-            max(1, int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
-            if "OMP_NUM_THREADS" in os.environ
-            else usable_cores()
-        )
-    return usable_cores()

@@ -131,11 +131,7 @@ def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, 
             return True, f"C, compiled by {compiler()[0]}"
         except CompilerError as error:
             return False, str(error).rstrip(".")
-    if device.type == "cuda":
-        from umlite.kernels.triton import available
-
-        return available()
-    return False, f"there are none for {device.type}"
+    return False, f"no engine has any for {device.type} yet"
 
 
 def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[str, str]:
