@@ -15,11 +15,11 @@ from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify, load
 from umlite.cpu.convolution import Convolution, Norm, allot
 from umlite.cpu.machine import Machine
-from umlite.cpu.packed_file import read_packed, write_packed
+from umlite.cpu.packed_file import fill_packed, read_packed
 from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
 from umlite.cpu.plan import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
 
-PACKING_VERSION = 1
+PACKING_VERSION = 2
 """Part of every packed file's key: raise it when the layout of packed weights or a transform's points change."""
 
 
@@ -200,20 +200,25 @@ class Assembly:
         key = self._key()
         if self.keep and (found := read_packed(key)) is not None:
             return found
-        arrays = {}
-        for layer in self._layers:
-            if layer.name in self._weights:
-                arrays[layer.name] = buffers.zeros(layer.choice.weight_bytes // 4)
-                kernels = self._weights[layer.name].kernels()
-                pack(layer.choice.algorithm, kernels, arrays[layer.name], self.machine.threads, self.notify)
+        packed = {layer.name: layer for layer in self._layers if layer.name in self._weights}
+        sizes = {name: layer.choice.weight_bytes // 4 for name, layer in packed.items()}
+
+        def fill(name: str, out: Floats) -> None:
+            kernels = self._weights[name].kernels()
+            pack(packed[name].choice.algorithm, kernels, out, self.machine.threads, self.notify)
+
         if self.keep:
             try:
-                write_packed(key, arrays)
+                fill_packed(key, sizes, fill)
             except OSError as error:
                 if self.notify:
                     self.notify(f"Packed weights are not kept ({error.strerror or error}): made again at every start.")
             else:
-                return read_packed(key) or arrays
+                if found := read_packed(key):
+                    return found
+        arrays = {name: buffers.zeros(size) for name, size in sizes.items()}
+        for name, array in arrays.items():
+            fill(name, array)
         return arrays
 
     def _key(self) -> str:

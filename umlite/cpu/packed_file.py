@@ -7,12 +7,13 @@ import mmap
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from umlite.cpu import buffers
 from umlite.cpu.activation import Floats
 from umlite.cpu.cache import cache_folder, trusted
 
@@ -41,34 +42,50 @@ def read_packed(key: str) -> dict[str, Floats] | None:
 
 
 def write_packed(key: str, arrays: Mapping[str, Floats]) -> None:
-    """Keep arrays under a key, whole or not at all; the oldest files go where the folder grows beyond its limit.
+    """Keep arrays under a key, whole or not at all. Raises OSError (see `fill_packed`)."""
+    sizes = {name: array.size for name, array in arrays.items()}
+    fill_packed(key, sizes, lambda name, out: np.copyto(out, arrays[name].reshape(-1)))
 
-    Raises OSError where the folder cannot be written or the disk has no room for it.
+
+def fill_packed(key: str, sizes: Mapping[str, int], fill: Callable[[str, Floats], None]) -> None:
+    """Keep arrays under a key without ever holding two of them; the oldest files go where the folder grows too large.
+
+    sizes: floats of each array, whole cache lines. fill: gets a name and its zeroed array, and writes its numbers.
+    Raises OSError where the folder cannot be written or the disk has no room for it; then no file is left behind.
     """
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    places, offset = {}, 0
-    for name, array in arrays.items():
-        places[name] = (offset, array.size, _checksum(array))
-        offset += -(-array.nbytes // PAGE) * PAGE
-    if shutil.disk_usage(path.parent).free < 2 * offset:
+    start = -(-(len(key) + sum(len(json.dumps(name)) + 80 for name in sizes) + 80) // PAGE) * PAGE
+    total = start + sum(_whole_pages(4 * size) for size in sizes.values())
+    if shutil.disk_usage(path.parent).free < 2 * total:
         raise OSError(28, "too little room on the disk")
-    header = json.dumps({"key": key, "arrays": places}).encode()
-    start = -(-(len(header) + 8) // PAGE) * PAGE
+    buffer = buffers.zeros(max(sizes.values(), default=0))
     temporary = path.with_name(f".{secrets.token_hex(6)}{SUFFIX}")
+    places, offset = {}, 0
     try:
         with open(temporary, "xb") as file:
-            file.write(len(header).to_bytes(8, "little") + header)
-            for name, array in arrays.items():
-                file.seek(start + places[name][0])
+            for name, size in sizes.items():
+                array = buffer[:size]
+                array[:] = 0
+                fill(name, array)
+                file.seek(start + offset)
                 file.write(array.data.cast("B"))
-            file.truncate(start + offset)
+                places[name] = (offset, size, _checksum(array))
+                offset += _whole_pages(array.nbytes)
+            file.truncate(total)
+            header = json.dumps({"key": key, "start": start, "arrays": places}).encode()
+            file.seek(0)
+            file.write(len(header).to_bytes(8, "little") + header)
         temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     _drop_oldest(path)
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
 
 
 def _path(key: str) -> Path:
@@ -83,6 +100,7 @@ def _map(path: Path, key: str) -> dict[str, Floats] | None:
             return None
         try:
             header = json.loads(file.read(length))
+            start = int(header["start"])
             if header["key"] != key:
                 return None
             places = {
@@ -90,7 +108,8 @@ def _map(path: Path, key: str) -> dict[str, Floats] | None:
             }
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        start = -(-(length + 8) // PAGE) * PAGE
+        if start < length + 8 or any(offset < 0 or count < 0 for offset, count, _ in places.values()):
+            return None
         if any(start + offset + 4 * count > size for offset, count, _ in places.values()):
             return None
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
