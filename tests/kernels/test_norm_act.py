@@ -77,7 +77,8 @@ def test_kernels_interpreted(last: bool, shape: tuple[int, ...], dtype: torch.dt
     expected = channel_scale_shift_ref(x.double().float(), weight, bias, groups, 1e-5)
     torch.testing.assert_close((scale.check(), shift.check()), expected, atol=1e-5, rtol=1e-5)
     if groups == channels:
-        exact = norm_act_ref(x.double(), weight, bias, residual, 0.01, 1e-5)
+        wide = [None if t is None else t.double() for t in (weight, bias, residual)]
+        exact = norm_act_ref(x.double(), *wide, 0.01, 1e-5)
         plain = norm_act(x, weight, bias, residual, 0.01, 1e-5)
         allowed = max(2 * (plain - exact).abs().max().item(), 1e-6 * exact.abs().max().item())
         assert (out.check() - exact).abs().max().item() <= allowed

@@ -72,6 +72,6 @@ def test_patch_merging_gathers_two_corners_twice() -> None:
 
 
 def test_blocks_change_channels_only_with_a_projection() -> None:
-    assert EncoderBlock(8, 8).layer.conv3 is None
-    assert EncoderBlock(1, 8).layer.conv3 is not None
-    assert DecoderBlock(16, 8).conv_block.conv3 is not None
+    assert EncoderBlock(8, 8, REFERENCE.norm_act).layer.conv3 is None
+    assert EncoderBlock(1, 8, REFERENCE.norm_act).layer.conv3 is not None
+    assert DecoderBlock(16, 8, REFERENCE.norm_act).conv_block.conv3 is not None

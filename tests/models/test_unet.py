@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from samples import SMALL_UNET, small_model
 
-from umlite.models.unet import UNet, WindowNorm
+from umlite.kernels.sets import FAST, REFERENCE, KernelSet
+from umlite.models.unet import UNet, WindowNormReLU
 
 
-def test_window_norm_is_batch_norm_in_training_mode_on_one_window() -> None:
-    norm = WindowNorm(5)
+@pytest.mark.parametrize("kernels", [REFERENCE, FAST], ids=["reference", "fast"])
+@torch.no_grad()
+def test_window_norm_is_batch_norm_in_training_mode_on_one_window(kernels: KernelSet) -> None:
+    norm = WindowNormReLU(5, kernels.norm_act)
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x = torch.randn(3, 5, 4, 6, 2) * 3 + 1
     for window, answer in zip(x, norm(x), strict=True):
         published = F.batch_norm(window[None], None, None, norm.weight, norm.bias, training=True, eps=1e-5)
-        torch.testing.assert_close(answer[None], published, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(answer[None], published.relu(), atol=1e-6, rtol=1e-5)
 
 
 @torch.inference_mode()

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from umlite.cpu.activation import Floats, padded
 from umlite.cpu.compiler import Notify, load
 from umlite.cpu.plan import Algorithm
+from umlite.models import merging
 
 Doubles = NDArray[np.float64]
-
-PARITIES = tuple(itertools.product((0, 1), repeat=3))
-TAPS = tuple(itertools.product((0, 1, 2), repeat=3))
 
 
 def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notify: Notify | None = None) -> None:
@@ -40,32 +38,8 @@ def plain_kernels(weight: Floats) -> Doubles:
 
 
 def merged_kernels(weight: Floats | None, transposed: Floats) -> Doubles:
-    """The eight kernels of a transposed convolution 2^3, stride 2, followed by a convolution: one per output parity.
-
-    transposed: [inputs, middle, 2, 2, 2]; weight: [outputs, middle, k, k, k] with k = 1 or 3, None for none.
-    Returns [8, outputs, inputs, taps], taps = 8 for k = 3 (offsets parity - 1 and parity on the coarse grid), 1 else.
-    Zero padding agrees on both grids, so the merged layer is exact up to rounding, borders included.
-    """
-    inputs, middle = transposed.shape[:2]
-    spread = torch.from_numpy(np.ascontiguousarray(transposed)).double().reshape(inputs, middle, 8)
-    if weight is None:
-        return spread.permute(2, 1, 0).unsqueeze(-1).numpy()
-    outputs, _, taps, *_ = weight.shape
-    kernel = torch.from_numpy(np.ascontiguousarray(weight)).double().reshape(outputs, middle, taps**3)
-    rows = kernel.permute(2, 0, 1).reshape(taps**3 * outputs, middle)
-    if taps == 1:
-        return torch.stack([rows @ spread[:, :, sub].T for sub in range(8)]).unsqueeze(-1).numpy()
-    merged = torch.zeros(8, 8, outputs, inputs, dtype=torch.float64)
-    for sub in range(8):  # place of a fine voxel within its coarse voxel
-        products = (rows @ spread[:, :, sub].T).reshape(27, outputs, inputs)
-        for parity, tap in itertools.product(
-            itertools.product((0, 1), repeat=3), itertools.product((0, 1, 2), repeat=3)
-        ):
-            fine = [p + t - 1 for p, t in zip(parity, tap, strict=True)]
-            if _number([f % 2 for f in fine], 2) == sub:
-                coarse = _number([f // 2 + 1 - p for f, p in zip(fine, parity, strict=True)], 2)
-                merged[_number(parity, 2), coarse] += products[_number(tap, 3)]
-    return merged.permute(0, 2, 3, 1).numpy()
+    """`umlite.models.merging.merged_kernels` of arrays, any strides."""
+    return merging.merged_kernels(None if weight is None else _tensor(weight), _tensor(transposed)).numpy()
 
 
 def border_of_bias(weight: Floats, bias: Floats) -> Floats:
@@ -85,6 +59,5 @@ def border_of_bias(weight: Floats, bias: Floats) -> Floats:
     return border
 
 
-def _number(digits: list[int] | tuple[int, ...], base: int) -> int:
-    x, y, z = digits
-    return (x * base + y) * base + z
+def _tensor(array: Floats) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,4 +1,4 @@
-"""The fast engine from torch operations alone: batches, constant halves folded, requested heads in one operation."""
+"""The fast engine from torch operations alone: batches, merged upsampling, requested heads in one operation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from umlite.inference.engine import Engine
 from umlite.inference.plan import Plan
 from umlite.inference.precision import exact_float32
+from umlite.models.merging import merge_upsampling
 from umlite.models.universal import UniversalModel
+from umlite.models.winograd import use_winograd
 from umlite.weights.manifest import Manifest
 
 
@@ -20,6 +22,9 @@ class TorchEngine(Engine):
 
     def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan) -> None:
         super().__init__(manifest, plan)
+        merge_upsampling(model.backbone)
+        if plan.device.type == "cpu" and not plan.compile:
+            use_winograd(model.backbone)
         self.model = model.to(plan.device)
         self._features = self.model.features
         if plan.compile:

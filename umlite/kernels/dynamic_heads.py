@@ -11,9 +11,12 @@ import math
 import torch
 from torch import Tensor
 
+from umlite.kernels.blend import blend_ref
 from umlite.kernels.triton import require
 
-CHUNK_VOXELS = 16384  # 32 classes x 8 channels x 16384 voxels x 4 bytes = 16 MB, near the size of a last-level cache
+CHUNK_VOXELS = (
+    4096  # 32 classes x 8 channels x 4096 voxels x 4 bytes = 4 MB: what one step writes the next finds in a cache
+)
 
 
 def dynamic_heads_ref(h: Tensor, params: Tensor) -> Tensor:
@@ -74,13 +77,13 @@ def dynamic_heads_accumulate_ref(h: Tensor, params: Tensor, importance: Tensor, 
     h and params: as in `dynamic_heads_ref`. importance: [D, H, W]. sums: float32 [classes, X, Y, Z], contiguous along
     Z. starts: [N, 3] int64 on the sums' device, each window's first voxel in `sums`; every window lies inside.
     """
-    add_weighted(dynamic_heads_ref(h, params), importance, sums, starts)
+    blend_ref(dynamic_heads_ref(h, params), importance, sums, starts)
 
 
 @torch.library.custom_op("umlite::dynamic_heads_accumulate", mutates_args=("sums",))
 def dynamic_heads_accumulate(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
     """The same; on a GPU the logits never reach memory. One node for torch.compile."""
-    add_weighted(dynamic_heads(h, params), importance, sums, starts)
+    blend_ref(dynamic_heads(h, params), importance, sums, starts)
 
 
 @dynamic_heads_accumulate.register_kernel("cuda")
@@ -94,13 +97,6 @@ def _(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tenso
 @dynamic_heads_accumulate.register_fake
 def _(*_: object) -> None:
     return None
-
-
-def add_weighted(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
-    """[N, classes, D, H, W] times importance into `sums` at `starts`, in order."""
-    depth, rows, columns = importance.shape
-    for answer, (x, y, z) in zip(logits, starts.tolist(), strict=True):
-        sums[:, x : x + depth, y : y + rows, z : z + columns].addcmul_(answer.to(sums.dtype), importance)
 
 
 def split_parameters(params: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

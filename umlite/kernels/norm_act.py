@@ -6,35 +6,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from umlite.kernels.channel_scale_shift import channel_scale_shift_ref
 from umlite.kernels.triton import require
 
 
 def norm_act_ref(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
 ) -> Tensor:
-    """Plain torch, step by step, float32 inside.
+    """Plain torch, layer after layer.
 
     x: [N, C, D, H, W]. weight, bias: [C] or None for 1 and 0. residual: as x, added before the activation. slope: of
     negative values; 0 is ReLU, 1 none. Returns [N, C, D, H, W] in x's dtype. Source: instance norm, arXiv 1607.08022.
     """
-    scale, shift = channel_scale_shift_ref(x, weight, bias, x.shape[1], eps)
-    y = x.to(torch.float32) * scale[..., None, None, None] + shift[..., None, None, None]
+    y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if residual is not None:
         y = y + residual
-    return torch.where(y < 0, y * slope, y).to(x.dtype)
+    if slope == 1:
+        return y
+    return F.leaky_relu(y, slope) if slope else F.relu(y)
 
 
 @torch.library.custom_op("umlite::norm_act", mutates_args=())
 def norm_act(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
 ) -> Tensor:
-    """The same; on a GPU two passes over x. One node for torch.compile; the answer has x's memory format."""
+    """The same; on a GPU two passes over x, elsewhere one tensor. One node for torch.compile.
+
+    The answer has x's memory format. On a GPU weight and bias may be of another dtype than x.
+    """
     y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if residual is not None:
-        y = y + residual
-    out = _empty(x)
-    return out.copy_(F.leaky_relu(y, slope))
+        y += residual
+    if slope != 1:
+        y = F.leaky_relu_(y, slope) if slope else F.relu_(y)
+    return y.contiguous(memory_format=memory_format(x))
 
 
 @norm_act.register_kernel("cuda")

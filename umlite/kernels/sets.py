@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
+from umlite.kernels.norm_act import norm_act, norm_act_ref
 from umlite.kernels.window_attention import window_attention, window_attention_ref
 
 
@@ -17,7 +18,8 @@ class KernelSet:
 
     window_attention: Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
     dynamic_heads: Callable[[Tensor, Tensor], Tensor]
+    norm_act: Callable[[Tensor, Tensor | None, Tensor | None, Tensor | None, float, float], Tensor]
 
 
-REFERENCE = KernelSet(window_attention_ref, dynamic_heads_ref)
-FAST = KernelSet(window_attention, dynamic_heads)
+REFERENCE = KernelSet(window_attention_ref, dynamic_heads_ref, norm_act_ref)
+FAST = KernelSet(window_attention, dynamic_heads, norm_act)

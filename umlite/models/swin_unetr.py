@@ -17,6 +17,7 @@ from umlite.models.config import SwinUNETRConfig
 # (d, h, w) offsets of the corners that patch merging gathers. Two corners appear twice and two never: a bug of the
 # published network that its weights were trained with.
 MERGED_CORNERS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1))
+EPS, SLOPE = 1e-5, 0.01  # of the instance norms and the leaky ReLUs of the convolution blocks
 
 
 class WindowAttention(nn.Module):
@@ -138,23 +139,23 @@ class Conv(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions 3^3 with instance norms; the input, through 1^3 and a norm where channels change, is added."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_act: Callable[..., Tensor]) -> None:
         super().__init__()
+        self.norm_act = norm_act
         self.conv1 = Conv(inputs, outputs, 3)
         self.conv2 = Conv(outputs, outputs, 3)
         self.conv3 = Conv(inputs, outputs, 1) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.leaky_relu(F.instance_norm(self.conv1(x)), 0.01)
-        y = F.instance_norm(self.conv2(y))
-        residual = x if self.conv3 is None else F.instance_norm(self.conv3(x))
-        return F.leaky_relu(y + residual, 0.01)
+        y = self.norm_act(self.conv1(x), None, None, None, SLOPE, EPS)
+        residual = x if self.conv3 is None else self.norm_act(self.conv3(x), None, None, None, 1.0, EPS)
+        return self.norm_act(self.conv2(y), None, None, residual, SLOPE, EPS)
 
 
 class EncoderBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_act: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.layer = ResidualBlock(inputs, outputs)
+        self.layer = ResidualBlock(inputs, outputs, norm_act)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x)
@@ -163,10 +164,10 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """Transposed convolution onto the finer grid, concatenation with the skip, residual block."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_act: Callable[..., Tensor]) -> None:
         super().__init__()
         self.transp_conv = Conv(inputs, outputs, 2, transposed=True)
-        self.conv_block = ResidualBlock(2 * outputs, outputs)
+        self.conv_block = ResidualBlock(2 * outputs, outputs, norm_act)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))
@@ -177,18 +178,18 @@ class SwinUNETR(nn.Module):
 
     def __init__(self, config: SwinUNETRConfig, kernels: KernelSet = REFERENCE) -> None:
         super().__init__()
-        c = config.feature_size
+        c, norm_act = config.feature_size, kernels.norm_act
         self.swinViT = SwinTransformer(config, kernels.window_attention)
-        self.encoder1 = EncoderBlock(1, c)
-        self.encoder2 = EncoderBlock(c, c)
-        self.encoder3 = EncoderBlock(2 * c, 2 * c)
-        self.encoder4 = EncoderBlock(4 * c, 4 * c)
-        self.encoder10 = EncoderBlock(16 * c, 16 * c)
-        self.decoder5 = DecoderBlock(16 * c, 8 * c)
-        self.decoder4 = DecoderBlock(8 * c, 4 * c)
-        self.decoder3 = DecoderBlock(4 * c, 2 * c)
-        self.decoder2 = DecoderBlock(2 * c, c)
-        self.decoder1 = DecoderBlock(c, c)
+        self.encoder1 = EncoderBlock(1, c, norm_act)
+        self.encoder2 = EncoderBlock(c, c, norm_act)
+        self.encoder3 = EncoderBlock(2 * c, 2 * c, norm_act)
+        self.encoder4 = EncoderBlock(4 * c, 4 * c, norm_act)
+        self.encoder10 = EncoderBlock(16 * c, 16 * c, norm_act)
+        self.decoder5 = DecoderBlock(16 * c, 8 * c, norm_act)
+        self.decoder4 = DecoderBlock(8 * c, 4 * c, norm_act)
+        self.decoder3 = DecoderBlock(4 * c, 2 * c, norm_act)
+        self.decoder2 = DecoderBlock(2 * c, c, norm_act)
+        self.decoder1 = DecoderBlock(c, c, norm_act)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.swinViT(x)

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from umlite.kernels.sets import REFERENCE, KernelSet
 from umlite.models.config import UNetConfig
 
+NormAct = Callable[..., Tensor]
 
-class WindowNorm(nn.Module):
-    """Normalisation of each window by its own statistics, with affine weight and bias.
+
+class WindowNormReLU(nn.Module):
+    """Normalisation of each window by its own statistics, with affine weight and bias, then ReLU.
 
     The published network always runs batch normalisation in training mode, on single windows; its running statistics
     are never used. Window by window that is an instance norm, which stays the same in a batch.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm_act: NormAct) -> None:
         super().__init__()
+        self.norm_act = norm_act
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=1e-5)
+        return self.norm_act(x, self.weight, self.bias, None, 0.0, 1e-5)
 
 
 class ConvNormReLU(nn.Module):
     """Convolution 3^3, window norm, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_act: NormAct) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, outputs, 3, padding=1)
-        self.bn1 = WindowNorm(outputs)
+        self.bn1 = WindowNormReLU(outputs, norm_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn1(self.conv1(x)))
+        return self.bn1(self.conv1(x))
 
 
 class Down(nn.Module):
     """Two convolutions; the first goes to half of the level's width."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_act: NormAct) -> None:
         super().__init__()
-        self.ops = nn.Sequential(ConvNormReLU(inputs, outputs // 2), ConvNormReLU(outputs // 2, outputs))
+        half = outputs // 2
+        self.ops = nn.Sequential(ConvNormReLU(inputs, half, norm_act), ConvNormReLU(half, outputs, norm_act))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ops(x)
@@ -51,10 +58,10 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Transposed convolution 2^3 onto the finer grid, concatenation with the skip, two convolutions."""
 
-    def __init__(self, inputs: int, skip: int) -> None:
+    def __init__(self, inputs: int, skip: int, norm_act: NormAct) -> None:
         super().__init__()
         self.up_conv = nn.ConvTranspose3d(inputs, inputs, 2, stride=2)
-        self.ops = nn.Sequential(ConvNormReLU(inputs + skip, skip), ConvNormReLU(skip, skip))
+        self.ops = nn.Sequential(ConvNormReLU(inputs + skip, skip, norm_act), ConvNormReLU(skip, skip, norm_act))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.ops(torch.cat((self.up_conv(x), skip), dim=1))
@@ -66,16 +73,16 @@ class UNet(nn.Module):
     Submodules carry the published names, whatever their width.
     """
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, kernels: KernelSet = REFERENCE) -> None:
         super().__init__()
-        c = config.channels
-        self.down_tr64 = Down(1, c[0])
-        self.down_tr128 = Down(c[0], c[1])
-        self.down_tr256 = Down(c[1], c[2])
-        self.down_tr512 = Down(c[2], c[3])
-        self.up_tr256 = Up(c[3], c[2])
-        self.up_tr128 = Up(c[2], c[1])
-        self.up_tr64 = Up(c[1], c[0])
+        c, norm_act = config.channels, kernels.norm_act
+        self.down_tr64 = Down(1, c[0], norm_act)
+        self.down_tr128 = Down(c[0], c[1], norm_act)
+        self.down_tr256 = Down(c[1], c[2], norm_act)
+        self.down_tr512 = Down(c[2], c[3], norm_act)
+        self.up_tr256 = Up(c[3], c[2], norm_act)
+        self.up_tr128 = Up(c[2], c[1], norm_act)
+        self.up_tr64 = Up(c[1], c[0], norm_act)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         skip64 = self.down_tr64(x)

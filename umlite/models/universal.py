@@ -24,7 +24,8 @@ class UniversalModel(nn.Module):
         self.config = config
         self.kernels = kernels
         backbone = config.backbone
-        self.backbone: nn.Module = UNet(backbone) if isinstance(backbone, UNetConfig) else SwinUNETR(backbone, kernels)
+        build = UNet if isinstance(backbone, UNetConfig) else SwinUNETR
+        self.backbone: nn.Module = build(backbone, kernels)  # type: ignore[arg-type]
         self.generator = build_generator(config.head, backbone.bottleneck_channels)
         self.head_input = nn.Sequential(
             nn.GroupNorm(config.head.groups, backbone.feature_channels),
