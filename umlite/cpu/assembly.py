@@ -13,7 +13,7 @@ from umlite.cpu import buffers
 from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify, load
-from umlite.cpu.convolution import Convolution, Norm, allot
+from umlite.cpu.convolution import Convolution, Norm, scratch_floats
 from umlite.cpu.machine import Machine
 from umlite.cpu.packed_file import fill_packed, read_packed
 from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
@@ -43,6 +43,7 @@ class Assembly:
 
     error_gate, weight_limit_bytes: see `plan.choose`. keep: packed weights are kept in, and mapped from, the cache.
     notify: gets a sentence where something takes long once.
+    count_only: takes no memory and cannot run; after `prepare`, `bytes` is what the network would take.
     """
 
     def __init__(
@@ -53,7 +54,11 @@ class Assembly:
         weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
         keep: bool = True,
         notify: Notify | None = None,
+        count_only: bool = False,
     ) -> None:
+        self.count_only = count_only
+        self.bytes = 0
+        """Of tensors, scratch memory and packed weights, when `prepare` has run."""
         self.machine, self.error_gate, self.weight_limit_bytes = machine, error_gate, weight_limit_bytes
         self.keep, self.notify = keep, notify
         self.seconds: dict[str, float] = {}
@@ -62,6 +67,16 @@ class Assembly:
         self._layers: list[Convolution] = []
         self._weights: dict[str, _Weights] = {}
         self._image_weights: dict[str, Floats] = {}
+
+    def allot(self, *shape: int) -> Floats:
+        """Zeroed memory, counted."""
+        array = (buffers.untouched if self.count_only else buffers.zeros)(*shape)
+        self.bytes += array.nbytes
+        return array
+
+    def arena(self, *shape: int) -> Arena:
+        """Memory for tensors that take turns, counted."""
+        return Arena(*shape, allot=self.allot)
 
     def tensor(
         self, grid: Grid, channels: int, *, slope: float = RELU, storage: Activation | Arena | None = None
@@ -73,7 +88,7 @@ class Assembly:
         """
         shape = (*grid, padded(channels))
         if storage is None:
-            data = buffers.zeros(*shape)
+            data = self.allot(*shape)
         elif isinstance(storage, Arena):
             data = storage.take(*shape)
         else:
@@ -161,8 +176,11 @@ class Assembly:
 
     def prepare(self) -> None:
         """After the last declaration: finds or makes the packed weights, allots scratch memory."""
+        self.bytes += sum(layer.choice.weight_bytes for layer in self._layers)
+        scratch = self.allot(scratch_floats(self._layers, self.machine.threads))
+        if self.count_only:
+            return
         weights = {**self._image_weights, **self._packed()}
-        scratch = allot(self._layers, self.machine.threads)
         for layer in self._layers:
             layer.bind(weights[layer.name], scratch)
         self._weights.clear()

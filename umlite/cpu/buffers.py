@@ -7,6 +7,7 @@ afresh for every layer and window pays that each time.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -17,6 +18,11 @@ from umlite.cpu.activation import Floats
 HUGE_PAGE = 2 << 20
 PAGE = 4 << 10
 ALIGNMENT = 64
+
+
+def untouched(*shape: int) -> Floats:
+    """An array of which no page is in memory yet: for counting what a network would take."""
+    return np.zeros(shape, np.float32)
 
 
 def zeros(*shape: int) -> Floats:
@@ -33,10 +39,14 @@ def zeros(*shape: int) -> Floats:
 
 
 class Arena:
-    """Memory that several tensors share in turn: each takes what is left, until `reuse` says that none is needed."""
+    """Memory that several tensors share in turn: each takes what is left, until `reuse` says that none is needed.
 
-    def __init__(self, *shape: int) -> None:
-        self._memory = zeros(int(np.prod(shape)))
+    shape: how much there is. allot: where it comes from.
+    """
+
+    def __init__(self, *shape: int, allot: Callable[..., Floats] = zeros) -> None:
+        self._allot = allot
+        self._memory = allot(int(np.prod(shape)))
         self._taken = 0
 
     def take(self, *shape: int) -> Floats:
@@ -44,7 +54,7 @@ class Arena:
         size = int(np.prod(shape))
         start, end = self._taken, self._taken + -(-size // ALIGNMENT) * ALIGNMENT
         if start + size > self._memory.size:
-            return zeros(*shape)
+            return self._allot(*shape)
         self._taken = end
         return self._memory[start : start + size].reshape(shape)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, padded
 from umlite.cpu.compiler import load
 from umlite.cpu.plan import Choice
@@ -125,6 +124,6 @@ class Convolution:
         return array.ctypes.data
 
 
-def allot(layers: list[Convolution], threads: int) -> Floats:
-    """Scratch memory for layers that run one after the other."""
-    return buffers.zeros(max((layer.scratch_floats(threads) for layer in layers), default=0) + 16)
+def scratch_floats(layers: list[Convolution], threads: int) -> int:
+    """Scratch memory that layers need which run one after the other."""
+    return max((layer.scratch_floats(threads) for layer in layers), default=0) + 16

@@ -7,7 +7,6 @@ from typing import cast
 
 from torch import Tensor
 
-from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, Grid, padded
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
@@ -24,7 +23,7 @@ class NativeUNet:
     window: (D, H, W), multiples of 8. threads: of every layer.
     image: [D, H, W] float32 in [0, 1], what `run` reads. feature, bottleneck: what it rewrites,
     [D, H, W, channels[0]] and [D/8, H/8, W/8, channels[3]], with the norm's scale and shift and a ReLU pending.
-    weight_limit_bytes, keep, notify: see `Assembly`.
+    weight_limit_bytes, keep, notify, count_only: see `Assembly`.
     Raises CompilerError where the kernels cannot be built, ValueError on a window of another kind.
     """
 
@@ -37,17 +36,24 @@ class NativeUNet:
         weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
         keep: bool = True,
         notify: Notify | None = None,
+        count_only: bool = False,
     ) -> None:
         if any(side < 8 or side % 8 for side in window):
             raise ValueError(f"Expected window sides that are multiples of 8, found {window}.")
         depth, height, width = window
         self.grids = [(depth >> i, height >> i, width >> i) for i in range(4)]
-        self.net = Assembly(Machine.here(threads), weight_limit_bytes=weight_limit_bytes, keep=keep, notify=notify)
-        self.image = buffers.zeros(*window)
+        self.net = Assembly(
+            Machine.here(threads),
+            weight_limit_bytes=weight_limit_bytes,
+            keep=keep,
+            notify=notify,
+            count_only=count_only,
+        )
+        self.image = self.net.allot(*window)
         # Two tensors of full resolution are enough: the skip, which becomes the feature; and an arena for the first
         # layer's output, then for the coarser levels, then for the finest decoder's first output.
         channels = _blocks(model.down_tr64)[1].channels
-        high, self.arena = self.net.tensor(window, channels), Arena(*window, padded(channels))
+        high, self.arena = self.net.tensor(window, channels), self.net.arena(*window, padded(channels))
 
         pooled = self._first_level(model.down_tr64, high)
         self.arena.reuse()
