@@ -57,6 +57,20 @@ def scan_table(report: dict[str, Any]) -> list[str]:
     return rows
 
 
+def exactness_table(report: dict[str, Any]) -> list[str]:
+    """A row for each algorithm, then a row for each network."""
+    rows = ["| layer by | relative L2 error | eager torch |", "|---|---|---|"]
+    rows += [f"| {row['name']} | {row['error']:.1e} | {row['eager']:.1e} |" for row in report["algorithms"]]
+    rows += ["", "| logits | umlite: worst, RMS | eager float32: worst, RMS | ratios |", "|---|---|---|---|"]
+    for row in report["networks"]:
+        ours, eager = row["umlite"], row["eager"]
+        rows.append(
+            f"| {row['backbone']} | {ours['worst']:.1e}, {ours['rms']:.1e} | {eager['worst']:.1e}, {eager['rms']:.1e} "
+            f"| {row['worst_ratio']:.2f}, {row['rms_ratio']:.2f} |"
+        )
+    return rows
+
+
 def place(machine: dict[str, Any]) -> str:
     """Where and when it was measured."""
     return (
@@ -65,7 +79,7 @@ def place(machine: dict[str, Any]) -> str:
     )
 
 
-TABLES = {"forward": forward_table, "scan": scan_table}
+TABLES = {"exactness": exactness_table, "forward": forward_table, "scan": scan_table}
 
 
 if __name__ == "__main__":

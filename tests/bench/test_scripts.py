@@ -27,6 +27,13 @@ def test_forward() -> None:
     assert data["machine"]["threads"] == 1
 
 
+def test_exactness() -> None:
+    data = report("exactness", "--backbone", "unet")
+    assert {row["name"] for row in data["algorithms"]} >= {"F(4,3)", "F(4,2)", "direct 3^3", "1^3"}
+    assert all(0 < row["error"] < 2e-6 for row in data["algorithms"])
+    assert 0 < data["networks"][0]["umlite"]["worst"] < 1e-3
+
+
 @pytest.mark.slow
 def test_forward_of_swin_unetr() -> None:
     (network,) = report("forward", "--backbone", "swin_unetr")["networks"]

@@ -1,4 +1,4 @@
-"""The C kernels under the address and undefined-behaviour sanitizers, in a process of its own."""
+"""The C kernels under the address, undefined-behaviour and thread sanitizers, in a process of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from umlite.cpu.compiler import SOURCE
 
 HERE = Path(__file__).parent
 GCC = shutil.which("gcc")
@@ -40,3 +42,25 @@ def test_addresses_and_undefined_behaviour(tmp_path: Path) -> None:
     done = run_every_layer(tmp_path, flags, "libasan.so", ASAN_OPTIONS="detect_leaks=0")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "every layer ran" in done.stdout
+
+
+def test_threads(tmp_path: Path) -> None:
+    done = run_every_layer(tmp_path, "-fsanitize=thread", "libtsan.so", TSAN_OPTIONS="exitcode=66 report_bugs=1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "WARNING: ThreadSanitizer" not in done.stderr
+    assert "every layer ran" in done.stdout
+
+
+def test_the_thread_sanitizer_sees_a_race(tmp_path: Path) -> None:
+    """Without this, a clean run could mean that nothing was watched."""
+    source = tmp_path / "race.c"
+    source.write_text(
+        '#include "threads.h"\nlong sum;\n'
+        "int main(void) { PARALLEL(2) { for (int i = 0; i < 1000; i++) sum++; } return 0; }\n"
+    )
+    program = tmp_path / "race"
+    flags = ["-g", "-O0", "-fsanitize=thread", f"-I{SOURCE}"]
+    subprocess.run([GCC, *flags, str(source), "-o", str(program), "-lpthread"], check=True)
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []
+    done = subprocess.run([*fixed, str(program)], capture_output=True, text=True, timeout=60)
+    assert "data race" in done.stderr

@@ -7,7 +7,9 @@
 //
 // Threads fetch the next piece of work when they are done with one: where another process takes a core, the others go on.
 #pragma once
-#ifdef _OPENMP
+#if defined __SANITIZE_THREAD__
+#include "threads_checked.h"
+#elif defined _OPENMP
 #include <omp.h>
 #define PRAGMA_(x) _Pragma(#x)
 #define PARALLEL(n) PRAGMA_(omp parallel num_threads(n))
