@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from umlite.inference.engine import Engine
+from umlite.inference.field import lay_out
 from umlite.inference.plan import Plan
-from umlite.inference.sweep import lay_out
 from umlite.inference.windows import Size, total_importance
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.weights.manifest import Manifest
@@ -25,7 +25,8 @@ class StubEngine(Engine):
         manifest = object.__new__(Manifest)  # tests use windows that no network accepts
         names = tuple(f"class_{k}" for k in range(classes))
         network = NetworkConfig(UNetConfig(), HeadConfig(classes, embedding_width=8))
-        for field, value in {"name": "stub", "network": network, "classes": names, "window": tuple(window)}.items():
+        fields = {"name": "stub", "network": network, "classes": names, "window": tuple(window)}
+        for field, value in {**fields, "spacing_mm": (3.0, 3.0, 3.0)}.items():
             object.__setattr__(manifest, field, value)
         super().__init__(manifest, Plan("stub", torch.device("cpu"), batch, False, ()))
         place = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, side) for side in window], indexing="ij"))
@@ -51,3 +52,19 @@ class StubEngine(Engine):
         """Sums over the padded volume as blended logits of the volume."""
         field = lay_out(self, voxels, 0.5)
         return (sums / total_importance(field.shape, field.starts, self.importance))[:, *field.inside]
+
+
+class Bright(StubEngine):
+    """Class k is where the scan is brighter than 0.5, a little less sure near a window's border."""
+
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        self.seen += len(windows)
+        return torch.stack([20 * (windows[:, 0] - 0.5) - 0.3 * self._place for _ in classes], 1)
+
+
+class Hidden(Bright):
+    """What is very bright shows only near the middle of a window."""
+
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        logits = super().window_logits(windows, classes)
+        return torch.where((self._place > 0.3) & (windows[:, :1] > 0.8), torch.full_like(logits, -30.0), logits)

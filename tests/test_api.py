@@ -15,6 +15,8 @@ from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import DeviceError, InputError, RequestError, WeightsError
 from umlite.inference.window_runner import WindowCounts
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
 from umlite.weights.loading import save_model
 
 
@@ -205,6 +207,27 @@ def test_weights_that_answer_nonsense(tmp_path: Path, scan_file: Path) -> None:
     save_model(tmp_path / "a.safetensors", state, small_manifest(model))
     with pytest.raises(WeightsError, match="NaN or infinity"):
         Segmenter(tmp_path / "a.safetensors", device="cpu").segment(scan_file)
+
+
+def test_probabilities(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
+    result = segmenter.segment(scan_file, "liver,pancreas_tumor", probabilities=tmp_path)
+    soft = result.probability("pancreas_tumor")  # a class that post-processing leaves as it is
+    assert soft.dtype == np.float32
+    assert soft.shape == nib.load(scan_file).shape
+    assert np.mean((soft > 0.5) == result.mask("pancreas_tumor")) > 0.999  # trilinear here, nearest there
+    (file, _) = sorted(result.save_probabilities(tmp_path / "out"))
+    assert np.allclose(nib.load(file).get_fdata(), result.probability("liver"), atol=1e-6)
+    without = segmenter.segment(scan_file, "liver")
+    with pytest.raises(RequestError, match="has no probabilities"):
+        without.probability("liver")
+
+
+def test_inspection_comes_before_the_windows(segmenter: Segmenter, scan_file: Path) -> None:
+    def refuse(scan: Scan, volume: Volume) -> None:
+        raise DeviceError(f"{scan.name} {tuple(volume.voxels.shape)}")
+
+    with pytest.raises(DeviceError, match=r"scan \("):
+        segmenter.segment(scan_file, "liver", inspect=refuse)
 
 
 def test_adaptive_windows(segmenter: Segmenter, scan_file: Path) -> None:

@@ -80,6 +80,61 @@ def test_json_is_all_there_is_on_stdout(scan_file: Path, small_weights: Path) ->
     assert data["exit_code"] == 0
 
 
+def test_adaptive_windows(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver", "--weights", small_weights, "--windows", "adaptive", "--overwrite")
+    (scan,) = json.loads(run(*base, "--json").stdout)["scans"]
+    assert scan["windows"]["run"] + scan["windows"]["reused"] <= scan["windows"]["total"]
+    assert (scan["undecided_voxels"] == 0) == (scan["windows"]["run"] == scan["windows"]["total"])
+    assert f"{scan['windows']['total']} windows" in run(*base).stdout
+    assert "all or adaptive" in fails(*base[:-2], "some")
+
+
+def test_probabilities(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver,aorta", "--weights", small_weights, "--probabilities")
+    (scan,) = json.loads(run(*base, "-o", "out", "--json").stdout)["scans"]
+    names = ["aorta", "aorta_probability", "liver", "liver_probability"]
+    assert sorted(os.listdir("out")) == [f"{name}.nii.gz" for name in names]
+    assert sorted(scan["files"]) == [f"out/{name}.nii.gz" for name in names]
+    soft = nib.load("out/liver_probability.nii.gz")
+    assert soft.get_data_dtype() == np.uint8
+    assert np.array_equal(soft.affine, nib.load(scan_file).affine)
+    values, mask = soft.get_fdata(), np.asarray(nib.load("out/liver.nii.gz").dataobj) > 0
+    assert 0 <= values.min() < 0.5 < values.max() <= 1
+    assert (values[mask] > 0.5).mean() > 0.99
+    message = fails(*base, "-o", "out")
+    assert "--overwrite" in message
+    run(*base, "-o", "out", "--overwrite", "--windows", "adaptive")
+    os.remove("out/liver.nii.gz")
+    os.remove("out/aorta.nii.gz")
+    assert "aorta_probability.nii.gz" in fails(*base, "-o", "out").replace("liver_probability", "aorta_probability")
+    run(*base, "-o", "maps/all.nii.gz")
+    assert sorted(os.listdir("maps")) == ["all.nii.gz", "all_probabilities"]
+    assert not list(Path().rglob(".umlite-*"))
+
+
+def test_probabilities_of_several_scans(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    shutil.copy(scan_file, tmp_path / "b.nii.gz")
+    base = ("segment", scan_file, "b.nii.gz", "-c", "liver", "--weights", small_weights, "--probabilities")
+    run(*base, "-o", "out")
+    assert sorted(os.listdir("out/b")) == ["liver.nii.gz", "liver_probability.nii.gz"]
+    run(*base, "-o", "maps", "--label-map")
+    assert sorted(os.listdir("maps")) == ["b.nii.gz", "b_probabilities", "scan.nii.gz", "scan_probabilities"]
+
+
+def test_limits_and_dry_run(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
+    plan = json.loads(run(*base, "--dry-run", "--json").stdout)
+    assert plan["windows"] > 0
+    assert not Path("out").exists()
+    message = fails(*base, "--max-ram", "1MB")
+    assert "more than the 0.00 GB allowed" in message
+    assert not Path("out").exists()
+    assert "--max-ram" in fails(*base, "--max-ram", "much")
+    (scan,) = json.loads(run(*base, "--json").stdout)["scans"]
+    assert scan["actual"]["seconds"] > 0
+    assert scan["predicted"]["seconds"] > 0  # the dry run has measured this machine
+
+
 def test_quiet_says_nothing(scan_file: Path, small_weights: Path) -> None:
     assert run("segment", scan_file, "-c", "liver", "--weights", small_weights, "-q").output == ""
 

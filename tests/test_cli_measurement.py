@@ -9,12 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from umlite.cli import app
+from umlite.measurement import calibrating
 from umlite.measurement.verification import DEFAULT_TOLERANCE
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
+    monkeypatch.setattr(calibrating, "SIDE", 40)
     monkeypatch.chdir(tmp_path)
 
 
@@ -37,9 +40,11 @@ def test_plan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
     assert data["windows"] > 1
     assert data["seconds"] > 0
     assert data["peak_gb"] > 0
-    assert json.loads(run(*base, "--json", "--max-ram", "1000").stdout)["fits"]
-    assert "more than" in run(*base, "--max-ram", "0.01", code=2).stdout
-    assert "more than 0 GB" in run(*base, "--max-ram", "-1", code=2).stderr
+    fitting = json.loads(run(*base, "--json", "--max-ram", "1000").stdout)
+    assert fitting["fits"]
+    assert fitting["classes_that_fit"] == 1
+    assert "more than the 0.01 GB allowed" in run(*base, "--max-ram", "10MB", code=2).stdout
+    assert "--max-ram like 3GB" in run(*base, "--max-ram", "-1", code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["cache"]
 
 

@@ -6,13 +6,11 @@ import functools
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from umlite.classes import AnatomyClass, ClassTable
@@ -23,13 +21,13 @@ from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import build_engine
 from umlite.inference.plan import Notify, Plan, choose_plan
 from umlite.inference.postprocessing import needed_classes, postprocess
+from umlite.inference.probability_file import ProbabilityFile
 from umlite.inference.sweep import blended_logits, decide_volume
-from umlite.inference.window_runner import WindowCounts
 from umlite.inference.windows import check_overlap
-from umlite.results.label_map import paint_label_map
+from umlite.results.probabilities import Probabilities
+from umlite.results.segmentation import Segmentation
 from umlite.volume.preparation import Volume, prepare_volume, restore
 from umlite.volume.reading import Scan, read_scan
-from umlite.volume.writing import is_label_map, write_label_map, write_masks
 from umlite.weights.manifest import Manifest
 from umlite.weights.store import resolve
 
@@ -49,7 +47,10 @@ class Segmenter:
     engine: "fast", or "reference", the plain one that the fast one is tested against.
     compile: torch.compile the network (fast engine). batch: windows at a time.
     kernels: of the fast engine: "native" (compiled C on a CPU, Triton on a GPU), "torch", or "auto", which takes torch
-    where there are no native ones; `plan.reasons` says so. threads: of a CPU; OMP_NUM_THREADS or all cores by default.
+    where there are no native ones; `plan.reasons` says so. precision: of a GPU's backbone, "float32", "float16",
+    "bfloat16" or "auto". threads: of a CPU; OMP_NUM_THREADS or all cores by default. max_vram: bytes of a GPU's memory
+    to stay under. max_ram: bytes of memory for the whole run: the compiled C kernels then keep smaller weights, which
+    are slower, until the network takes no more than half. Whether a scan fits is for `umlite plan` to say.
     notify: gets one sentence where loading takes longer than usual (kernels are compiled once on a machine).
     Raises WeightsError, DeviceError or RequestError.
     """
@@ -63,11 +64,14 @@ class Segmenter:
         compile: bool = False,
         batch: int | None = None,
         kernels: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
+        max_vram: int | None = None,
+        max_ram: int | None = None,
         notify: Notify | None = None,
     ) -> None:
-        options = {"kernels": kernels, "threads": threads, "notify": notify}
-        plan = choose_plan(engine, device, compile=compile, batch=batch, **options)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"kernels": kernels, "precision": precision, "threads": threads, "notify": notify}
+        plan = choose_plan(engine, device, compile=compile, batch=batch, max_vram=max_vram, max_ram=max_ram, **options)
         self.weights_path: Path = resolve(weights)
         self._engine = build_engine(self.weights_path, plan, notify)
         self.classes = ClassTable(self.manifest.classes)
@@ -81,6 +85,10 @@ class Segmenter:
     def plan(self) -> Plan:
         """Device, kernels, batch and threads, with the reasons."""
         return self._engine.plan
+
+    def layers(self) -> list[dict[str, str]]:
+        """How each convolution of a window runs on a CPU's native kernels, a row of words per layer; else empty."""
+        return self._engine.layers()
 
     def window_logits(self, x: Tensor, classes: Request = None) -> Tensor:
         """Logits of single windows, each on its own.
@@ -116,7 +124,9 @@ class Segmenter:
         *,
         overlap: float = 0.5,
         windows: str = "all",
+        probabilities: str | os.PathLike[str] | None = None,
         progress: Progress = no_progress,
+        inspect: Callable[[Scan, Volume], None] | None = None,
     ) -> Segmentation:
         """Masks of the requested classes on the scan's own grid, post-processed.
 
@@ -124,12 +134,13 @@ class Segmenter:
         ("liver,tumors" or a list); all by default. overlap: of neighbouring windows, 0 to under 1.
         windows: "all", or "adaptive", which leaves out windows where none of the classes (nor the organs that their
         post-processing reads) could be, see `umlite.inference.adaptive`.
+        probabilities: a folder; the result then has probabilities too, before any post-processing, which wait there in
+        a temporary file of a byte per voxel of the model's grid and class.
         progress: called with windows done and windows in all.
-        Raises InputError, RequestError, DeviceError or WeightsError.
+        inspect: called with the scan and its prepared volume before any window; what it raises ends the run.
+        Raises InputError, RequestError, DeviceError, WeightsError or OutputError.
         """
-        wanted = self.check_request(classes, overlap)
-        if windows not in WINDOWS:
-            raise RequestError(f"Unknown windows {windows!r}: expected {' or '.join(WINDOWS)}.")
+        wanted = self.check_request(classes, overlap, windows)
         requested = tuple(c.name for c in wanted)
         names = needed_classes(requested, self.classes.names)
         watch = _Stopwatch()
@@ -137,30 +148,37 @@ class Segmenter:
             scan = scan if isinstance(scan, Scan) else read_scan(scan)
         with watch("prepare"):
             volume = self.prepare(scan)
+        if inspect is not None:
+            inspect(scan, volume)
+        frame, is_empty = volume.frame, volume.is_empty
+        soft = ProbabilityFile(Path(probabilities), names) if probabilities is not None else None
         with watch("windows"), _memory_errors(len(names)):
             places = [self.classes.place(n) for n in names]
-            undecided = 0
-            if windows == "all":
-                bits, counts = decide_volume(self._engine, volume.voxels, places, names, overlap, progress)
-            else:
-                bits, counts, undecided = decide_adaptively(
-                    self._engine, volume.voxels, places, names, overlap, progress
-                )
+            run = functools.partial(decide_volume if windows == "all" else decide_adaptively, self._engine)
+            bits, counts, undecided = run(volume.voxels, places, names, overlap, progress, soft)
+        del volume
         with watch("postprocess"):
             bits, notes = postprocess(bits, requested)
         with watch("restore"):
-            bits = BitMask(restore(bits.bits, volume.frame), bits.names)
+            bits = BitMask(restore(bits.bits, frame), bits.names)
         warnings = scan.warnings
-        if volume.is_empty:
+        if is_empty:
             warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
         if self.manifest.notice:
             warnings += (self.manifest.notice,)
-        return Segmentation(scan, wanted, bits, counts, watch.seconds, warnings, notes, self.manifest, undecided)
+        probability = None if soft is None else Probabilities(soft, frame)
+        return Segmentation(
+            scan, wanted, bits, counts, watch.seconds, warnings, notes, self.manifest, undecided, probability
+        )
 
-    def check_request(self, classes: Request = None, overlap: float = 0.5) -> tuple[AnatomyClass, ...]:
+    def check_request(
+        self, classes: Request = None, overlap: float = 0.5, windows: str = "all"
+    ) -> tuple[AnatomyClass, ...]:
         """The classes that `segment` would give. Raises RequestError when it could not."""
         wanted = self.classes.resolve(classes)
         check_overlap(overlap)
+        if windows not in WINDOWS:
+            raise RequestError(f"Unknown windows {windows!r}: expected {' or '.join(WINDOWS)}.")
         needed = needed_classes([c.name for c in wanted], self.classes.names)
         if len(needed) > MAX_CLASSES:
             raise RequestError(
@@ -171,90 +189,6 @@ class Segmenter:
 
     def _places(self, classes: Iterable[AnatomyClass]) -> list[int]:
         return [self.classes.place(c.name) for c in classes]
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """Masks of one scan on its own grid.
-
-    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran, were reused, and exist.
-    timings: seconds of read, prepare, windows, postprocess and restore.
-    warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
-    manifest: of the weights used.
-    undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
-    """
-
-    scan: Scan
-    classes: tuple[AnatomyClass, ...]
-    bits: BitMask
-    windows: WindowCounts
-    timings: dict[str, float]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-    manifest: Manifest
-    undecided_voxels: int = 0
-
-    def mask(self, name: str) -> np.ndarray:
-        """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
-        found = ClassTable(self.manifest.classes).resolve([name])
-        if len(found) != 1:
-            raise RequestError(f"{name!r} stands for {len(found)} classes: expected one.")
-        return self.bits.mask(found[0].name)
-
-    @property
-    def affine(self) -> np.ndarray:
-        """The scan's, float64 [4, 4], voxel index -> RAS mm."""
-        return self.scan.affine
-
-    @functools.cached_property
-    def voxels(self) -> dict[str, int]:
-        """Voxels of each class."""
-        return self.bits.counts()
-
-    @property
-    def volumes_ml(self) -> dict[str, float]:
-        """Volume of each class."""
-        return {name: count * self.scan.voxel_volume_ml for name, count in self.voxels.items()}
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
-        """Write a label map where `path` ends in .nii or .nii.gz, else a folder of masks. Returns the files."""
-        path = Path(path)
-        save = self.save_label_map if is_label_map(path) else self.save_masks
-        return save(path, overwrite=overwrite)
-
-    def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
-        """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
-        masks = ((c.name, self.bits.mask(c.name)) for c in self.classes)
-        return write_masks(folder, masks, self.scan, overwrite=overwrite)
-
-    def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
-        """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
-        names = {c.index: (c.name, c.color) for c in self.classes}
-        labels = paint_label_map(self.bits, self.classes)
-        return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """What is known of the result, ready for JSON."""
-        volumes = self.volumes_ml
-        return {
-            "scan": str(self.scan.path) if self.scan.path else self.scan.name,
-            "weights": self.manifest.name,
-            "classes": [
-                {
-                    "name": c.name,
-                    "index": c.index,
-                    "voxels": self.voxels[c.name],
-                    "volume_ml": round(volumes[c.name], 3),
-                }
-                for c in self.classes
-            ],
-            "windows": asdict(self.windows),
-            "undecided_voxels": self.undecided_voxels,
-            "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
-            "warnings": list(self.warnings),
-            "notes": list(self.notes),
-            "notice": self.manifest.notice,
-        }
 
 
 @contextmanager

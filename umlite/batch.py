@@ -8,17 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from umlite.classes import AnatomyClass
 from umlite.errors import OutputError, RequestError, UmliteError
 from umlite.files import output_error
+from umlite.measurement.cost import Cost
+from umlite.measurement.peak_memory import peak_bytes, start_peak
 from umlite.volume.reading import scan_name
 from umlite.volume.writing import is_label_map
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmentation, Segmenter
     from umlite.inference.blending import Progress
+    from umlite.measurement.forecast import Forecast
+    from umlite.measurement.prediction import Prediction
+    from umlite.volume.preparation import Volume
+    from umlite.volume.reading import Scan
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,21 @@ class Job:
     output: Path
     label_map: bool = False
 
+    @property
+    def probability_folder(self) -> Path:
+        """Where probabilities go: beside the masks, or NAME_probabilities beside the label map NAME.nii.gz."""
+        return self.output.with_name(f"{scan_name(self.output)}_probabilities") if self.label_map else self.output
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: a result and its files, or an error."""
+    """What became of a job: a result, its files and its cost, or an error."""
 
     job: Job
     result: Segmentation | None = None
     files: tuple[Path, ...] = ()
     error: Exception | None = None
+    cost: Cost | None = None
 
 
 def plan_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = False) -> list[Job]:
@@ -72,32 +84,57 @@ def run_jobs(
     classes: Request,
     *,
     overlap: float,
+    windows: str = "all",
+    probabilities: bool = False,
     overwrite: bool,
     progress_of: Callable[[str], Progress],
+    forecast: Forecast | None = None,
 ) -> Iterator[Outcome]:
     """Segment one scan after the other, each saved before the next is read. Errors of a scan are outcomes.
 
+    overlap, windows: as of `Segmenter.segment`. probabilities: write those too. forecast: predicts each scan's cost,
+    and refuses what is too large.
     Raises RequestError before the first scan when the request itself cannot be served.
     """
-    wanted = segmenter.check_request(classes, overlap)
+    wanted = segmenter.check_request(classes, overlap, windows)
     scans = {os.path.realpath(job.scan) for job in jobs}
     for job in jobs:
         try:
-            check_output(job, wanted, scans, overwrite=overwrite)
-            result = segmenter.segment(job.scan, classes, overlap=overlap, progress=progress_of(job.scan.name))
-            yield Outcome(job, result, _save(result, job, overwrite=overwrite))
+            check_output(job, wanted, scans, overwrite=overwrite, probabilities=probabilities)
+            progress = progress_of(job.scan.name)
+            options: dict[str, Any] = {"overlap": overlap, "windows": windows, "progress": progress}
+            if probabilities:
+                options["probabilities"] = _existing(job.probability_folder)
+            predicted: list[Prediction | None] = []
+            if forecast is not None:
+                options["inspect"] = _inspection(forecast, [c.name for c in wanted], predicted)
+            start_peak()
+            result = segmenter.segment(job.scan, classes, **options)
+            files = _save(result, job, overwrite=overwrite)
+            cost = Cost(sum(result.timings.values()), peak_bytes(), next(iter(predicted), None))
+            yield Outcome(job, result, files, cost=cost)
         except UmliteError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of ours must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=error)
 
 
-def check_output(job: Job, classes: Sequence[AnatomyClass], scans: set[str], *, overwrite: bool) -> None:
+def _inspection(
+    forecast: Forecast, names: Sequence[str], predicted: list[Prediction | None]
+) -> Callable[[Scan, Volume], None]:
+    return lambda scan, volume: predicted.append(forecast.of(scan, volume, names))
+
+
+def check_output(
+    job: Job, classes: Sequence[AnatomyClass], scans: set[str], *, overwrite: bool, probabilities: bool = False
+) -> None:
     """Find out before the computation whether the result can be written. `scans`: real paths that must stay.
 
     Raises OutputError when a file would be replaced without `overwrite`, a scan ever, or the folder refuses files.
     """
     files = [job.output] if job.label_map else [job.output / f"{c.name}.nii.gz" for c in classes]
+    if probabilities:
+        files += [job.probability_folder / f"{c.name}_probability.nii.gz" for c in classes]
     try:
         for file in files:
             if os.path.realpath(file) in scans:
@@ -107,13 +144,18 @@ def check_output(job: Job, classes: Sequence[AnatomyClass], scans: set[str], *, 
         if not overwrite and (there := [file for file in files if os.path.lexists(file)]):
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
             raise OutputError(f"{there[0]}{more} exists already. Replace it with --overwrite, or choose another -o.")
-        folder = job.output.parent if job.label_map else job.output
-        while not folder.exists():
-            folder = folder.parent
+        folder = _existing(job.output.parent if job.label_map else job.output)
         with tempfile.TemporaryFile(dir=folder, prefix=".umlite-"):
             pass
     except OSError as error:
         raise output_error(error, job.output) from error
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the closest one above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[Path, ...]:
@@ -121,6 +163,9 @@ def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[Path, ...
     save = result.save_label_map if job.label_map else result.save_masks
     try:
         files = save(job.output, overwrite=overwrite)
+        if result.probabilities is not None:
+            files += result.save_probabilities(job.probability_folder, overwrite=overwrite)
+            result.probabilities.file.close()
     except (OutputError, OSError) as error:
         raise OutputError(f"{error} {_rescue(result, job)}") from error
     result.timings["write"] = time.perf_counter() - start

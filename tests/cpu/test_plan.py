@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umlite.cpu.machine import Machine
-from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_table
+from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_rows
 from umlite.inference.plan import choose_plan
 from umlite.inference.threads import available_threads
 
@@ -62,9 +62,9 @@ def test_a_pooled_layer_is_never_direct() -> None:
 
 
 def test_table() -> None:
-    text = plan_table([choose(Shape("down_tr64.1", (96, 96, 96), 32, 64, 3, pool=True), MACHINE)])
-    assert "down_tr64.1" in text
-    assert "F(4,3)" in text
+    (row,) = plan_rows([choose(Shape("down_tr64.1", (96, 96, 96), 32, 64, 3, pool=True), MACHINE)])
+    assert (row["layer"], row["grid"], row["channels"]) == ("down_tr64.1", "96x96x96", "32 -> 64")
+    assert (row["algorithm"], row["weights MB"]) == ("F(4,3)", "1.8")
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,3 +154,20 @@ def test_arrays_of_another_kind_are_refused() -> None:
         bits.set_mask("liver", np.zeros(SHAPE, np.uint8))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one"):
         BitMask.from_masks({})
+
+
+@pytest.mark.parametrize("count", [3, 40])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_class_masks_look_like_their_arrays(count: int, order: str) -> None:
+    masks = random_masks(count)
+    masks["class_1"] = masks["class_1"] & (np.arange(SHAPE[2]) == 4)
+    bits = BitMask.from_masks(masks)
+    bits = BitMask(np.array(bits.bits, order=order), bits.names)
+    for name, found in bits.class_masks(list(masks)[::-1]):
+        expected = masks[name]
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found[:, :, 2:5], expected[:, :, 2:5])
+        assert found.planes.tolist() == expected.any(axis=(0, 1)).tolist()
+    with pytest.raises(RequestError, match="no mask of 'other'"):
+        list(bits.class_masks(["other"]))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from samples import small_manifest, small_model
 
+from umlite.cpu.plan import WEIGHT_LIMIT_BYTES
 from umlite.errors import DeviceError
 from umlite.inference.cpu_engine import CpuEngine
 from umlite.inference.engine import Engine, build_engine
@@ -49,7 +50,7 @@ def test_volumes_equal_the_reference() -> None:
     classes, names = [4, 1, 2], ("a", "b", "c")
     expected = blended_logits(reference, voxels, classes, 0.5)
     assert relative_error(blended_logits(native, voxels, classes, 0.5), expected) < BOUND
-    bits, windows = decide_volume(native, voxels, classes, names, 0.5)
+    bits, windows, _ = decide_volume(native, voxels, classes, names, 0.5)
     assert windows.reused > 0
     sure = expected.abs() > BOUND * expected.flatten(1).std(1)[:, None, None, None]
     for k, name in enumerate(names):
@@ -83,9 +84,24 @@ def test_other_window_sizes_than_the_manifest_s() -> None:
 
 def test_the_plan_is_a_line_per_layer() -> None:
     _, native = engines()
-    table = native.plan_table().splitlines()
-    assert table[0].startswith("layer")
-    assert any(line.startswith("up_tr64.1 ") for line in table)
+    names = [row["layer"] for row in native.layers()]
+    assert "up_tr64.1" in names
+    assert len(names) == len(set(names))
+
+
+def test_less_memory_means_smaller_weights_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umlite.inference.cpu_engine.WEIGHT_LIMITS", (WEIGHT_LIMIT_BYTES, 64 << 10, 8 << 10))
+    reference, native = engines()
+    manifest = native.manifest
+    plan = choose_plan(device="cpu", kernels="native", max_ram=1)
+    small = CpuEngine(native.model, manifest, plan)
+    assert small.plan.weight_limit_bytes in (64 << 10, 8 << 10)
+    assert "packed weights" in small.plan.reasons[-1]
+    assert small.layers() != native.layers()
+    windows = torch.rand(1, 1, *manifest.window, generator=torch.Generator().manual_seed(0))
+    assert relative_error(small.window_logits(windows, [0]), reference.window_logits(windows, [0])) < BOUND
+    ample = CpuEngine(native.model, manifest, choose_plan(device="cpu", kernels="native", max_ram=1 << 40))
+    assert ample.layers() == native.layers()
 
 
 def test_without_a_compiler_torch_takes_over_and_says_so(

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from stub_engine import StubEngine
 
 from umlite.errors import DeviceError, WeightsError
-from umlite.inference import sweep
-from umlite.inference.sweep import blended_logits, decide_volume, finished_slabs, lay_out
+from umlite.inference import field as fields
+from umlite.inference.field import Field, lay_out
+from umlite.inference.sweep import blended_logits, decide_volume, finished_parts
 from umlite.inference.window_runner import WindowRunner
-from umlite.inference.windows import Size
+from umlite.inference.windows import Size, total_importance
 
 shapes = st.tuples(*[st.integers(1, 14)] * 3)
 windows = st.tuples(*[st.integers(2, 7)] * 3)
 overlaps = st.sampled_from([0, 0.2, 0.5, 0.75])
 
 
-def unstreamed(engine: StubEngine, field: sweep.Field, overlap: float) -> torch.Tensor:
+def unstreamed(engine: StubEngine, field: Field, overlap: float) -> torch.Tensor:
     sums = torch.zeros(2, *field.shape)
     WindowRunner(engine, field.voxels, [0, 1], overlap, 0, lambda *_: None).add(field.starts, sums, (0, 0, 0))
     return sums
@@ -32,16 +33,17 @@ def test_streamed_equals_unstreamed(shape: Size, window: Size, overlap: float, a
     engine = StubEngine(window, batch=batch)
     voxels = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))).clamp_min(0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "streaming_axis", lambda *_: axis)
+        patch.setattr(fields, "streaming_axis", lambda *_: axis)
         field = lay_out(engine, voxels, overlap)
-        bits, counts = decide_volume(engine, voxels, [0, 1], ["a", "b"], overlap)
+        bits, counts, _ = decide_volume(engine, voxels, [0, 1], ["a", "b"], overlap)
     expected = unstreamed(engine, field, overlap)
     found = torch.full_like(expected, torch.nan)
     runner = WindowRunner(engine, field.voxels, [0, 1], overlap, 0, lambda *_: None)
     with torch.inference_mode():
-        for first, slab in finished_slabs(engine, field, field.starts, 2, runner.add):
+        for origin, slab, total in finished_parts(engine, field, field.starts, runner):
             assert slab.stride(-1) == 1
-            target = found.narrow(axis + 1, first, slab.shape[axis + 1])
+            assert total is None
+            target = found.narrow(axis + 1, origin[axis], slab.shape[axis + 1])
             assert target.isnan().all()  # each plane is given once
             target.copy_(slab)
     assert torch.equal(found, expected)
@@ -57,7 +59,7 @@ def test_some_of_the_windows(shape: Size, window: Size, overlap: float, axis: in
     engine = StubEngine(window)
     voxels = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "streaming_axis", lambda *_: axis)
+        patch.setattr(fields, "streaming_axis", lambda *_: axis)
         field = lay_out(engine, voxels, overlap)
     chosen = [start for start in field.starts if np.random.default_rng([seed, *start]).random() < 0.4]
     expected, found = torch.zeros(2, *field.shape), torch.zeros(2, *field.shape)
@@ -65,20 +67,23 @@ def test_some_of_the_windows(shape: Size, window: Size, overlap: float, axis: in
     with torch.inference_mode():
         engine.add_windows(field.voxels, chosen, [0, 1], expected, (0, 0, 0)) if chosen else None
         runner = WindowRunner(engine, field.voxels, [0, 1], overlap, 0, lambda *_: None)
-        for first, slab in finished_slabs(engine, field, chosen, 2, runner.add):
-            planes = slab.shape[axis + 1]
+        weights = torch.zeros(field.shape)
+        for origin, slab, total in finished_parts(engine, field, chosen, runner, weighted=True):
+            first, planes = origin[axis], slab.shape[axis + 1]
             given_planes[first : first + planes] += 1
             found.narrow(axis + 1, first, planes).copy_(slab)
+            weights.narrow(axis, first, planes).copy_(total)
     touched = torch.zeros(field.shape[axis], dtype=torch.int64)
     for start in chosen:
         touched[start[axis] : start[axis] + window[axis]] = 1
     assert torch.equal(given_planes, touched)
     assert torch.equal(found, expected)
+    torch.testing.assert_close(weights, total_importance(field.shape, chosen, engine.importance))
 
 
 def test_an_empty_volume_runs_no_window() -> None:
     engine = StubEngine((4, 4, 4))
-    bits, counts = decide_volume(engine, torch.zeros(0, 0, 0), [0, 1], ["a", "b"], 0.5)
+    bits, counts, _ = decide_volume(engine, torch.zeros(0, 0, 0), [0, 1], ["a", "b"], 0.5)
     assert bits.shape == (0, 0, 0)
     assert counts.total == engine.seen == 0
     assert blended_logits(engine, torch.zeros(0, 0, 0), [0], 0.5).shape == (1, 0, 0, 0)

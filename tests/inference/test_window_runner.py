@@ -47,7 +47,7 @@ def test_counts() -> None:
     voxels = torch.zeros(16, 4, 4)
     voxels[:4] = torch.rand(4, 4, 4)
     seen: list[tuple[int, int]] = []
-    _, counts = decide_volume(engine, voxels, [0], ["a"], 0.5, lambda *done: seen.append(done))
+    _, counts, _ = decide_volume(engine, voxels, [0], ["a"], 0.5, lambda *done: seen.append(done))
     assert counts == WindowCounts(run=3, reused=4, total=7)
     assert engine.seen == 3
     assert str(counts) == "3 of 7"

@@ -62,4 +62,14 @@ def test_kernel_interpreted(broken: bool, classes: int, shape: tuple[int, int, i
 
 @pytest.mark.parametrize("classes", [2, 40])
 def test_is_one_node_of_a_compiled_graph(classes: int) -> None:
-    torch.library.opcheck(decide_bits, (torch.randn(classes, 3, 4, 5),))
+    sums = torch.randn(classes, 3, 4, 5)
+    torch.library.opcheck(decide_bits, (sums,))
+    compiled = torch.compile(decide_bits, fullgraph=True, backend="aot_eager")
+    for found, expected in zip(compiled(sums), decide_bits_ref(sums), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_sums_that_overflow_only_together_are_not_broken() -> None:
+    bits, broken = decide_bits(torch.full((2, 3, 4, 5), 3e38))
+    assert bits.eq(3).all()
+    assert not broken

@@ -11,7 +11,8 @@ from kernels.canaries import Guarded
 from kernels.compiled import record
 from kernels.interpreter import interpreted
 
-from umlite.kernels.dynamic_heads import add_weighted, dynamic_heads, dynamic_heads_ref
+from umlite.kernels.blend import blend_ref
+from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
 from umlite.kernels.fused_heads import fused_heads, fused_heads_ref
 from umlite.kernels.triton import dynamic_heads as launcher
 from umlite.kernels.triton.dynamic_heads import Stem, Variant, accumulate_heads, choose, launch_heads
@@ -40,7 +41,13 @@ def answers(source: torch.Tensor, stem: Stem | None, params: torch.Tensor) -> tu
 
 
 def check(found: torch.Tensor, exact: torch.Tensor, plain: torch.Tensor, dtype: torch.dtype) -> None:
-    """At most twice as wrong as plain torch in the same dtype, or one unit in the largest logit's last place."""
+    """The tolerance: against float32, at most twice as wrong as plain torch in the same dtype.
+
+    In float16 and bfloat16 plain torch rounds the parameters, every layer and the logits to 16 bits; the kernels round
+    no more than that. Where plain torch happens to be nearer than its dtype can promise, one unit in the last place of
+    the largest logit is allowed: 9.8e-4 of it in float16, 7.8e-3 in bfloat16, and 1e-6 in float32, for the order of
+    its sums. The rule knows neither machine nor size.
+    """
     unit = max(torch.finfo(dtype).eps, 1e-6) * exact.abs().max().item()
     allowed = max(2 * (plain - exact).abs().max().item(), unit)
     assert (found.float() - exact).abs().max().item() <= allowed
@@ -125,7 +132,7 @@ def test_sums_of_overlapping_windows(shift: int, features: int, dtype: torch.dty
         accumulate_heads(source, stem, params, importance, sums.tensor, starts)
     expected = [before.clone(), before.clone()]
     for total, logits in zip(expected, answers(source, stem, params), strict=True):
-        add_weighted(logits, importance, total, starts)
+        blend_ref(logits, importance, total, starts)
     check(sums.check(), *expected, dtype)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from umlite.kernels.blend import blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift
-from umlite.kernels.dynamic_heads import add_weighted, dynamic_heads_accumulate, dynamic_heads_ref
+from umlite.kernels.dynamic_heads import dynamic_heads_accumulate, dynamic_heads_ref
 from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate, fused_heads_accumulate_ref, fused_heads_ref
 
 
@@ -42,7 +43,7 @@ def test_sums_by_definition() -> None:
     head_input = torch.randn(2, 8, 3, 4, 5)
     sums, expected = torch.zeros_like(expected), torch.zeros_like(expected)
     dynamic_heads_accumulate(head_input, params, importance, sums, starts)
-    add_weighted(dynamic_heads_ref(head_input, params), importance, expected, starts)
+    blend_ref(dynamic_heads_ref(head_input, params), importance, expected, starts)
     torch.testing.assert_close(sums, expected, atol=1e-3, rtol=1e-4)
 
 

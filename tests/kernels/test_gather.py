@@ -29,4 +29,7 @@ def test_kernel_interpreted(dtype: torch.dtype, window: tuple[int, int, int]) ->
 
 def test_is_one_node_of_a_compiled_graph() -> None:
     starts = torch.tensor([[0, 1, 2], [3, 2, 1]])
-    torch.library.opcheck(gather_windows, (torch.rand(8, 9, 10), starts, [4, 5, 6], torch.float16))
+    arguments = (torch.rand(8, 9, 10), starts, [4, 5, 6], torch.float16)
+    torch.library.opcheck(gather_windows, arguments)
+    compiled = torch.compile(gather_windows, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(*arguments), gather_windows_ref(*arguments))

@@ -77,3 +77,5 @@ def test_nan_reaches_only_its_window() -> None:
 def test_is_one_node_of_a_compiled_graph(shift: int) -> None:
     arguments = (torch.randn(1, 4, 5, 3, 24), torch.randn(24), torch.randn(125, 2), 2, 3, shift)
     torch.library.opcheck(window_attention, arguments)
+    compiled = torch.compile(window_attention, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*arguments), window_attention_ref(*arguments), atol=1e-5, rtol=1e-5)

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 from samples import make_scan
 
 from umlite import Segmenter
-from umlite.measurement.calibration import Calibration, calibrate, remember, remembered
-from umlite.measurement.prediction import classes_that_fit, peak_of_run, predict
+from umlite.measurement.calibration import Calibration
+from umlite.measurement.prediction import predict
 from umlite.volume.reading import read_scan
 
-RATES = Calibration(2.0, 0.5, 0.0, 0.0, 0.0, 0.0, 1e-6, 1000)
+RATES = Calibration(
+    window_s=2.0,
+    class_s=0.5,
+    decide_s=0.0,
+    read_voxel_s=0.0,
+    read_byte_s=1e-3,
+    prepare_scan_s=0.0,
+    prepare_model_s=0.0,
+    postprocess_s=0.0,
+    restore_s=0.0,
+    write_voxel_s=1e-6,
+    write_file_s=0.25,
+    process_bytes=1000,
+    class_bytes=100,
+    device_bytes=0,
+)
 
 
 @pytest.fixture
-def segmenter(small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
-    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+def segmenter(small_weights: Path) -> Segmenter:
     return Segmenter(small_weights, "cpu")
 
 
@@ -28,7 +43,21 @@ def test_windows_are_those_that_run(segmenter: Segmenter, shape: tuple[int, int,
     counts = segmenter.segment(scan, "liver,spleen").windows
     assert (cost.windows, cost.windows_run) == (counts.total, counts.run)
     assert cost.steps["windows"] == pytest.approx(counts.run * 3.0)
-    assert cost.steps["write"] == pytest.approx(2e-6 * scan.hu.size)
+    assert cost.steps["write"] == pytest.approx(2e-6 * scan.hu.size + 0.5)
+    assert cost.seconds == pytest.approx(sum(cost.steps.values()))
+
+
+def test_an_empty_scan_has_no_windows(segmenter: Segmenter) -> None:
+    scan = read_scan(nib.Nifti1Image(make_scan().get_fdata() * 0 - 1000, make_scan().affine))
+    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+    assert (cost.windows, cost.windows_run, cost.steps["windows"]) == (0, 0, 0.0)
+
+
+def test_the_file_counts(segmenter: Segmenter, tmp_path: Path) -> None:
+    nib.save(make_scan(), tmp_path / "scan.nii.gz")
+    scan = read_scan(tmp_path / "scan.nii.gz")
+    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+    assert cost.steps["read"] == pytest.approx(1e-3 * (tmp_path / "scan.nii.gz").stat().st_size)
 
 
 def test_host_organs_count(segmenter: Segmenter) -> None:
@@ -36,32 +65,13 @@ def test_host_organs_count(segmenter: Segmenter) -> None:
     volume = segmenter.prepare(scan)
     alone, hosted = (predict(segmenter, RATES, scan, volume, [n]) for n in ("liver", "liver_tumor"))
     assert hosted.steps["windows"] / alone.steps["windows"] == pytest.approx(3.0 / 2.5)
+    assert hosted.peak_bytes == alone.fitting[1] + (hosted.fitting[2] - alone.fitting[1])
 
 
-def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, tmp_path: Path) -> None:
-    assert remembered(segmenter) is None
-    measured = calibrate(segmenter)
-    assert measured.window_s + measured.class_s > 0
-    assert min(vars(measured).values()) >= 0
-    remember(segmenter, measured)
-    assert remembered(segmenter) == measured
-    assert remembered(Segmenter("demo", "cpu")) is None
-    (file,) = (tmp_path / "cache" / "calibration").iterdir()
-    file.write_text("{")
-    assert remembered(segmenter) is None
-
-
-def test_memory_does_not_grow_with_the_sums_of_a_longer_scan() -> None:
-    def peak(length: int, classes: int) -> int:
-        shape = (300, 250, length)
-        return peak_of_run(0, shape, shape, shape, (96, 96, 96), classes)
-
-    slab = 4 * 300 * 250 * 96
-    assert peak(400, 32) - peak(400, 31) == peak(800, 32) - peak(800, 31) == slab
-
-
-def test_classes_that_fit() -> None:
-    shape = (300, 250, 400)
-    limit = peak_of_run(10, shape, shape, shape, (96, 96, 96), 20)
-    assert classes_that_fit(limit, 10, shape, shape, shape, (96, 96, 96), 32) == 20
-    assert classes_that_fit(1000, 10, shape, shape, shape, (96, 96, 96), 32) == 0
+def test_classes_within_a_limit(segmenter: Segmenter) -> None:
+    scan = read_scan(make_scan())
+    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), segmenter.classes.names)
+    assert cost.fitting[len(segmenter.classes.names)] == cost.peak_bytes
+    assert cost.classes_within(cost.fitting[2]) >= 2
+    assert cost.classes_within(cost.peak_bytes) == len(segmenter.classes.names)
+    assert cost.classes_within(10) == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from umlite.training.loss import dice_counts, segmentation_loss
+from umlite.training.loss import class_losses, dice_counts, segmentation_loss
 
 
 @pytest.fixture
@@ -46,6 +46,38 @@ def test_right_answers_lose_little_and_wrong_ones_much(case: tuple[torch.Tensor,
     sure = torch.where(target, 20.0, -20.0)
     assert segmentation_loss(sure, target, known).item() < 1e-6
     assert segmentation_loss(-sure, target, known).item() > 1
+
+
+def test_a_small_missed_class_still_pulls() -> None:
+    target = torch.zeros(1, 2, 4096, dtype=torch.bool)
+    target[:, 0, :8], target[:, 1, :512] = True, True
+    logits = torch.full(target.shape, -8.0, requires_grad=True)
+    segmentation_loss(logits, target, torch.ones_like(target)).backward()
+    assert logits.grad is not None
+    small, large = (float(-logits.grad[0, c][target[0, c]].sum()) for c in (0, 1))
+    assert small > 0.2 * large
+
+
+def test_a_found_class_is_not_drawn_too_large() -> None:
+    target = torch.zeros(1, 1, 4096, dtype=torch.bool)
+    target[..., :400] = True
+    half = torch.where(target, 6.0, -6.0)
+    half[..., 400:450] = 0.0  # voxels of a border that could be either, none of them true
+    half[..., 350:400] = 0.0
+    logits = half.requires_grad_()
+    segmentation_loss(logits, target, torch.ones_like(target)).backward()
+    assert logits.grad is not None
+    inside, outside = logits.grad[..., 350:400].sum(), logits.grad[..., 400:450].sum()
+    assert 1 < float(-inside / outside) < 2.5
+
+
+def test_drawing_an_absent_class_costs_more_the_more_is_drawn() -> None:
+    target = torch.zeros(1, 1, 1000, dtype=torch.bool)
+    logits = torch.full(target.shape, -20.0)
+    few, many = logits.clone(), logits.clone()
+    few[..., :30], many[..., :300] = 20.0, 20.0
+    absent = [float(class_losses(x, target, ~target)[0][2]) for x in (logits, few, many)]
+    assert absent == pytest.approx([0, 0.693, 2.398], abs=2e-3)
 
 
 def test_dice_counts_leave_out_the_unknown() -> None:

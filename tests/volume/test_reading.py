@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from umlite.errors import InputError
-from umlite.volume import reading
+from umlite.volume import scaling
 from umlite.volume.reading import read_scan
 
 AFFINE = nib.affines.from_matvec(np.diag([-0.8, -0.8, 2.5]), (100, 90, -700))
@@ -51,7 +51,7 @@ def test_every_number_type_and_layout(dtype: str, kind: type, order: str, tmp_pa
     for place in {path, path.with_suffix(".hdr") if path.suffix == ".img" else path}:
         scan = read_scan(place)
         np.testing.assert_array_equal(scan.hu, data.astype(np.float32))
-        assert scan.hu.dtype == np.float32
+        assert scan.hu.dtype == (np.float32 if data.dtype.kind == "f" else np.int16)
         np.testing.assert_array_equal(scan.affine, nib.load(path).affine)
         assert scan.name == "scan"
         assert scan.path == place
@@ -61,7 +61,7 @@ def test_every_number_type_and_layout(dtype: str, kind: type, order: str, tmp_pa
 @pytest.mark.parametrize(("slope", "inter"), [(1, -1024), (2, 0), (0.5, -1000.25), (1 / 3, 7.1)])
 @pytest.mark.parametrize("slab", [1, 1 << 22])
 def test_scaling_is_nibabels(slope: float, inter: float, slab: int, nii: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_SLAB_VOXELS", slab)
+    monkeypatch.setattr(scaling, "_SLAB_VOXELS", slab)
     patched(nii, scl_slope=slope, scl_inter=inter)
     expected = nib.load(nii).get_fdata().astype(np.float32)
     np.testing.assert_array_equal(read_scan(nii).hu, expected)
@@ -84,8 +84,9 @@ def test_thin_scans_and_trailing_axes(shape: tuple[int, ...], tmp_path: Path) ->
         np.testing.assert_array_equal(scan.hu, data.reshape(shape[:3]))
 
 
-def test_image_in_memory() -> None:
-    data = HU.astype(np.float32)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_image_in_memory(dtype: type) -> None:
+    data = HU.astype(dtype)
     scan = read_scan(nib.Nifti1Image(data, AFFINE))
     assert scan.name == "image"
     assert scan.path is None

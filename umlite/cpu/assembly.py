@@ -199,7 +199,7 @@ class Assembly:
 
     @property
     def choices(self) -> list[Choice]:
-        """The plan: a row per convolution (see `plan.plan_table`)."""
+        """The plan: a row per convolution (see `plan.plan_rows`)."""
         return [layer.choice for layer in self._layers]
 
     def _choose(self, shape: Shape) -> Choice:

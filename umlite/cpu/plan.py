@@ -150,14 +150,21 @@ def _blocks(shape: Shape, algorithm: Algorithm, machine: Machine) -> tuple[int, 
     return min(block, tiles), False
 
 
-def plan_table(choices: Iterable[Choice]) -> str:
-    """The plan as text, a line per layer."""
-    rows = [("layer", "grid", "channels", "algorithm", "block", "weights MB", "products G")]
+def plan_rows(choices: Iterable[Choice]) -> list[dict[str, str]]:
+    """The plan in words, a row per layer: name, grid, channels, algorithm, tiles a block, weights and products."""
+    rows = []
     for c in choices:
         s = c.shape
-        block = f"{c.block} shared" if c.shared else f"{c.block}"
-        grid = "x".join(map(str, s.grid)) + (" up" if s.up else "")
-        size, products = f"{c.weight_bytes / 1e6:.1f}", f"{c.products / 1e9:.2f}"
-        rows.append((s.name, grid, f"{s.inputs} -> {s.outputs}", c.algorithm.name, block, size, products))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        rows.append(
+            {
+                "layer": s.name,
+                "grid": "x".join(map(str, s.grid)) + (" up" if s.up else ""),
+                "channels": f"{s.inputs} -> {s.outputs}",
+                "algorithm": c.algorithm.name,
+                "error": f"{c.algorithm.error:.1e}",
+                "block": f"{c.block} shared" if c.shared else f"{c.block}",
+                "weights MB": f"{c.weight_bytes / 1e6:.1f}",
+                "products G": f"{c.products / 1e9:.2f}",
+            }
+        )
+    return rows

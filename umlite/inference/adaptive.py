@@ -1,54 +1,49 @@
 """Adaptive windows: all windows where the requested classes are or could be, few elsewhere.
 
-The windows of overlap 0.5 contain those of overlap 0: every other position along an axis, and the last. These run first
-and cover every voxel. A voxel is active where the blended logit of a class is above `-margin`; with everything in reach
-of an active voxel, in whole blocks, that is the active region. The remaining windows that touch the region run, and
-new ones in rounds, until the region grows no more. Where a window's seam cuts through a class, one side is positive
-and so active, and the other is in its reach.
+The first windows are the fewest of the grid that hold every voxel of the body. A voxel is active where the blended
+logit of a class is above `-margin`; whole blocks with an active voxel, and the blocks next to them, are the region.
+All windows that touch the region run, and new ones in rounds, until it grows no more. Where a class changes sign
+across a seam of the first windows, one side is positive and so active: every window over that seam runs.
 
-In the active region all windows have run: its answer is that of all windows, up to the order of float32 additions.
-Elsewhere the answer is that of the windows that ran. The sums of the whole volume are in memory, since a later round
-may touch any part of it: 4 bytes per voxel for each class and one more. That suits requests of a few classes.
+In the region all windows have run: its answer is that of all windows, up to the order of float32 additions. Elsewhere
+it is the answer of the windows that ran, and absent where none did.
+
+Of most organs post-processing keeps the largest component, and of some lesions what lies inside that. Where all classes
+of a run are such, one column of windows through the middle is looked at first. If it shows each organ, active is only
+what is connected to a component that could be the largest, and no first windows are needed; those of the column that
+this asks for run twice. If it does not, the run goes on as any other, and has cost the column.
+
+The windows stream as all windows do, through a slab of sums two and a half windows thick: what is active in new planes
+makes windows run that begin up to one and a half before. Where a late round reaches back further than that, the
+windows there run again, after the sweep, which is rare.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from umlite.inference.activity import Activity, Blocks
+from umlite.inference.answers import Answers
 from umlite.inference.bitmask import BitMask
 from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import Engine
-from umlite.inference.sweep import check_blending, lay_out, signed_view
+from umlite.inference.field import Field, lay_out
+from umlite.inference.first_pass import central_windows, covering_windows
+from umlite.inference.look import Look, anchors
+from umlite.inference.probability_file import ProbabilityFile
+from umlite.inference.slab import Part, Slab
+from umlite.inference.sweep import finished_parts
+from umlite.inference.undecided import count_touched
 from umlite.inference.window_runner import WindowCounts, WindowRunner
-from umlite.inference.windows import Size, axis_starts, window_at
+from umlite.inference.windows import Size
 
 MARGIN = 4.0
 """Logits below the threshold at which a class still counts as possible: a probability of 0.018."""
-BLOCK = 8
-"""Side in voxels of the blocks that the active region is made of; its reach around an active block is one block."""
-
-Blocks = npt.NDArray[np.bool_]
-
-
-def coarse_starts(shape: Size, window: Size, overlap: float) -> list[Size]:
-    """The fewest evenly taken windows of the grid that cover the volume: along an axis every n-th, and the last.
-
-    At overlap 0.5 that is every other one, the grid of overlap 0. Below 0.5 it is the whole grid.
-    Raises RequestError unless 0 <= overlap < 1.
-    """
-    axes = []
-    for starts, side in zip(axis_starts(shape, window, overlap), window, strict=True):
-        step = starts[1] - starts[0] if len(starts) > 2 else side
-        axes.append(sorted({*starts[:: max(side // step, 1)], starts[-1]}))
-    x, y, z = axes
-    return list(itertools.product(x, y, z))
+KEPT_WINDOWS = 1.5
+"""Thickness of the sums that stay in memory behind the newest windows, in windows."""
 
 
 @torch.inference_mode()
@@ -59,69 +54,112 @@ def decide_adaptively(
     names: Sequence[str],
     overlap: float,
     progress: Progress = no_progress,
+    probabilities: ProbabilityFile | None = None,
+    *,
     margin: float = MARGIN,
+    kept_windows: float = KEPT_WINDOWS,
 ) -> tuple[BitMask, WindowCounts, int]:
     """Which classes are present at each voxel, from the windows that matter for them; arguments as `decide_volume`.
 
     Returns the masks [X, Y, Z], the counts of windows, and the number of voxels whose answer could still differ: those
-    that a window touches which did not run. Raises as `decide_volume` does, with the sums of the whole volume to fit.
+    that a window touches which did not run. Raises as `decide_volume` does.
     """
-    if not voxels.numel():
+    field = lay_out(engine, voxels, overlap) if voxels.numel() else None
+    if probabilities is not None:
+        probabilities.begin(voxels.shape, field.axis if field else 0)
+    if field is None:
         return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
-    field = lay_out(engine, voxels, overlap)
-    check_blending(engine, len(classes), field.shape, more=1)
-    window, importance = engine.manifest.window, engine.importance.to(engine.sums_device)
-    sums = torch.zeros(len(classes), *field.shape, device=engine.sums_device)
-    total = torch.zeros(field.shape, device=engine.sums_device)
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    first = set(coarse_starts(field.shape, window, overlap))
-    waiting, chosen = list(field.starts), [start for start in field.starts if start in first]
-    while chosen:
-        runner.add(chosen, sums, (0, 0, 0))
-        for start in chosen:
-            total[window_at(start, window)] += importance
-        done = set(chosen)
-        waiting = [start for start in waiting if start not in done]
-        region = grown(active_blocks(sums, total, margin))
-        chosen = [start for start in waiting if touches(start, window, region)]
-    bits = BitMask.zeros(field.shape, names)
-    signed_view(bits).copy_(engine.decide(sums, names))
-    inside = BitMask(np.ascontiguousarray(bits.bits[field.inside]), bits.names)
-    return inside, runner.counts(len(field.starts)), _touched(waiting, window, field.shape, field.inside)
+    answers = Answers(engine, field, names, probabilities)
+    window = engine.manifest.window
+    seeds = _components(engine, field, runner, [names.index(name) for name in anchors(names)], margin)
+    sweep = _Sweep(engine, field, runner, answers, Activity(field.shape, margin, seeds))
+    sweep.forward(covering_windows(field, window) if seeds is None else [], kept_windows)
+    sweep.complete()
+    return answers.masks(), runner.counts(len(field.starts)), count_touched(sweep.waiting, window, field)
 
 
-def active_blocks(sums: Tensor, total: Tensor, margin: float) -> Blocks:
-    """Blocks of `BLOCK` voxels a side where a blended logit is above `-margin`.
-
-    sums: [C, X, Y, Z]. total: [X, Y, Z], the sum of importances, positive. Returns one bool a block.
-    """
-    blocks = np.zeros([math.ceil(side / BLOCK) for side in total.shape], np.bool_)
-    for x, (values, weight) in enumerate(zip(sums.unbind(1), total.unbind(0), strict=True)):
-        plane = (values.amax(0) > -margin * weight).cpu().numpy()
-        rows = np.logical_or.reduceat(plane, np.arange(0, plane.shape[0], BLOCK), axis=0)
-        blocks[x // BLOCK] |= np.logical_or.reduceat(rows, np.arange(0, plane.shape[1], BLOCK), axis=1)
-    return blocks
-
-
-def grown(blocks: Blocks) -> Blocks:
-    """The blocks and their 26 neighbours."""
-    for axis in range(3):
-        source = np.moveaxis(blocks, axis, 0)
-        blocks = blocks.copy()
-        target = np.moveaxis(blocks, axis, 0)
-        target[1:] |= source[:-1]
-        target[:-1] |= source[1:]
-    return blocks
+def _components(
+    engine: Engine, field: Field, runner: WindowRunner, anchored: Sequence[int], margin: float
+) -> Blocks | None:
+    """Where the anchors' largest components are, as a column of windows shows; None where it does not show all."""
+    if not anchored:
+        return None
+    look = Look(anchored, field.shape, margin, engine.manifest.spacing_mm)
+    column = central_windows(field, engine.manifest.window)
+    look.add(finished_parts(engine, field, column, runner, weighted=True))
+    return look.candidates() if look.seen() else None
 
 
-def touches(start: Size, window: Size, region: Blocks) -> bool:
-    """Whether a window holds a voxel of the region."""
-    x, y, z = (slice(s // BLOCK, math.ceil((s + side) / BLOCK)) for s, side in zip(start, window, strict=True))
-    return bool(region[x, y, z].any())
+class _Sweep:
+    """A run over one field. waiting: windows that have not run, in their order."""
+
+    def __init__(
+        self, engine: Engine, field: Field, runner: WindowRunner, answers: Answers, activity: Activity
+    ) -> None:
+        self._engine, self._field, self._runner = engine, field, runner
+        self._answers, self._activity = answers, activity
+        self._window, self._side = engine.manifest.window, engine.manifest.window[field.axis]
+        self.waiting = list(field.starts)
+
+    def forward(self, first: Sequence[Size], kept_windows: float) -> None:
+        """Stream once along the field's axis: the first windows, and the others that the region then asks for."""
+        axis, kept = self._field.axis, int(kept_windows * self._side)
+        slab = Slab(self._engine, self._field, self._runner.classes, self._side + kept, weighted=True)
+        places = sorted({start[axis] for start in self._field.starts})
+        seen = 0
+        for place in places:
+            for part in slab.advance(place - kept):
+                self._answers.take(part)
+            row = [start for start in first if start[axis] == place]
+            self._run(slab, row)
+            # Planes that a later row of first windows still changes are looked at when that has run.
+            known = min((start[axis] for start in first if start[axis] > place), default=place + self._side)
+            known = min(known, place + self._side)
+            changed = slice(min(seen, known), known)
+            seen = max(seen, known)
+            while changed.stop > changed.start:
+                self._activity.update(slab.part(max(changed.start, slab.first), changed.stop))
+                more = [s for s in self._asked_for() if slab.first <= s[axis] <= place]
+                self._run(slab, more)
+                changed = slice(min((s[axis] for s in more), default=known), known)
+        for part in slab.finish():
+            self._answers.take(part)
+
+    def complete(self) -> None:
+        """Run what the region asks for behind the slab; the windows around it run again, since their sums are gone."""
+        while missing := self._asked_for():
+            low = [min(start[axis] for start in missing) for axis in range(3)]
+            high = [max(start[axis] for start in missing) + self._window[axis] for axis in range(3)]
+            waiting = set(self.waiting).difference(missing)
+            again = [
+                start
+                for start in self._field.starts
+                if start not in waiting
+                and all(a < s + w and s < b for a, b, s, w in zip(low, high, start, self._window, strict=True))
+            ]
+            for part in finished_parts(self._engine, self._field, again, self._runner, weighted=True):
+                if (inner := _within(part, low, high)) is not None:
+                    self._activity.update(inner)
+                    self._answers.take(inner)
+            self.waiting = [start for start in self.waiting if start in waiting]
+
+    def _run(self, slab: Slab, starts: Sequence[Size]) -> None:
+        slab.add(self._runner, starts)
+        done = set(starts)
+        self.waiting = [start for start in self.waiting if start not in done]
+
+    def _asked_for(self) -> list[Size]:
+        return [start for start in self.waiting if self._activity.touches(start, self._window)]
 
 
-def _touched(starts: Sequence[Size], window: Size, shape: Size, inside: tuple[slice, slice, slice]) -> int:
-    mask = np.zeros(shape, np.bool_)
-    for start in starts:
-        mask[window_at(start, window)] = True
-    return int(np.count_nonzero(mask[inside]))
+def _within(part: Part, low: Sequence[int], high: Sequence[int]) -> Part | None:
+    """What of a part lies in the box from `low` to `high`."""
+    assert part.total is not None
+    box = [
+        slice(max(a - o, 0), min(b - o, n)) for a, b, o, n in zip(low, high, part.origin, part.total.shape, strict=True)
+    ]
+    if any(s.stop <= s.start for s in box):
+        return None
+    x, y, z = (o + s.start for o, s in zip(part.origin, box, strict=True))
+    return Part((x, y, z), part.sums[:, *box], part.total[tuple(box)])

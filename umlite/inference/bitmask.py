@@ -69,6 +69,15 @@ class BitMask:
         np.bitwise_and(bits, self._bit(name), out=mask, casting="unsafe")
         return mask
 
+    def class_masks(self, names: Sequence[str]) -> Iterator[tuple[str, ClassMask]]:
+        """Each named class, to be read a few planes at a time; the bits must not change meanwhile.
+
+        Raises RequestError for a class that is not there.
+        """
+        planes = np.bitwise_or.reduce(self.bits, axis=(0, 1))
+        for name in names:
+            yield name, ClassMask(self, name, (planes & self._bit(name)) != 0)
+
     def set_mask(self, name: str, mask: npt.NDArray[np.bool_], box: Box | None = None) -> None:
         """Replace one class's bits in place, everywhere or inside `box`.
 
@@ -129,6 +138,27 @@ class BitMask:
             raise RequestError(f"There is no mask of {name!r} here; there are {', '.join(self.names) or 'none'}.")
         bit: np.unsignedinteger[Any] = self.bits.dtype.type(1 << self.names.index(name))
         return bit
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMask:
+    """One class of a bit mask that looks like a bool array [X, Y, Z], and is one only where it is indexed.
+
+    planes: bool [Z], whether the class is in a plane at all.
+    """
+
+    source: BitMask
+    name: str
+    planes: npt.NDArray[np.bool_]
+
+    dtype = np.dtype(np.bool_)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    def __getitem__(self, box: Box) -> npt.NDArray[np.bool_]:
+        return self.source.mask(self.name, box)
 
 
 def _bits_dtype(names: Sequence[str]) -> np.dtype[Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
 from umlite.cpu.compiler import Notify
 from umlite.cpu.heads import Heads
-from umlite.cpu.plan import plan_table
+from umlite.cpu.plan import WEIGHT_LIMIT_BYTES, plan_rows
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.inference.engine import Engine
@@ -24,6 +25,9 @@ from umlite.models.swin_unetr import SwinUNETR
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
 from umlite.weights.manifest import Manifest
+
+WEIGHT_LIMITS = tuple(WEIGHT_LIMIT_BYTES >> halvings for halvings in range(5))
+"""Of the packed weights of a layer, for less and less memory: the smaller, the slower."""
 
 
 class NativeNetwork(Protocol):
@@ -45,6 +49,7 @@ class CpuEngine(Engine):
     """
 
     def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan, notify: Notify | None = None) -> None:
+        plan = self._within(plan, model, manifest.window)
         super().__init__(manifest, plan)
         self.model = model
         self._notify = notify
@@ -78,9 +83,25 @@ class CpuEngine(Engine):
             np.ascontiguousarray(logits.numpy()), self._importance, self._part(sums, start, origin), self.plan.threads
         )
 
-    def plan_table(self) -> str:
-        """How each layer runs, a line each."""
-        return plan_table(self._network(self.manifest.window)[0].net.choices)
+    def layers(self) -> list[dict[str, str]]:
+        return plan_rows(self._network(self.manifest.window)[0].net.choices)
+
+    @staticmethod
+    def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
+        """The plan with the largest weights that leave a run half of its memory; the smallest where none do."""
+        if plan.max_ram is None:
+            return replace(plan, weight_limit_bytes=WEIGHT_LIMIT_BYTES)
+        sizes = {
+            limit: _native(model, window, plan.threads, weight_limit_bytes=limit, count_only=True).net.bytes
+            for limit in WEIGHT_LIMITS
+        }
+        fitting = [limit for limit in WEIGHT_LIMITS if 2 * sizes[limit] <= plan.max_ram]
+        limit = fitting[0] if fitting else min(WEIGHT_LIMITS, key=lambda limit: sizes[limit])
+        why = (
+            f"packed weights of at most {limit >> 20} MB a layer: the network takes {sizes[limit] / 1e9:.2f} GB of the "
+            f"{plan.max_ram / 1e9:.2f} GB allowed"
+        )
+        return replace(plan, weight_limit_bytes=limit, reasons=(*plan.reasons, why))
 
     def _part(self, sums: Tensor, start: Size, origin: Size) -> Floats:
         x, y, z = (s - o for s, o in zip(start, origin, strict=True))
@@ -91,14 +112,15 @@ class CpuEngine(Engine):
         """Made for the window asked for last: each holds its own memory."""
         if self._made is None or self._made[0] != window:
             self._made = None
-            network = _native(self.model, window, self.plan.threads, self._notify)
+            limit = self.plan.weight_limit_bytes or WEIGHT_LIMIT_BYTES
+            network = _native(self.model, window, self.plan.threads, weight_limit_bytes=limit, notify=self._notify)
             heads = Heads(self.model, network.feature, network.bottleneck, self.plan.threads)
             self._made = (window, network, heads)
         return self._made[1:]
 
 
-def _native(model: UniversalModel, window: Grid, threads: int, notify: Notify | None) -> NativeNetwork:
+def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork:
     if isinstance(model.backbone, UNet):
-        return NativeUNet(model.backbone, window, threads, notify=notify)
+        return NativeUNet(model.backbone, window, threads, **options)
     assert isinstance(model.backbone, SwinUNETR)
-    return NativeSwinUNETR(model.backbone, window, threads, notify=notify)
+    return NativeSwinUNETR(model.backbone, window, threads, **options)

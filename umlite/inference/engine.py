@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from umlite.inference import transfer
 from umlite.inference.blending import decide
 from umlite.inference.plan import Notify, Plan
 from umlite.inference.windows import Size, importance_map, window_at
@@ -26,14 +27,14 @@ class Engine(ABC):
 
     manifest: of the weights; `manifest.window` is the window. plan: device and batch, with the reasons.
     importance: [D, H, W] float32 on the plan's device, how much each voxel of a window counts.
-    sums_device: where the sweep makes `sums`; the plan's device unless the engine sets another.
+    sums_device: where a sweep makes `sums`; the plan's device unless the engine sets another between sweeps.
     Classes are positions of heads. Tensors are float32 and C, D, H, W stand for classes and window.
     """
 
     def __init__(self, manifest: Manifest, plan: Plan) -> None:
         self.manifest = manifest
         self.plan = plan
-        self.importance = importance_map(manifest.window).to(plan.device)
+        self.importance = transfer.to_device(importance_map(manifest.window), plan.device)
         self.sums_device = plan.device
 
     @abstractmethod
@@ -74,6 +75,10 @@ class Engine(ABC):
         here = sums[:, *window_at((x, y, z), self.manifest.window)]
         here.addcmul_(logits.to(sums.device), self.importance.to(sums.device))
 
+    def place_sums(self, size: int) -> None:
+        """Choose `sums_device` for sums of `size` bytes, before a sweep makes them; left as it is by default."""
+        del size
+
     @torch.inference_mode()
     def decide(self, sums: Tensor, names: Sequence[str]) -> Tensor:
         """One integer per voxel of finished sums [C, x, y, z] (any strides): bit k is set where sums[k] > 0.
@@ -83,19 +88,16 @@ class Engine(ABC):
         """
         return decide(sums, names)
 
-    def workspace_bytes(self, classes: int) -> int | None:
-        """Most bytes that computing a batch of windows with that many classes takes, weights and activations together.
-
-        None where the engine does not know: the memory model then estimates it from the network's layers.
-        """
-        del classes
-        return None
+    def layers(self) -> list[dict[str, str]]:
+        """How each convolution of a window runs, a row of words per layer; empty where nothing is chosen."""
+        return []
 
 
 def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Engine:
     """Load a weights file into the engine of a plan. Raises WeightsError as `load_model` does.
 
-    notify: gets one sentence where this takes longer than usual: the first use of these weights.
+    notify: gets one sentence where this takes longer than usual: the first use of these weights; and, of an engine on
+    a GPU, one whenever its memory does not hold what was planned.
     """
     if plan.engine == "reference":
         from umlite.inference.reference_engine import ReferenceEngine
@@ -106,6 +108,10 @@ def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Eng
         from umlite.inference.cpu_engine import CpuEngine
 
         return CpuEngine(model, manifest, plan, notify)
+    if plan.kernels == "native":
+        from umlite.inference.cuda_engine import CudaEngine
+
+        return CudaEngine(model, manifest, plan, notify)
     from umlite.inference.torch_engine import TorchEngine
 
     return TorchEngine(model, manifest, plan)

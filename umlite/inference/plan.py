@@ -16,6 +16,7 @@ ENGINES = ("fast", "reference")
 KERNELS = ("auto", "native", "torch")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+OLDEST_GPU = (8, 0)  # compute capability of NVIDIA's oldest that Triton supports (its README, "Supported Hardware")
 Notify = Callable[[str], None]
 
 
@@ -25,7 +26,9 @@ class Plan:
 
     batch: windows at a time; 0 where the engine chooses by the device's free memory.
     kernels: "native" (compiled C on a CPU, Triton on a GPU) or "torch". precision: of the backbone, a torch dtype's
-    name; heads and sums are float32 always. threads: of a CPU.
+    name; heads and sums are float32 always. threads: of a CPU. max_vram: bytes of a GPU's memory to stay under.
+    max_ram: bytes of memory for the whole run, of which a native CPU engine takes at most half where it can.
+    weight_limit_bytes: largest packed weights of a layer that this engine then chose; None for any other engine.
     """
 
     engine: str
@@ -36,6 +39,9 @@ class Plan:
     kernels: str = "torch"
     precision: str = "float32"
     threads: int = 1
+    max_vram: int | None = None
+    max_ram: int | None = None
+    weight_limit_bytes: int | None = None
 
 
 def choose_plan(
@@ -47,6 +53,8 @@ def choose_plan(
     kernels: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    max_vram: int | None = None,
+    max_ram: int | None = None,
     notify: Notify | None = None,
 ) -> Plan:
     """What was asked for, or an error: only `auto` may choose, and it says what and why.
@@ -61,7 +69,13 @@ def choose_plan(
         raise RequestError(f"Expected a batch of at least 1 window, found {batch}.")
     if threads is not None and threads < 1:
         raise RequestError(f"Expected at least 1 thread, found {threads}.")
+    if max_ram is not None and max_ram < 1:
+        raise RequestError(f"Expected a limit of at least 1 byte of memory, found {max_ram}.")
+    if max_vram is not None and max_vram < 1:
+        raise RequestError(f"Expected a limit of at least 1 byte of GPU memory, found {max_vram}.")
     chosen, why_device = _choose_device(device)
+    if max_vram is not None and chosen.type != "cuda":
+        raise RequestError(f"A limit of GPU memory was asked for, and the device is {chosen.type}: leave it out.")
     count, why_threads = (threads, "asked for") if threads else available_threads()
     reasons = [why_device]
     if chosen.type == "cpu":
@@ -71,6 +85,8 @@ def choose_plan(
             raise RequestError("The reference engine runs eager, window by window: leave out --compile and --batch.")
         if kernels == "native" or precision not in ("auto", "float32"):
             raise RequestError("The reference engine is plain torch in float32: leave out --kernels and --precision.")
+        if max_vram is not None:
+            raise RequestError("The reference engine keeps no limit of GPU memory: leave it out.")
         why = "reference engine: plain float32, window by window, the oracle of the fast one"
         return Plan(engine, chosen, 1, False, (why, *reasons), threads=count)
     made, why_kernels = _choose_kernels(kernels, chosen, compile, notify)
@@ -85,7 +101,7 @@ def choose_plan(
     elif made == "torch" or chosen.type == "cuda":
         reasons.append("no torch.compile: it takes tens of seconds, which --compile earns back over many scans")
     reasons = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *reasons]
-    return Plan(engine, chosen, batch, compile, tuple(reasons), made, kind, count)
+    return Plan(engine, chosen, batch, compile, tuple(reasons), made, kind, count, max_vram, max_ram)
 
 
 def _choose_device(name: str) -> tuple[torch.device, str]:
@@ -131,7 +147,20 @@ def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, 
             return True, f"C, compiled by {compiler()[0]}"
         except CompilerError as error:
             return False, str(error).rstrip(".")
-    return False, f"no engine has any for {device.type} yet"
+    if device.type == "cuda":
+        from umlite.kernels.triton import available
+
+        found, which = available()
+        if not found:
+            return False, which
+        capability = torch.cuda.get_device_capability(device)
+        if not torch.version.hip and capability < OLDEST_GPU:
+            return (
+                False,
+                f"Triton needs compute capability {_dotted(OLDEST_GPU)}, and this GPU has {_dotted(capability)}",
+            )
+        return True, f"{which}, compiled at first use; never run on a GPU so far"
+    return False, f"there are none for {device.type}"
 
 
 def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[str, str]:
@@ -144,15 +173,19 @@ def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[s
         raise RequestError("This GPU only emulates bfloat16, many times slower: ask for float16 or float32.")
     if asked != "auto":
         return asked, f"precision {asked}: asked for"
-    if half and (torch.version.hip or torch.cuda.get_device_capability(device) >= (7, 0)):
-        return "float16", "precision float16: rounds like TF32, the published default; heads and sums in float32"
+    if half:
+        return "float16", "precision float16: as many digits as TF32, the published default; sums in float32"
     return "float32", "precision float32: what this device computes best"
 
 
 def _choose_batch(device: torch.device, kernels: str) -> tuple[int, str]:
     if device.type == "cuda" and kernels == "native":
-        return 0, "batch: as many windows as the GPU's free memory holds"
+        return 0, "batch: what the GPU's free memory holds when the first windows come"
     return 1, "batch 1: windows are normalised one by one, and more at a time gains nothing on a CPU"
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
 
 
 def _cpp_compiler() -> str | None:

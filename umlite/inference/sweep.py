@@ -6,48 +6,20 @@ Both ways add the same windows in the same order to every voxel, so their result
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from umlite.inference.bitmask import BitMask, Box
+from umlite.inference.answers import Answers
+from umlite.inference.bitmask import BitMask
 from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import Engine
-from umlite.inference.memory import check_memory
+from umlite.inference.field import Field, lay_out
+from umlite.inference.probability_file import ProbabilityFile
+from umlite.inference.slab import Part, Slab, check_blending
 from umlite.inference.window_runner import WindowCounts, WindowRunner
-from umlite.inference.windows import Size, pad_to_window, streaming_axis, total_importance, window_grid
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A volume as the sweep sees it.
-
-    voxels: [X, Y, Z] float32 on the engine's device, contiguous, zero-padded to at least a window.
-    inside: where the volume itself lies in `voxels`. starts: first voxels of all windows, in their order.
-    axis: along which the windows stream; they are ordered along it first.
-    """
-
-    voxels: Tensor
-    inside: Box
-    starts: list[Size]
-    axis: int
-
-    @property
-    def shape(self) -> Size:
-        x, y, z = self.voxels.shape
-        return x, y, z
-
-
-def lay_out(engine: Engine, voxels: Tensor, overlap: float) -> Field:
-    """The field of a volume [X, Y, Z] float32 in [0, 1], not empty. Raises RequestError unless 0 <= overlap < 1."""
-    window = engine.manifest.window
-    padded, inside = pad_to_window(voxels.to(engine.plan.device), window)
-    x, y, z = padded.shape
-    axis = streaming_axis((x, y, z), window)
-    return Field(padded.contiguous(), inside, window_grid((x, y, z), window, overlap, axis), axis)
+from umlite.inference.windows import Size, total_importance
 
 
 @torch.inference_mode()
@@ -78,70 +50,38 @@ def decide_volume(
     names: Sequence[str],
     overlap: float,
     progress: Progress = no_progress,
-) -> tuple[BitMask, WindowCounts]:
+    probabilities: ProbabilityFile | None = None,
+) -> tuple[BitMask, WindowCounts, int]:
     """Which classes are present at each voxel, from all windows, streamed: only a slab of sums is in memory.
 
-    voxels: [X, Y, Z] float32 in [0, 1]. classes: positions of heads; names: theirs.
-    Returns masks [X, Y, Z] and the counts of windows. Raises RequestError unless 0 <= overlap < 1, DeviceError when
-    the slab does not fit in memory, WeightsError when the network answers nonsense.
+    voxels: [X, Y, Z] float32 in [0, 1]. classes: positions of heads; names: theirs. probabilities: filled as well.
+    Returns masks [X, Y, Z], the counts of windows, and 0: the answer of no voxel is left open. Raises RequestError
+    unless 0 <= overlap < 1, DeviceError when the slab does not fit in memory, WeightsError when the network answers
+    nonsense, OutputError where `probabilities` finds no space.
     """
-    if not voxels.numel():
-        return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0)
-    field = lay_out(engine, voxels, overlap)
+    field = lay_out(engine, voxels, overlap) if voxels.numel() else None
+    if probabilities is not None:
+        probabilities.begin(voxels.shape, field.axis if field else 0)
+    if field is None:
+        return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    bits = BitMask.zeros(field.shape, names)
-    target = signed_view(bits)
-    for first, slab in finished_slabs(engine, field, field.starts, len(classes), runner.add):
-        part = target.narrow(field.axis, first, slab.shape[field.axis + 1])
-        part.copy_(engine.decide(slab, names))
-    inside = BitMask(np.ascontiguousarray(bits.bits[field.inside]), bits.names)
-    return inside, runner.counts(len(field.starts))
+    answers = Answers(engine, field, names, probabilities)
+    for part in finished_parts(engine, field, field.starts, runner, weighted=probabilities is not None):
+        answers.take(part)
+    return answers.masks(), runner.counts(len(field.starts)), 0
 
 
-def finished_slabs(
-    engine: Engine,
-    field: Field,
-    starts: Sequence[Size],
-    classes: int,
-    add: Callable[[Sequence[Size], Tensor, Size], None],
-) -> Iterator[tuple[int, Tensor]]:
+def finished_parts(
+    engine: Engine, field: Field, starts: Sequence[Size], runner: WindowRunner, *, weighted: bool = False
+) -> Iterator[Part]:
     """Run windows along the field's axis, and give each slab of sums once no later window touches it.
 
-    starts: some or all of the field's, in their order. add: `WindowRunner.add`.
-    Yields (first plane, sums [C, x, y, z]): the planes along `field.axis` from there on, in one buffer that the next
-    step changes. Planes that none of the windows touches are left out. Raises DeviceError when the buffer does not fit.
+    starts: some or all of the field's, in their order. weighted: give the sums of importances too.
+    Planes that none of the windows touches are left out. Raises DeviceError when the slab does not fit.
     """
-    axis, thickness = field.axis, engine.manifest.window[field.axis]
-    shape = list(field.shape)
-    shape[axis] = thickness
-    check_blending(engine, classes, shape)
-    sums = torch.zeros(classes, *shape, device=engine.sums_device)
-    rows = [(place, list(row)) for place, row in itertools.groupby(starts, key=lambda start: start[axis])]
-    for number, (place, row) in enumerate(rows):
-        origin = [0, 0, 0]
-        origin[axis] = place
-        add(row, sums, (origin[0], origin[1], origin[2]))
-        following = rows[number + 1][0] if number + 1 < len(rows) else place + thickness
-        finished = min(following - place, thickness)
-        yield place, sums.narrow(axis + 1, 0, finished)
-        _advance(sums, axis + 1, finished)
-
-
-def signed_view(bits: BitMask) -> Tensor:
-    """The bits as a tensor of signed integers on the same memory: torch shifts no unsigned ones."""
-    return torch.from_numpy(bits.bits.view(np.int64 if bits.bits.dtype.itemsize == 8 else np.int32))
-
-
-def _advance(sums: Tensor, dim: int, planes: int) -> None:
-    """Move what comes after the first `planes` to the front; behind it the buffer is zero again."""
-    kept = sums.shape[dim] - planes
-    for first in range(0, kept, planes):  # pieces that do not overlap their target
-        count = min(planes, kept - first)
-        sums.narrow(dim, first, count).copy_(sums.narrow(dim, first + planes, count))
-    sums.narrow(dim, kept, planes).zero_()
-
-
-def check_blending(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> None:
-    """Raise DeviceError unless that many classes, and `more` volumes beside them, fit in memory as float32."""
-    purpose = f"Blending {classes} classes over {' x '.join(map(str, shape))} voxels"
-    check_memory(4 * (classes + more) * int(np.prod(shape)), engine.sums_device, purpose)
+    axis = field.axis
+    slab = Slab(engine, field, runner.classes, engine.manifest.window[axis], weighted=weighted)
+    for place, row in itertools.groupby(starts, key=lambda start: start[axis]):
+        yield from slab.advance(place)
+        slab.add(runner, list(row))
+    yield from slab.finish()

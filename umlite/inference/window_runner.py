@@ -60,6 +60,11 @@ class WindowRunner:
                 self._flush(batch, sums, origin)
         self._flush(batch, sums, origin)
 
+    @property
+    def classes(self) -> int:
+        """How many."""
+        return len(self._classes)
+
     def counts(self, total: int) -> WindowCounts:
         return WindowCounts(self.run, self.reused, total)
 

@@ -88,13 +88,14 @@ def importance_map(window: Size) -> Tensor:
 def pad_to_window(voxels: Tensor, window: Size) -> tuple[Tensor, tuple[slice, slice, slice]]:
     """Zero-pad [X, Y, Z] to at least a window, half on each side, the odd voxel at the end.
 
-    Returns the padded volume and where the original lies in it.
+    Returns the padded volume, `voxels` itself where nothing is missing, and where the original lies in it.
     """
     missing = [max(side - size, 0) for size, side in zip(voxels.shape, window, strict=True)]
     before = [m // 2 for m in missing]
     pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
     inside = tuple(slice(b, b + size) for b, size in zip(before, voxels.shape, strict=True))
-    return F.pad(voxels, [p for pair in reversed(pads) for p in pair]), inside  # type: ignore[return-value]
+    padded = F.pad(voxels, [p for pair in reversed(pads) for p in pair]) if any(missing) else voxels
+    return padded, inside  # type: ignore[return-value]
 
 
 def total_importance(shape: Size, starts: Iterable[Size], importance: Tensor) -> Tensor:

@@ -30,7 +30,16 @@ def decide_bits_ref(sums: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("umlite::decide_bits", mutates_args=())
 def decide_bits(sums: Tensor) -> tuple[Tensor, Tensor]:
     """The same; on a GPU one pass over the sums. One node for torch.compile. DeviceError on a GPU without Triton."""
-    return decide_bits_ref(sums)
+    kind = _kind(len(sums))
+    bits = torch.zeros(sums.shape[1:], dtype=kind, device=sums.device)
+    broken = torch.zeros((), dtype=kind, device=sums.device)
+    for plane, target in zip(sums.unbind(1), bits.unbind(0), strict=True):  # a plane's temporaries stay in cache
+        finite = bool(plane.sum().isfinite())  # else look closer: large sums may overflow together
+        for k, values in enumerate(plane):
+            target |= (values > 0).to(kind) << k
+            if not finite:
+                broken |= (~values.isfinite()).any().to(kind) << k
+    return bits, broken
 
 
 @decide_bits.register_kernel("cuda")

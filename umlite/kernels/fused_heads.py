@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from umlite.kernels.dynamic_heads import add_weighted, dynamic_heads, dynamic_heads_ref
+from umlite.kernels.blend import blend_ref
+from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
 from umlite.kernels.triton import require
 
 
@@ -57,7 +58,7 @@ def fused_heads_accumulate_ref(
     starts: Tensor,
 ) -> None:
     """`fused_heads_ref`, its logits times importance added to a scan's sums as `dynamic_heads_accumulate_ref` does."""
-    add_weighted(fused_heads_ref(feature, scale, shift, weight, bias, params), importance, sums, starts)
+    blend_ref(fused_heads_ref(feature, scale, shift, weight, bias, params), importance, sums, starts)
 
 
 @torch.library.custom_op("umlite::fused_heads_accumulate", mutates_args=("sums",))
@@ -73,7 +74,7 @@ def fused_heads_accumulate(
     starts: Tensor,
 ) -> None:
     """The same in one launch a window on a GPU; logits never reach memory. One node for torch.compile."""
-    add_weighted(fused_heads(feature, scale, shift, weight, bias, params), importance, sums, starts)
+    blend_ref(fused_heads(feature, scale, shift, weight, bias, params), importance, sums, starts)
 
 
 @fused_heads_accumulate.register_kernel("cuda")

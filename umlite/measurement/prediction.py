@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from umlite.api import Segmenter
+from umlite.inference.memory import ADAPTIVE, ALL_WINDOWS, peak_bytes, vram_bytes
 from umlite.inference.postprocessing import needed_classes
 from umlite.inference.window_runner import constant_windows
-from umlite.inference.windows import Size, pad_to_window, padded_shape, streaming_axis, window_grid
+from umlite.inference.windows import Size, count_windows, pad_to_window
 from umlite.measurement.calibration import Calibration
+from umlite.measurement.cost import GB
+from umlite.measurement.shapes import run_shapes
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan
 
-MASK_BYTES_PER_VOXEL = 0.01
-"""Of a gzipped mask: organs are runs of equal values. Noise packs worse."""
+MASK_BYTES_PER_VOXEL = 0.005
+"""Of a gzipped mask, by the voxels of the scan: 31 MB for 32 classes of 512 x 512 x 800. Noise packs far worse."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Cost of one scan. windows: of the grid; windows_run: without reused constant ones. steps: seconds.
+    """Cost of one scan with all windows. windows: of the grid; windows_run: without reused constant ones.
 
-    peak_bytes: the largest resident set of the process. output_bytes: of the results, uncompressed and packed.
+    steps: seconds. peak_bytes: the largest resident set of the process. output_bytes: of packed masks.
+    vram_bytes: of a GPU's memory, with the sums there and with the sums on the host; (0, 0) on a CPU.
+    classes: computed. fitting: bytes of memory by number of classes, for fewer of them.
     """
 
     windows: int
@@ -31,20 +36,28 @@ class Prediction:
     steps: dict[str, float]
     peak_bytes: int
     output_bytes: int
+    vram_bytes: tuple[int, int]
+    fitting: dict[int, int]
 
     @property
     def seconds(self) -> float:
         """Of all steps."""
         return sum(self.steps.values())
 
+    def classes_within(self, limit: int) -> int:
+        """The most classes that fit in `limit` bytes at a time; 0 where not even one does."""
+        return max((count for count, size in self.fitting.items() if size <= limit), default=0)
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
+        gpu = {"vram_gb": round(self.vram_bytes[0] / GB, 3)} if self.vram_bytes[0] else {}
         return {
             "windows": self.windows,
             "windows_run": self.windows_run,
             "seconds": round(self.seconds, 2),
             "steps_s": {step: round(value, 3) for step, value in self.steps.items()},
-            "peak_gb": round(self.peak_bytes / 1e9, 3),
+            "peak_gb": round(self.peak_bytes / GB, 3),
+            **gpu,
             "output_mb": round(self.output_bytes / 1e6, 2),
         }
 
@@ -56,58 +69,40 @@ def predict(
     volume: Volume,
     names: Sequence[str],
     overlap: float = 0.5,
+    windows: str = "all",
 ) -> Prediction:
-    """The cost of segmenting `scan`, whose prepared volume is `volume`, into the classes `names` (canonical)."""
+    """The cost of segmenting `scan`, whose prepared volume is `volume`, into masks of the classes `names` (canonical).
+
+    windows: as of `Segmenter.segment`. For adaptive ones the memory is theirs, and the seconds are those of all.
+    """
     window = segmenter.manifest.window
     needed = len(needed_classes(names, segmenter.classes.names))
-    grid, distinct = 0, 0
-    if not volume.is_empty:
-        padded, _ = pad_to_window(volume.voxels, window)
-        grid = len(window_grid((padded.shape[0], padded.shape[1], padded.shape[2]), window, overlap))
-        constant = constant_windows(padded, window, overlap)
-        distinct = grid - len(constant) + len(set(constant.values()))
-    scan_voxels, model_voxels = math.prod(scan.shape), volume.voxels.numel()
+    grid, distinct = _count(volume, window, overlap)
+    shapes = run_shapes(scan, volume, window)
+    voxels, kept, files = scan.hu.size, volume.voxels.numel(), len(names)
+    size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
     c = calibration
     steps = {
-        "read": c.read_s * scan_voxels,
-        "prepare": c.prepare_s * max(scan_voxels, math.prod(volume.frame.model.shape)),
-        "windows": distinct * (c.window_s + c.class_s * needed),
-        "postprocess": c.postprocess_s * model_voxels * len(names),
-        "restore": c.restore_s * scan_voxels,
-        "write": c.write_s * scan_voxels * len(names),
+        "read": c.read_voxel_s * voxels + c.read_byte_s * size,
+        "prepare": c.prepare_scan_s * voxels + c.prepare_model_s * math.prod(shapes.model),
+        "windows": distinct * (c.window_s + c.class_s * needed) + c.decide_s * kept * needed,
+        "postprocess": c.postprocess_s * kept * files,
+        "restore": c.restore_s * voxels,
+        "write": c.write_voxel_s * voxels * files + c.write_file_s * files,
     }
-    peak = peak_of_run(c.process_bytes, scan.shape, volume.frame.model.shape, volume.frame.shape, window, needed)
-    return Prediction(grid, distinct, steps, peak, int(MASK_BYTES_PER_VOXEL * scan_voxels * len(names)))
+    on_gpu = segmenter.plan.device.type == "cuda"
+    layout = ADAPTIVE if windows == "adaptive" else ALL_WINDOWS
+    layout = replace(layout, on_host=not on_gpu, reused=distinct < grid)
+    fitting = {n: peak_bytes(c.process_bytes, c.class_bytes, shapes, n, layout) for n in range(1, needed + 1)}
+    vram = vram_bytes(c.device_bytes, shapes, needed, layout) if on_gpu else (0, 0)
+    output = int(MASK_BYTES_PER_VOXEL * voxels * files)
+    return Prediction(grid, distinct, steps, fitting[needed], output, vram, fitting)
 
 
-def peak_of_run(process_bytes: int, scan: Size, model: Size, volume: Size, window: Size, classes: int) -> int:
-    """Largest resident set in bytes over the steps of a run on a CPU.
-
-    scan, model, volume: shapes of the scan, of the resampled grid, of the foreground in it. The scan stays in memory as
-    float32 all the time; every step holds what its term says.
-    """
-    scan_voxels, model_voxels, kept = math.prod(scan), math.prod(model), math.prod(volume)
-    padded = padded_shape(volume, window)
-    axis = streaming_axis(padded, window)
-    slab = math.prod(window[k] if k == axis else padded[k] for k in range(3))
-    bits = 4 if classes <= 32 else 8
-    held = 4 * scan_voxels
-    steps = (
-        2 * scan_voxels,  # reading: int16 beside float32
-        4 * model_voxels + 4 * kept,  # preparing: the resampled grid and its foreground
-        4 * kept + 4 * classes * slab + bits * math.prod(padded),  # windows
-        4 * kept + 2 * bits * kept + 4 * kept,  # post-processing: two bit masks, labels of components
-        4 * kept + bits * kept + bits * scan_voxels,  # restoring
-        bits * scan_voxels + scan_voxels,  # writing: one mask at a time
-    )
-    return process_bytes + held + max(steps)
-
-
-def classes_that_fit(
-    limit_bytes: int, process_bytes: int, scan: Size, model: Size, volume: Size, window: Size, classes: int
-) -> int:
-    """How many of the classes can be computed at a time within the limit; 0 where not even one."""
-    fitting = (
-        n for n in range(classes, 0, -1) if peak_of_run(process_bytes, scan, model, volume, window, n) <= limit_bytes
-    )
-    return next(fitting, 0)
+def _count(volume: Volume, window: Size, overlap: float) -> tuple[int, int]:
+    """Windows of the grid, and those that run: of constant ones, one of each value."""
+    grid = count_windows(volume.frame.shape, window, overlap)
+    if not grid:
+        return 0, 0
+    constant = constant_windows(pad_to_window(volume.voxels, window)[0], window, overlap)
+    return grid, grid - len(constant) + len(set(constant.values()))

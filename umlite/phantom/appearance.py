@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from umlite.phantom.noise import stream
-from umlite.phantom.spec import PHASES, PhantomSpec
+from umlite.phantom.spec import PHASES, LesionSpec, PhantomSpec
 
 TISSUE_HU: dict[str, tuple[float, float, float, float]] = {
     # native, arterial, portal venous, late
@@ -52,6 +54,9 @@ LESION_HU: dict[str, tuple[float, float, float, float]] = {
     "colon_tumor": (4, 12, 8, 12),
 }
 LUNG_TUMOR_HU = (34, 48, 72, 78)
+LEAST_DIFFERENCE_HU = 20.0
+"""Between viable tumour and host: many real tumours differ by less, but nobody could find those in a noisy scan."""
+_HYPERVASCULAR_HU, _FAINT = 45.0, 0.4
 
 _SPREAD_HU = {"fat": 5, "muscle": 6, "lung": 25, "marrow": 45, "cortical_bone": 80, "air": 0, "cyst": 5, "bile": 6}
 _DEFAULT_SPREAD_HU = 4.0
@@ -69,9 +74,14 @@ def tissue_hu(spec: PhantomSpec) -> dict[str, float]:
     return values
 
 
-def lesion_difference_hu(spec: PhantomSpec, kind: str, hypervascular: bool) -> float:
-    """Viable tumour less host in this phase; a hypervascular liver tumour lights up in the arterial phase."""
-    phase = list(PHASES).index(spec.phase)
-    if kind == "liver_tumor" and hypervascular and spec.phase == "arterial":
-        return 45 * spec.enhancement
-    return LESION_HU[kind][phase]
+def lesion_difference_hu(spec: PhantomSpec, lesion: LesionSpec) -> float:
+    """Viable tumour less host in this phase; a hypervascular liver tumour lights up in the arterial phase.
+
+    Never closer to its host than LEAST_DIFFERENCE_HU; where the table says 0, darker.
+    """
+    if lesion.kind == "liver_tumor" and lesion.contrast > 1.0 and spec.phase == "arterial":
+        difference = _HYPERVASCULAR_HU * spec.enhancement
+    else:
+        difference = LESION_HU[lesion.kind][list(PHASES).index(spec.phase)]
+    difference *= lesion.contrast * (_FAINT if lesion.style == "faint" else 1.0)
+    return float(np.copysign(max(abs(difference), LEAST_DIFFERENCE_HU), difference or -1.0))

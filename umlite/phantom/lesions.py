@@ -31,7 +31,7 @@ _HOST_TISSUE = {
     "colon_tumor": "bowel_wall",
 }
 _CANDIDATES = 600
-_FAINT, _RIM_HU, _RIM_MM = 0.4, 38.0, 2.5
+_RIM_HU, _RIM_MM = 38.0, 2.5
 
 
 def grow_lesions(scene: Scene, kind: str, hosts: Sequence[str]) -> None:
@@ -146,9 +146,7 @@ def _density(scene: Scene, wanted: LesionSpec, field: Field) -> Array:
     if kind == "lung_tumor":
         viable = float(LUNG_TUMOR_HU[list(PHASES).index(scene.spec.phase)])
     else:
-        hypervascular = wanted.contrast > 1.0
-        difference = lesion_difference_hu(scene.spec, kind, hypervascular) * wanted.contrast
-        viable = scene.tissue[_HOST_TISSUE[kind]] + difference * (_FAINT if wanted.style == "faint" else 1.0)
+        viable = scene.tissue[_HOST_TISSUE[kind]] + lesion_difference_hu(scene.spec, wanted)
     hu = np.float32(viable) + np.float32(7) * texture
     if wanted.style == "rim" and scene.spec.phase != "native":
         hu += np.float32(_RIM_HU) * np.clip(1 + field.distance / np.float32(_RIM_MM), 0, 1)

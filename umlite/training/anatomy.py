@@ -106,7 +106,10 @@ def class_of_structure(name: str, table: ClassTable) -> str:
 
 
 def synthesise(anatomy: Anatomy, spacing_mm: float, rng: np.random.Generator) -> TrainingImage:
-    """One random image: deformed, with real or random contrast, with lesions where the contrast is random."""
+    """One random image: deformed, with real or random contrast, with lesions painted in.
+
+    The scan's own organs are taken to be free of lesions, so that false ones cost something.
+    """
     shape: tuple[int, int, int] = anatomy.hu.shape
     strength = 0.3 if rng.random() < _MILD_SHARE else 1.0
     grid = random_grid(shape, anatomy.spacing_mm, spacing_mm, rng, strength)
@@ -115,7 +118,7 @@ def synthesise(anatomy: Anatomy, spacing_mm: float, rng: np.random.Generator) ->
     present, known = anatomy.present[structures], anatomy.known[structures]
     if rng.random() >= _REAL_HU_SHARE:
         hu = change_contrast(hu, structures, anatomy.names, rng)
-        hu, present, known = paint_lesions(hu, present, known, anatomy.classes, spacing_mm, rng)
+    hu, present, known = paint_lesions(hu, present, known, anatomy.classes, spacing_mm, rng)
     hu = hu + np.float32(rng.uniform(0, 8)) * smooth_noise(hu.shape, round(36 / spacing_mm), rng).numpy()
     inside = ((grid[..., 2] >= -0.5) & (grid[..., 2] <= shape[2] - 0.5)).numpy()
     known = np.where(inside, known, np.uint32(0))

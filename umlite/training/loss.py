@@ -7,26 +7,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SMOOTH_VOXELS = 1.0
+_TOLERATED_VOXELS = 30.0
+_RARITY = 0.75
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Mean BCE of the known classes + mean -log(soft Dice) of the present ones, a scalar.
+    """The mean over the known classes of what `class_losses` says of each, a scalar."""
+    losses, size, voxels = class_losses(logits, target, known)
+    entropy, present, absent = losses
+    return _mean(entropy, voxels > 0) + _mean(present, size > 0) + _mean(absent, (voxels > 0) & (size == 0))
+
+
+def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three losses of each class [3, classes], its true and its known voxels [classes].
 
     logits: [N, classes, V] float32. target, known: [N, classes, V] bool. Voxels where a class is unknown change
-    neither its loss nor its gradient. Dice pools the windows. In the cross-entropy, the voxels of a class that fills a
-    share s of what is known count 1 / sqrt(s) times, and Dice has a logarithm (arXiv 1809.00076): without these, small
-    classes die out before they are learnt.
+    neither its losses nor their gradient. The losses, over all windows together:
+
+    - Binary cross-entropy. True voxels of a class that fills a share s of what is known and has a soft Dice D count
+      1 + (1 - D)^2 (s^-0.75 - 1) times: a class that is not found yet pulls with all its weight however small it is,
+      and one that is found is not drawn too large.
+    - -log(soft Dice) where the class is present (arXiv 1809.00076), else 0.
+    - Where it is absent, log(1 + probabilities / 30), else 0: what Dice says of drawn voxels, bearable for some.
     """
     mask = known.float()
     truth = (target & known).float()
     voxels, size = mask.sum(dim=(0, 2)), truth.sum(dim=(0, 2))
-    extra = (voxels / size.clamp_min(1)).sqrt() - 1
+    probability = torch.sigmoid(logits) * mask
+    drawn = probability.sum(dim=(0, 2))
+    overlap = 2 * (probability * truth).sum(dim=(0, 2)) + _SMOOTH_VOXELS
+    dice = overlap / (drawn + size + _SMOOTH_VOXELS)
+    rarity = (voxels / size.clamp_min(1)).clamp_min(1) ** _RARITY - 1
+    extra = (1 - dice.detach()).square() * rarity
     entropy = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
     entropy = (entropy * (mask + truth * extra[:, None])).sum(dim=(0, 2)) / voxels.clamp_min(1)
-    probability = torch.sigmoid(logits) * mask
-    overlap = 2 * (probability * truth).sum(dim=(0, 2)) + _SMOOTH_VOXELS
-    dice = -torch.log(overlap / (probability.sum(dim=(0, 2)) + size + _SMOOTH_VOXELS))
-    return _mean(entropy, voxels > 0) + _mean(dice, size > 0)
+    present = torch.where(size > 0, -torch.log(dice), 0)
+    absent = torch.where(size > 0, 0, torch.log1p(drawn / _TOLERATED_VOXELS))
+    return torch.stack([entropy, present, absent]), size, voxels
 
 
 def dice_counts(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

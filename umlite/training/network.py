@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,9 @@ from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import split_parameters
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.parameter_generator import SharedController
+from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
+from umlite.training import native
 
 Place = tuple[slice, ...]
 Logits = tuple[Tensor, Tensor | None, Tensor | None]
@@ -60,7 +64,7 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
     if min(voxels.shape[2:]) < _SMALLEST_SIDE:
         raise RequestError(f"Expected training windows of at least {_SMALLEST_SIDE}^3, found {list(voxels.shape)}.")
     with torch.autocast(voxels.device.type, torch.bfloat16, enabled=has_bfloat16(voxels.device)):
-        bottleneck, feature = model.backbone(voxels)
+        bottleneck, feature = _backbone(model, voxels)
         some = feature[(slice(None), slice(None), *at)]
         head_input = model.head_input[2](model.head_input[:2](feature)[(slice(None), slice(None), *at)])
         image = model.generator.image_vector(bottleneck)
@@ -69,6 +73,16 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
     if supervision is None:
         return logits, None, None
     return logits, supervision.fine(some.float()).flatten(2), supervision.coarse(bottleneck.float()).flatten(2)
+
+
+def _backbone(model: UniversalModel, voxels: Tensor) -> tuple[Tensor, Tensor]:
+    """By the native kernels where they can: float32 of a U-Net on a CPU, one window at a time."""
+    network = model.backbone
+    fits = len(voxels) == 1 and all(n % 8 == 0 for n in voxels.shape[2:])
+    plain = voxels.device.type == "cpu" and voxels.dtype == torch.float32 and not has_bfloat16(voxels.device)
+    if isinstance(network, UNet) and fits and plain and native.available():
+        return native.unet(network, voxels)
+    return cast(tuple[Tensor, Tensor], network(voxels))
 
 
 def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:

@@ -141,7 +141,8 @@ class Training:
                 centres = _truth(batch, here, (slice(_COARSE // 2, None, _COARSE),) * 3, len(self.classes))
                 extra = segmentation_loss(fine, *truth) + segmentation_loss(coarse, *centres)
                 loss = loss + options.supervision * extra
-            return float(loss.detach()), torch.autograd.grad(loss, trained)
+            # biases in front of a norm change nothing, and the native backbone leaves them out
+            return float(loss.detach()), torch.autograd.grad(loss, trained, materialize_grads=True)
 
         losses, gradients = zip(*self._threads.map(differentiate, range(len(batch.voxels))), strict=True)
         for parameter, parts in zip(trained, zip(*gradients, strict=True), strict=True):

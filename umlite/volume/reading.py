@@ -16,16 +16,17 @@ from umlite.errors import InputError
 from umlite.volume.geometry import spacing_of
 from umlite.volume.header_checks import check_header, choose_affine, header_of, warn_about_header
 from umlite.volume.nifti import open_nifti, read_array, reading
+from umlite.volume.scaling import range_of, to_hu
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
-_SLAB_VOXELS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One CT scan as it was stored.
 
-    hu: float32 [X, Y, Z], axes as stored, scl_slope and scl_inter applied.
+    hu: [X, Y, Z], axes as stored, scl_slope and scl_inter applied; int16 where whole numbers were stored and all of
+        them fit, else float32.
     affine: float64 [4, 4], voxel index -> RAS mm; sform, else qform, else nibabel's guess.
     header: NIfTI-1 or -2 header to write results with.
     name: file name without its suffixes; "image" for an image without a file.
@@ -59,7 +60,7 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
     """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img, NIfTI-1 or -2) or a nibabel image.
 
     What a file is its content decides, not its name. Trailing axes of one voxel are dropped. An image in memory that
-    already is float32 shares its memory with the result.
+    already is int16 or float32 HU shares its memory with the result.
     Raises InputError for anything that is not one readable volume of finite numbers in a known place.
     """
     if isinstance(source, SpatialImage):
@@ -73,7 +74,7 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
         affine, warnings = choose_affine(file.header, None, str(path))
         slope, inter = file.header.get_slope_inter()
     raw = read_array(file.voxels_path, file.offset, shape, dtype)
-    return _scan(raw, slope, inter, affine, file.header, path, str(path), warnings)
+    return _scan(raw, True, slope, inter, affine, file.header, path, str(path), warnings)
 
 
 def _scan_of_image(image: SpatialImage) -> Scan:
@@ -86,17 +87,19 @@ def _scan_of_image(image: SpatialImage) -> Scan:
         affine, warnings = choose_affine(header, image.affine, label)
         data = image.dataobj
         slope, inter = None, None
+        is_ours = False
         if isinstance(data, ArrayProxy):
             slope, inter = float(data.slope), float(data.inter)
-            in_file = isinstance(data.file_like, (str, os.PathLike))
+            is_ours = in_file = isinstance(data.file_like, (str, os.PathLike))
             raw = read_array(Path(data.file_like), data.offset, shape, dtype) if in_file else data.get_unscaled()
         else:
             raw = np.asanyarray(data)
-    return _scan(raw.reshape(shape, order="A"), slope, inter, affine, header, path, label, warnings)
+    return _scan(raw.reshape(shape, order="A"), is_ours, slope, inter, affine, header, path, label, warnings)
 
 
 def _scan(
     raw: np.ndarray,
+    is_ours: bool,
     slope: float | None,
     inter: float | None,
     affine: np.ndarray,
@@ -105,39 +108,14 @@ def _scan(
     label: str,
     warnings: list[str],
 ) -> Scan:
+    """is_ours: whether nobody else holds the memory of `raw`, so that it may be changed."""
     with reading(path or Path("the image")):
-        hu = _to_hu(raw, 1.0 if slope is None else slope, 0.0 if inter is None else inter)
-    low, high = _range_of(hu)
+        hu = to_hu(raw, 1.0 if slope is None else slope, 0.0 if inter is None else inter, in_place=is_ours)
+    low, high = range_of(hu)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(_not_finite_message(hu, label))
     warnings = [*warn_about_header(header, affine, hu.shape), *_warn_about_values(low, high), *warnings]
     return Scan(hu, affine, header, "image" if path is None else scan_name(path), path, tuple(warnings))
-
-
-def _to_hu(raw: np.ndarray, slope: float, inter: float) -> np.ndarray:
-    """raw * slope + inter, rounded once to float32, in the memory order of `raw`; scaled in float64 slab by slab."""
-    if slope == 1 and inter == 0:
-        with np.errstate(over="ignore"):
-            return raw.astype(np.float32, order="K", copy=False)
-    hu = np.empty_like(raw, dtype=np.float32, subok=False)
-    for part in _slabs(raw):
-        with np.errstate(over="ignore", invalid="ignore"):
-            hu[part] = raw[part].astype(np.float64) * slope + inter
-    return hu
-
-
-def _slabs(array: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """Pieces of a few million voxels, cut across the axis that is slowest in memory."""
-    axis = int(np.argmax(np.abs(array.strides)))
-    step = max(1, _SLAB_VOXELS * array.shape[axis] // array.size)
-    for start in range(0, array.shape[axis], step):
-        yield (slice(None),) * axis + (slice(start, start + step),)
-
-
-def _range_of(hu: np.ndarray) -> tuple[float, float]:
-    """Least and greatest value; not finite where any voxel is not, since NaN spreads through both."""
-    parts = [(hu[part].min(), hu[part].max()) for part in _slabs(hu)]
-    return float(np.min([low for low, _ in parts])), float(np.max([high for _, high in parts]))
 
 
 def _not_finite_message(hu: np.ndarray, label: str) -> str:

@@ -22,7 +22,7 @@ Shape = tuple[int, int, int]
 def resample_linear(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -> torch.Tensor:
     """`volume` at the voxels of another grid, trilinear; outside, the nearest border voxel counts.
 
-    volume: float32 [X, Y, Z], any strides, any device.
+    volume: float32 or int16 [X, Y, Z], any strides, any device; int16 is converted slab by slab.
     to_source: float64 [4, 4], target index -> index of `volume`.
     shape: of the target.
     Returns float32 of `shape`, on the same device, in the memory order of `volume`; possibly `volume` itself.
@@ -32,7 +32,7 @@ def resample_linear(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -
         return _linear_general(volume, to_source, shape)
     clipped = [np.clip(p, 0.0, n - 1.0) for p, n in zip(positions, volume.shape, strict=True)]
     if tuple(volume.shape) == shape and all(_is_identity(p) for p in clipped):
-        return volume
+        return volume.float()
     order = _memory_order(volume)
     back = [order.index(axis) for axis in range(3)]
     return _linear_separable(volume.permute(order), [clipped[axis] for axis in order]).permute(back)
@@ -103,13 +103,13 @@ def _slabs(count: int, voxels_each: float) -> Iterator[tuple[int, int]]:
 
 def _linear_separable(volume: torch.Tensor, positions: list[np.ndarray]) -> torch.Tensor:
     shape = [len(p) for p in positions]
-    out = torch.empty(shape, dtype=volume.dtype, device=volume.device)
+    out = torch.empty(shape, dtype=torch.float32, device=volume.device)
     cheapest_first = sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis])
     plane = max(volume.shape[0] / shape[0], 1.0) * volume.shape[1] * volume.shape[2]
     for start, stop in _slabs(shape[0], max(plane, shape[1] * shape[2])):
         needed = positions[0][start:stop]
         low, high = int(np.floor(needed.min())), int(np.ceil(needed.max()))
-        slab = volume[low : high + 1]
+        slab = volume[low : high + 1].float()
         for axis in cheapest_first:
             slab = _linear_axis(slab, axis, needed - low if axis == 0 else positions[axis])
         out[start:stop] = slab
@@ -142,7 +142,7 @@ def _linear_general(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -
     turned = to_source.copy()
     turned[:, :3] = to_source[:, order]
     extents = [shape[a] for a in order]
-    out = torch.empty(extents, dtype=volume.dtype, device=volume.device)
+    out = torch.empty(extents, dtype=torch.float32, device=volume.device)
     last = torch.tensor([n - 1.0 for n in volume.shape], dtype=torch.float64, device=volume.device)
     for start, stop in _slabs(extents[0], 0.5 * extents[1] * extents[2]):
         position = _slab_positions(turned, (start, stop), extents, volume.device)

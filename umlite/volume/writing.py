@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -14,34 +13,38 @@ from nibabel.nifti1 import Nifti1Extension
 
 from umlite.errors import OutputError
 from umlite.files import make_folder, replacing
+from umlite.inference.bitmask import ClassMask
 from umlite.volume.label_table import label_extension
+from umlite.volume.probability import SLOPE, ProbabilityOnScan
 from umlite.volume.reading import Scan
+from umlite.volume.sparse_gzip import SparseGzip
 
 _GZIP_LEVEL = 1
 """As nibabel's: masks are mostly runs of zeros, which level 6 packs little better and much slower."""
-_BLOCK_VOXELS = 1 << 22
+_BLOCK_VOXELS = 1 << 18
+
+Mask = np.ndarray | ClassMask | ProbabilityOnScan
 
 
-def write_masks(
-    folder: Path, masks: Iterable[tuple[str, np.ndarray]], scan: Scan, *, overwrite: bool = True
-) -> list[Path]:
+def write_masks(folder: Path, masks: Iterable[tuple[str, Mask]], scan: Scan, *, overwrite: bool = True) -> list[Path]:
     """Write one NIfTI file a mask, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
-    masks: (name, array of the scan's shape, bool or integer, not 0 = inside); taken one at a time.
+    masks: (name, array of the scan's shape, bool or integer, not 0 = inside; or one class of a bit mask, of which only
+        a few planes are unpacked at a time); taken one at a time.
     Files appear only once all are written; when anything raises, KeyboardInterrupt too, no new file and no new folder
     stays. Equal masks give equal bytes. Raises OutputError, also when a file exists and `overwrite` is off.
     """
-    written: list[Path] = []
-    with _all_or_nothing(folder) as published, ExitStack() as files:
-        for name, mask in masks:
-            path = folder / f"{name}.nii.gz"
-            _check(path, mask, scan)
-            if not name or not name.isprintable() or Path(name).name != name or path in written:
-                raise OutputError(f"Cannot write a mask named {name!r}: expected a new plain file name. Rename it.")
-            written.append(path)
-            temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
-            _write(temporary, path, mask, np.dtype(np.uint8), scan, None, binary=True)
-    return written
+    return _write_each(folder, masks, scan, ".nii.gz", 1.0, overwrite)
+
+
+def write_probabilities(
+    folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan, *, overwrite: bool = True
+) -> list[Path]:
+    """Write one NIfTI file a class, `folder`/<name>_probability.nii.gz: uint8 steps of 1 / 255.
+
+    The header holds that slope, so that readers give probabilities from 0 to 1. All files or none, as `write_masks`.
+    """
+    return _write_each(folder, arrays, scan, "_probability.nii.gz", SLOPE, overwrite)
 
 
 def write_label_map(
@@ -77,7 +80,7 @@ def is_label_map(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _check(path: Path, array: np.ndarray, scan: Scan) -> None:
+def _check(path: Path, array: Mask, scan: Scan) -> None:
     if array.shape != scan.shape or array.dtype.kind not in "biu":
         raise OutputError(
             f"Cannot write {path}: expected integers of the scan's shape {scan.shape}, found {array.dtype} of "
@@ -85,6 +88,22 @@ def _check(path: Path, array: np.ndarray, scan: Scan) -> None:
         )
     if path.is_dir():
         raise OutputError(f"Cannot write {path}: a folder of that name exists. Choose another name with -o.")
+
+
+def _write_each(
+    folder: Path, arrays: Iterable[tuple[str, Mask]], scan: Scan, ending: str, slope: float, overwrite: bool
+) -> list[Path]:
+    written: list[Path] = []
+    with _all_or_nothing(folder) as published, ExitStack() as files:
+        for name, mask in arrays:
+            path = folder / f"{name}{ending}"
+            _check(path, mask, scan)
+            if not name or not name.isprintable() or Path(name).name != name or path in written:
+                raise OutputError(f"Cannot write a mask named {name!r}: expected a new plain file name. Rename it.")
+            written.append(path)
+            temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
+            _write(temporary, path, mask, np.dtype(np.uint8), scan, None, binary=slope == 1, slope=slope)
+    return written
 
 
 @contextmanager
@@ -107,29 +126,52 @@ def _all_or_nothing(folder: Path) -> Iterator[list[Path]]:
 def _write(
     temporary: Path,
     path: Path,
-    array: np.ndarray,
+    array: Mask,
     dtype: np.dtype,
     scan: Scan,
     extension: Nifti1Extension | None,
     binary: bool,
+    slope: float = 1.0,
 ) -> None:
-    header = _result_header(scan.header, array.shape, dtype)
+    header = _result_header(scan.header, array.shape, dtype, slope)
     if extension is not None:
         header.extensions.append(extension)
-    with ExitStack() as files:
-        stream: BinaryIO = files.enter_context(open(temporary, "wb"))
-        if path.name.lower().endswith(".gz"):
-            packed = gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=stream, mtime=0)
-            stream = cast(BinaryIO, files.enter_context(packed))
-        header.write_to(stream)
-        step = max(1, _BLOCK_VOXELS // (array.shape[0] * array.shape[1]))
-        for start in range(0, array.shape[2], step):
-            block = array[:, :, start : start + step]
-            block = block != 0 if binary else block
-            stream.write(block.astype(dtype, copy=False).tobytes(order="F"))
+    head = io.BytesIO()
+    header.write_to(head)
+    with open(temporary, "wb") as file:
+        if not path.name.lower().endswith(".gz"):
+            file.write(head.getvalue())
+            for block in _blocks(array, dtype, binary):
+                file.write(bytes(block))
+            return
+        packed = SparseGzip(file, _GZIP_LEVEL)
+        packed.write(head.getvalue())
+        for block in _blocks(array, dtype, binary):
+            if isinstance(block, int):
+                packed.write_zeros(block)
+            else:
+                packed.write(block)
+        packed.close()
 
 
-def _result_header(source: nib.Nifti1Header, shape: tuple[int, ...], dtype: np.dtype) -> nib.Nifti1Header:
+def _blocks(array: Mask, dtype: np.dtype, binary: bool) -> Iterator[bytes | int]:
+    """The voxels in the order in which NIfTI stores them, a few planes at a time; an int is so many zero bytes."""
+    plane = array.shape[0] * array.shape[1]
+    step = max(1, _BLOCK_VOXELS // plane)
+    for start in range(0, array.shape[2], step):
+        stop = min(start + step, array.shape[2])
+        if isinstance(array, ClassMask) and not array.planes[start:stop].any():
+            yield plane * (stop - start) * dtype.itemsize
+            continue
+        block = array[:, :, start:stop]
+        if not block.any():
+            yield plane * (stop - start) * dtype.itemsize
+            continue
+        block = block != 0 if binary and block.dtype != np.bool_ else block
+        yield block.astype(dtype, copy=False).tobytes(order="F")
+
+
+def _result_header(source: nib.Nifti1Header, shape: tuple[int, ...], dtype: np.dtype, slope: float) -> nib.Nifti1Header:
     """A new header, little-endian, with the source's place in space and none of its text."""
     header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
     header.set_data_dtype(dtype)
@@ -140,6 +182,6 @@ def _result_header(source: nib.Nifti1Header, shape: tuple[int, ...], dtype: np.d
         header[field] = source[field]
     header["pixdim"][:4] = source["pixdim"][:4]
     header.set_xyzt_units("mm")
-    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["scl_slope"], header["scl_inter"] = slope, 0
     header["descrip"] = b"umlite"
     return header

@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from umlite.kernels.triton.heads_fma import out_offsets
+from umlite.kernels.triton.placement import out_offsets, voxels_of_block
 
 WIDTH = 16  # columns of the head input in a product: eight inputs, a one, zeros
 
@@ -31,6 +31,7 @@ def relu16(x, TYPE: tl.constexpr):
 def head_inputs(
     source,
     stem,
+    window,
     i,
     mask,
     channel_stride,
@@ -48,6 +49,7 @@ def head_inputs(
         h = tl.load(source + k[None, :] * channel_stride, mask=mask[:, None] & (k < K)[None, :], other=0.0)
         h = tl.where((k == K)[None, :], tl.full((1, 1), 1.0, TYPE), h)
     else:
+        stem += window * ((FEATURES + 1) * (ROW + 4))
         bias = tl.load(stem + k, mask=k < K, other=0.0)
         h = tl.zeros((i.shape[0], WIDTH), tl.float32) + tl.where(k == K, 1.0, bias)[None, :]
         stem += ROW + 4
@@ -96,13 +98,9 @@ def heads_dot(
     N: tl.constexpr = K * STEP
     CLASS: tl.constexpr = (2 * K + 3) * ROW + 4
     OUT: tl.constexpr = STEP if STEP > 8 else 8
-    window = (tl.program_id(1) + first).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = i < voxels
-    if FEATURES:
-        stem += window * ((FEATURES + 1) * (ROW + 4))
+    window, i, mask = voxels_of_block(first, voxels, BLOCK)
     source += window * window_stride
-    x = head_inputs(source, stem, i, mask, channel_stride, voxel_stride, K, ROW, WIDTH, FEATURES, TYPE)
+    x = head_inputs(source, stem, window, i, mask, channel_stride, voxel_stride, K, ROW, WIDTH, FEATURES, TYPE)
 
     weights += window * (classes * CLASS)
     k = tl.arange(0, WIDTH)
@@ -116,10 +114,7 @@ def heads_dot(
     m_second = (n // K)[:, None] == (n // K)[None, :]
     m_third = (n // K)[:, None] == q[None, :]
 
-    if ACCUMULATE:
-        starts += 3 * window
-    out += window * out_window_stride
-    out += out_offsets(i, starts, rows, columns, out_x_stride, out_y_stride, ACCUMULATE)
+    out += out_offsets(i, window, starts, rows, columns, out_window_stride, out_x_stride, out_y_stride, ACCUMULATE)
     if ACCUMULATE:
         weight = tl.load(importance + i, mask=mask, other=0.0)
     place = out[:, None] + q[None, :].to(tl.int64) * out_class_stride

@@ -12,6 +12,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from umlite.kernels.triton.placement import out_offsets, voxels_of_block
+
 
 @triton.jit
 def load4(p):
@@ -65,6 +67,7 @@ def class_logit(x, p, K: tl.constexpr, ROW: tl.constexpr):
 def head_inputs(
     source,
     stem,
+    window,
     i,
     mask,
     channel_stride,
@@ -81,6 +84,7 @@ def head_inputs(
             x = x + (tl.load(source, mask=mask, other=0.0).to(tl.float32),)
             source += channel_stride
     else:
+        stem += window * ((FEATURES + 1) * (ROW + 4))
         bias = load_row(stem, ROW)
         for k in tl.static_range(K):
             x = x + (tl.zeros(i.shape, tl.float32) + bias[k],)
@@ -95,20 +99,6 @@ def head_inputs(
             x = z
             source += channel_stride
     return x
-
-
-@triton.jit
-def out_offsets(i, start, rows, columns, x_stride, y_stride, ACCUMULATE: tl.constexpr):
-    """Where voxels `i` of a window lie: in logits or, of the window that starts at `start`, in the scan's sums."""
-    if ACCUMULATE:
-        line = i // columns
-        x = tl.load(start) + line // rows
-        y = tl.load(start + 1) + line % rows
-        z = tl.load(start + 2) + i % columns
-        offsets = x * x_stride + y * y_stride + z
-    else:
-        offsets = i.to(tl.int64)
-    return offsets
 
 
 @triton.jit(do_not_specialize=["classes", "first"])
@@ -138,18 +128,11 @@ def heads_fma(
     BLOCK: tl.constexpr,
 ):
     """Programs: (blocks of voxels, windows from the `first` on). Other arguments as `launch` gives them."""
-    window = (tl.program_id(1) + first).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = i < voxels
-    if FEATURES:
-        stem += window * ((FEATURES + 1) * (ROW + 4))
+    window, i, mask = voxels_of_block(first, voxels, BLOCK)
     source += window * window_stride
-    x = head_inputs(source, stem, i, mask, channel_stride, voxel_stride, K, ROW, FEATURES)
+    x = head_inputs(source, stem, window, i, mask, channel_stride, voxel_stride, K, ROW, FEATURES)
     weights += window * (classes * ((2 * K + 3) * ROW + 4))
-    if ACCUMULATE:
-        starts += 3 * window
-    out += window * out_window_stride
-    out += out_offsets(i, starts, rows, columns, out_x_stride, out_y_stride, ACCUMULATE)
+    out += out_offsets(i, window, starts, rows, columns, out_window_stride, out_x_stride, out_y_stride, ACCUMULATE)
     if ACCUMULATE:
         weight = tl.load(importance + i, mask=mask, other=0.0)
     for _ in range(classes):

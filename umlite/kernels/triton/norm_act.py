@@ -15,7 +15,7 @@ from torch import Tensor
 
 from umlite.kernels.triton.launch import on_device_of
 
-TILE = 2048  # elements: 16 a thread, two 128-bit loads of 16-bit numbers
+TILE = 2048  # elements: 16 a thread, two 128-bit loads of 16-bit numbers; half as many for statistics, which keep three
 MOST_STEPS = 16  # tiles that one program takes for the statistics
 
 
@@ -163,7 +163,7 @@ def launch_scale_shift(
     grid = (parts, triton.cdiv(channels, tile["CHANNELS"]), n)
     with on_device_of(x):
         partial_statistics[grid](
-            x, partials, channels, voxels, steps, *x.stride(), **tile, num_warps=4, enable_fp_fusion=True
+            x, partials, channels, voxels, steps, *x.stride(), **tile, num_warps=8, enable_fp_fusion=True
         )
         sizes = (channels, groups, voxels, parts, steps * tile["VOXELS"])
         merge_statistics[(groups, n)](

@@ -22,7 +22,8 @@ from umlite.kernels.triton.launch import on_device_of
 
 Size = tuple[int, int, int]
 
-BLOCK_QUERY, BLOCK_KEY, WARPS = 64, 32, 4  # no spills on any GPU; 343 tokens waste 11 and 3 per cent
+BLOCK_QUERY, BLOCK_KEY = 64, 32  # 343 tokens waste 11 and 3 per cent
+WARPS = {2: 4, 4: 8}  # by bytes of a number: as few as spill on no GPU
 REGION = 24  # bits above the bias position in a token's word
 LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -68,7 +69,7 @@ def launch_window_attention(
             REGION=REGION,
             BLOCK_QUERY=BLOCK_QUERY,
             BLOCK_KEY=BLOCK_KEY,
-            num_warps=WARPS,
+            num_warps=WARPS[qkv.dtype.itemsize],
             num_stages=1,
             enable_fp_fusion=True,
         )

@@ -1,0 +1,203 @@
+"""Each GPU kernel at the sizes of a published window, with its reference, its bytes and its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from umlite.inference.windows import importance_map
+from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
+from umlite.kernels.decide import decide_bits, decide_bits_ref
+from umlite.kernels.dynamic_heads import (
+    dynamic_heads,
+    dynamic_heads_accumulate,
+    dynamic_heads_accumulate_ref,
+    dynamic_heads_ref,
+)
+from umlite.kernels.fused_heads import fused_heads_accumulate, fused_heads_accumulate_ref
+from umlite.kernels.gather import gather_windows, gather_windows_ref
+from umlite.kernels.norm_act import norm_act, norm_act_ref
+from umlite.kernels.window_attention import window_attention, window_attention_ref
+
+TOLERANCE = {torch.float32: 3e-5, torch.float16: 5e-3}
+"""Largest difference from the float32 reference, by the reference's largest magnitude. float16: a rounding of the
+answer is 5e-4; tensor cores round the operands of three products one after the other."""
+KERNELS_OF_HEADS = 8  # channels of the head input
+CLASSES, FEATURES = 32, 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel on one set of arguments.
+
+    launch: runs it; what is timed. answer: runs it once on fresh outputs. expected: the same of the reference, float32
+    inside. tolerance: see TOLERANCE; 0 asks for the same numbers. bytes: that must cross memory. flop: of the
+    arithmetic by definition, on `unit`: "half" (tensor cores) or "float".
+    """
+
+    name: str
+    launch: Callable[[], object]
+    answer: Callable[[], tuple[Tensor, ...]]
+    expected: Callable[[], tuple[Tensor, ...]]
+    tolerance: float
+    bytes: int
+    flop: float = 0.0
+    unit: str = "float"
+
+
+def cases(device: torch.device, side: int = 96) -> Iterator[Case]:
+    """All kernels, each made when it is asked for. side: of the window, a multiple of 2.
+
+    On a CPU, where scripts are tried, float32 alone: the operations take no mixed dtypes there.
+    """
+    generator = torch.Generator(device).manual_seed(0)
+
+    def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(*shape, device=device, generator=generator).to(dtype)
+
+    for dtype in (torch.float32,) if device.type == "cpu" else (torch.float16, torch.float32):
+        yield _gather(noise, side, dtype)
+        yield from _heads(noise, side, dtype)
+        yield from _norms(noise, side, dtype)
+        yield _attention(noise, side // 2, dtype)
+    yield _decide(noise, side)
+
+
+Noise = Callable[..., Tensor]
+
+
+def _gather(noise: Noise, side: int, dtype: torch.dtype) -> Case:
+    volume = noise(2 * side, side + 8, 2 * side)
+    starts = torch.tensor([[0, 0, 0], [side // 2, 8, side], [side, 1, 3]], device=volume.device)
+    arguments = (volume, starts, (side, side, side), dtype)
+    return Case(
+        _named("gather_windows", dtype),
+        lambda: gather_windows(*arguments),
+        lambda: (gather_windows(*arguments),),
+        lambda: (gather_windows_ref(*arguments),),
+        0,
+        len(starts) * side**3 * (4 + dtype.itemsize),
+    )
+
+
+def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
+    k, voxels = KERNELS_OF_HEADS, side**3
+    h, params = noise(1, k, side, side, side, dtype=dtype), 0.3 * noise(1, CLASSES, 2 * k * k + 3 * k + 1)
+    importance = importance_map((side, side, side)).to(h.device)
+    starts = torch.tensor([[3, 0, 5]], device=h.device)
+    unit = "half" if dtype == torch.float16 else "float"
+    flop = 2.0 * voxels * CLASSES * (2 * k * k + k)
+
+    def sums() -> Tensor:
+        return torch.ones(CLASSES, side + 5, side, side + 16, device=h.device)
+
+    kept = sums()
+    yield Case(
+        _named("dynamic_heads", dtype),
+        lambda: dynamic_heads(h, params),
+        lambda: (dynamic_heads(h, params),),
+        lambda: (dynamic_heads_ref(h.float(), params),),
+        TOLERANCE[dtype],
+        voxels * (k + CLASSES) * dtype.itemsize,
+        flop,
+        unit,
+    )
+    yield Case(
+        _named("dynamic_heads_accumulate", dtype),
+        lambda: dynamic_heads_accumulate(h, params, importance, kept, starts),
+        lambda: (_filled(sums(), lambda out: dynamic_heads_accumulate(h, params, importance, out, starts)),),
+        lambda: (
+            _filled(sums(), lambda out: dynamic_heads_accumulate_ref(h.float(), params, importance, out, starts)),
+        ),
+        TOLERANCE[dtype],
+        voxels * (k * dtype.itemsize + 4 + CLASSES * 8),
+        flop,
+        unit,
+    )
+    feature = noise(1, FEATURES, side, side, side, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    stem = (1 + 0.1 * noise(1, FEATURES), 0.1 * noise(1, FEATURES), 0.2 * noise(k, FEATURES), noise(k))
+    rest = (params, importance)
+    yield Case(
+        _named("fused_heads_accumulate", dtype),
+        lambda: fused_heads_accumulate(feature, *stem, *rest, kept, starts),
+        lambda: (_filled(sums(), lambda out: fused_heads_accumulate(feature, *stem, *rest, out, starts)),),
+        lambda: (_filled(sums(), lambda out: fused_heads_accumulate_ref(feature.float(), *stem, *rest, out, starts)),),
+        TOLERANCE[dtype],
+        voxels * (FEATURES * dtype.itemsize + 4 + CLASSES * 8),
+        flop + 2.0 * voxels * FEATURES * k,
+        unit,
+    )
+
+
+def _norms(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
+    for layout in (torch.channels_last_3d, torch.contiguous_format):
+        x = (2 * noise(1, FEATURES, side, side, side, dtype=dtype) + 1).to(memory_format=layout)
+        residual = noise(1, FEATURES, side, side, side, dtype=dtype).to(memory_format=layout)
+        order = "channels last" if layout == torch.channels_last_3d else "channels first"
+        yield _norm(x, residual, f"{_named('norm_act', dtype)}, {order}")
+    yield _statistics(x, _named("channel_scale_shift", dtype))
+
+
+def _norm(x: Tensor, residual: Tensor, name: str) -> Case:
+    options = (None, None, residual, 0.01, 1e-5)
+    return Case(
+        name,
+        lambda: norm_act(x, *options),
+        lambda: (norm_act(x, *options),),
+        lambda: (norm_act_ref(x.float(), None, None, residual.float(), 0.01, 1e-5),),
+        TOLERANCE[x.dtype],
+        4 * x.nbytes,  # read for the statistics, read with the residual, written
+    )
+
+
+def _statistics(x: Tensor, name: str) -> Case:
+    return Case(
+        name,
+        lambda: channel_scale_shift(x, None, None, 16, 1e-5),
+        lambda: channel_scale_shift(x, None, None, 16, 1e-5),
+        lambda: channel_scale_shift_ref(x.float(), None, None, 16, 1e-5),
+        TOLERANCE[torch.float32],  # the statistics are float32 whatever x is
+        x.nbytes,
+    )
+
+
+def _attention(noise: Noise, side: int, dtype: torch.dtype) -> Case:
+    """The first level of Swin UNETR, shifted: 48 channels, 3 heads, windows of 7."""
+    channels, heads, window = 48, 3, 7
+    qkv, padding = noise(1, side, side, side, 3 * channels, dtype=dtype), noise(3 * channels, dtype=dtype)
+    table = noise((2 * window - 1) ** 3, heads)
+    windows, tokens = (-(-side // window)) ** 3, window**3
+    return Case(
+        _named("window_attention", dtype),
+        lambda: window_attention(qkv, padding, table, heads, window, 3),
+        lambda: (window_attention(qkv, padding, table, heads, window, 3),),
+        lambda: (window_attention_ref(qkv.float(), padding.float(), table, heads, window, 3),),
+        TOLERANCE[dtype],
+        qkv.nbytes * 4 // 3,
+        4.0 * windows * tokens**2 * channels,
+        "half" if dtype == torch.float16 else "float",
+    )
+
+
+def _decide(noise: Noise, side: int) -> Case:
+    sums = noise(CLASSES, side, 2 * side, 2 * side + 3)[..., : 2 * side]
+    return Case(
+        "decide_bits, float32",
+        lambda: decide_bits(sums),
+        lambda: decide_bits(sums),
+        lambda: decide_bits_ref(sums),
+        0,
+        sums.numel() * 4 + sums[0].numel() * 4,
+    )
+
+
+def _filled(out: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
+    fill(out)
+    return out
+
+
+def _named(kernel: str, dtype: torch.dtype) -> str:
+    return f"{kernel}, {str(dtype).removeprefix('torch.')}"

@@ -1,0 +1,183 @@
+"""The whole engine on CUDA tensors without numbers: a mixed device, dtype or shape anywhere raises.
+
+A CPU build of torch cannot move a tensor to such a device: `transfer`, through which everything goes, is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from paper_cuda import DEVICE, paper_cuda
+from samples import small_manifest
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from umlite.inference import transfer
+from umlite.inference.cuda_engine import CudaEngine
+from umlite.inference.plan import Plan
+from umlite.kernels.sets import FAST
+from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.universal import UniversalModel
+
+NETWORKS = [
+    NetworkConfig(UNetConfig((16, 32, 64, 128)), HeadConfig(5, groups=4)),
+    NetworkConfig(UNetConfig((16, 32, 64, 128)), HeadConfig(5, "per_class", groups=4)),
+    NetworkConfig(SwinUNETRConfig(feature_size=12), HeadConfig(5, groups=4)),
+    NetworkConfig(SwinUNETRConfig(feature_size=12), HeadConfig(5, "per_class", groups=4)),
+]
+IDS = ["unet", "unet, controllers", "swin_unetr", "swin_unetr, controllers"]
+STARTS = [(0, 0, 0), (0, 0, 8), (4, 0, 8), (8, 8, 8), (2, 4, 6)]
+CLASSES = [3, 0, 4]
+
+
+class _NoNumbers(TorchFunctionMode):
+    """An integer asked of a tensor is 0: the one thing that the engine reads back is whether sums are finite."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is Tensor.__int__:
+            return 0
+        return function(*args, **(kwargs or {}))
+
+
+class _OneDevice(TorchDispatchMode):
+    """Our own operations say only what shape they answer: what a kernel would get is looked at here."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        devices = {str(x.device) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        if func.namespace == "umlite" and len(devices) > 1:
+            raise RuntimeError(f"{func} got tensors of more than one device: {sorted(devices)}")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def crossings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Within: paper CUDA. Gives the crossings as they happen."""
+    seen: list[str] = []
+    with paper_cuda() as mode, _NoNumbers(), _OneDevice():
+
+        def to_device(x: Tensor, device: torch.device) -> Tensor:
+            seen.append("to device")
+            with mode:
+                return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device)
+
+        def to_host(x: Tensor) -> Tensor:
+            seen.append("to host")
+            return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="cpu")
+
+        def module_to_device(module: nn.Module, device: torch.device) -> nn.Module:
+            tensors = {name: to_device(tensor, device) for name, tensor in module.state_dict(keep_vars=True).items()}
+            module.load_state_dict(tensors, assign=True)
+            return module
+
+        monkeypatch.setattr(transfer, "to_device", to_device)
+        monkeypatch.setattr(transfer, "to_host", to_host)
+        monkeypatch.setattr(transfer, "to_host_later", lambda x: lambda: to_host(x))
+        monkeypatch.setattr(transfer, "module_to_device", module_to_device)
+        yield seen
+
+
+def make(network: NetworkConfig, *, precision: str = "float16", batch: int = 2) -> CudaEngine:
+    """An engine whose tensors have become CUDA tensors on their way to the device."""
+    plan = Plan("fast", DEVICE, batch, False, (), "native", precision)
+    with unset_fake_temporarily():  # modules of paper tensors cannot change their dtype
+        model = UniversalModel(network, FAST).eval().requires_grad_(False)
+        engine = CudaEngine(model, small_manifest(model, window=(64, 64, 64)), plan)
+    engine._importance_on_host = torch.empty(64, 64, 64)
+    return engine
+
+
+def paper(*shape: int, device: torch.device = DEVICE) -> Tensor:
+    return torch.empty(*shape, device=device)
+
+
+@pytest.mark.parametrize(("network", "batch"), [*((n, 1) for n in NETWORKS), *((n, 3) for n in NETWORKS[::2])])
+def test_a_scan_stays_on_the_device(network: NetworkConfig, batch: int, crossings: list[str]) -> None:
+    engine = make(network, batch=batch)
+    assert engine.importance.device == DEVICE
+    assert {p.device for p in engine.features.parameters()} == {DEVICE}
+    crossings.clear()
+    sums = paper(3, 72, 72, 80)[..., :72]
+    engine.add_windows(paper(80, 80, 80), STARTS, CLASSES, sums, (0, 0, 0))
+    bits = engine.decide(sums, ("a", "b", "c"))
+    assert crossings == ["to device", "to device"], "only where windows begin crosses, not what is computed"
+    assert (bits.device, bits.dtype, bits.shape) == (DEVICE, torch.int32, (72, 72, 72))
+
+
+@pytest.mark.usefixtures("crossings")
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [(NETWORKS[0], "float32"), (NETWORKS[0], "float16"), (NETWORKS[0], "bfloat16"), (NETWORKS[2], "float32")],
+    ids=["unet, float32", "unet, float16", "unet, bfloat16", "swin_unetr, float32"],
+)
+def test_logits_of_windows_from_the_host(network: NetworkConfig, precision: str) -> None:
+    engine = make(network, precision=precision)
+    assert {p.dtype for p in engine.features.backbone.parameters()} == {getattr(torch, precision)}
+    assert {p.dtype for p in engine.features.generator.parameters()} == {torch.float32}
+    logits = engine.window_logits(torch.empty(3, 1, 64, 64, 64), CLASSES)
+    assert (logits.device, logits.dtype, logits.shape) == (DEVICE, torch.float32, (3, 3, 64, 64, 64))
+    sums = paper(3, 70, 64, 64)
+    engine.add_logits(logits[0], (6, 0, 0), sums, (0, 0, 0))
+
+
+@pytest.mark.usefixtures("crossings")
+def test_the_feature_is_as_the_backbone_leaves_it() -> None:
+    engine = make(NETWORKS[0])
+    feature, scale, shift, image = engine._run(torch.empty(2, 1, 64, 64, 64, device=DEVICE, dtype=torch.float16))
+    assert feature.dtype == torch.float16
+    assert (scale.dtype, shift.dtype, image.dtype) == (torch.float32,) * 3
+
+
+@pytest.mark.parametrize("network", NETWORKS[::2], ids=IDS[::2])
+def test_sums_on_the_host(network: NetworkConfig, crossings: list[str]) -> None:
+    engine = make(network, batch=2)
+    engine.sums_device = torch.device("cpu")
+    sums = torch.empty(3, 80, 80, 80)
+    crossings.clear()
+    engine.add_windows(paper(80, 80, 80), STARTS, CLASSES, sums, (0, 0, 0))
+    assert crossings.count("to host") == 3 + len(STARTS)  # a part's logits at once; each window's again, which is free
+    engine.add_logits(engine.window_logits(torch.empty(1, 1, 64, 64, 64), CLASSES)[0], (0, 0, 0), sums, (0, 0, 0))
+    assert engine.decide(sums, ("a", "b", "c")).device.type == "cpu"
+
+
+@pytest.mark.usefixtures("crossings")
+def test_a_forgotten_transfer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests are for, done on purpose: the network stays on the host."""
+    sums, volume = paper(3, 80, 80, 80), paper(80, 80, 80)
+    move = transfer.module_to_device
+    monkeypatch.setattr(transfer, "module_to_device", lambda module, _device: move(module, torch.device("cpu")))
+    engine = make(NETWORKS[0])
+    with pytest.raises(RuntimeError, match="device"):
+        engine.add_windows(volume, STARTS, CLASSES, sums, (0, 0, 0))
+
+
+@pytest.mark.usefixtures("crossings")
+@pytest.mark.parametrize("part", ["importance", "start", "volume"])
+def test_an_argument_on_the_host_is_noticed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make(NETWORKS[0])
+    sums, volume = paper(3, 80, 80, 80), paper(80, 80, 80)
+    if part == "importance":
+        engine.importance = torch.empty(64, 64, 64)
+    elif part == "start":
+        monkeypatch.setattr(engine, "_places", lambda starts: torch.tensor(starts))
+    else:
+        volume = torch.empty(80, 80, 80)
+    with pytest.raises(RuntimeError, match="device"):
+        engine.add_windows(volume, STARTS, CLASSES, sums, (0, 0, 0))
+
+
+@pytest.mark.usefixtures("crossings")
+def test_a_mixed_dtype_is_noticed() -> None:
+    engine = make(NETWORKS[0])
+    engine.dtype = torch.float32  # the windows', while the backbone stays in float16
+    with pytest.raises(RuntimeError, match="type"):
+        engine.window_logits(torch.empty(1, 1, 64, 64, 64), CLASSES)

@@ -1,0 +1,101 @@
+"""How many windows a GPU's memory holds at a time, from shapes alone; and what its errors look like when it is full."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+MOST_WINDOWS = 4
+"""At a time: one window of 96^3 has enough voxels for every unit of a GPU but at the coarsest levels."""
+MARGIN = 1.25
+"""Of the activations: convolution workspaces, graphs of smaller batches, and blocks that do not fit together."""
+
+
+def windows_at_a_time(free: int, one: int) -> int:
+    """The largest power of two, from 1 to MOST_WINDOWS, of windows that need `one` byte each and fit in `free` bytes.
+
+    At least 1: whether one fits is for the device to say.
+    """
+    count = MOST_WINDOWS
+    while count > 1 and count * one * MARGIN > free:
+        count //= 2
+    return count
+
+
+def available_bytes(device: torch.device, limit: int | None = None) -> int:
+    """Bytes that this process can still take on a GPU: free ones and those that torch keeps unused.
+
+    limit: of all that this process holds there, None for the whole device.
+    """
+    held = torch.cuda.memory_allocated(device)
+    available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+    return available if limit is None else min(available, limit - held)
+
+
+def limit_memory(device: torch.device, limit: int) -> None:
+    """Let torch take at most `limit` bytes of a GPU in this process; more raises torch's OutOfMemoryError."""
+    whole = torch.cuda.mem_get_info(device)[1]
+    torch.cuda.set_per_process_memory_fraction(min(limit / whole, 1.0), device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a device's memory is full: torch's own, a library's, a driver's, or one after it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if isinstance(cause, torch.OutOfMemoryError) or (
+            isinstance(cause, RuntimeError) and ("out of memory" in text or "alloc_failed" in text)
+        ):
+            return True
+        cause = cause.__context__  # a graph that is left half recorded raises an error of its own
+    return False
+
+
+def activation_bytes(function: Callable[[Tensor], object], shape: Sequence[int], dtype: torch.dtype) -> int:
+    """The most bytes of tensors that live at once while `function` runs on a tensor of `shape`, its input included.
+
+    function: on the meta device, where nothing is computed. Its weights are not counted.
+    """
+    with torch.inference_mode(), _LiveBytes() as live:
+        function(torch.empty(*shape, dtype=dtype, device="meta"))
+    return live.most
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the storage of every tensor that an operation makes, until nobody holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {_storage(x)._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and _storage(tensor)._cdata not in self._known | given:
+                self._count(_storage(tensor))
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._release, key, size)
+
+    def _release(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage:
+    return tensor.untyped_storage()

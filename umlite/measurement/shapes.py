@@ -1,0 +1,14 @@
+"""The sizes of a scan that its cost depends on."""
+
+from __future__ import annotations
+
+from umlite.inference.memory import RunShapes
+from umlite.inference.windows import Size
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
+
+
+def run_shapes(scan: Scan, volume: Volume, window: Size) -> RunShapes:
+    """Of a scan and the volume prepared from it."""
+    stored = scan.header.get_data_dtype().itemsize
+    return RunShapes(scan.shape, scan.hu.dtype.itemsize, stored, volume.frame.model.shape, volume.frame.shape, window)

@@ -1,0 +1,133 @@
+"""The result of one scan: masks, probabilities, counts, and what is known about them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from umlite.classes import AnatomyClass, ClassTable
+from umlite.errors import RequestError
+from umlite.inference.bitmask import BitMask
+from umlite.inference.window_runner import WindowCounts
+from umlite.results.label_map import paint_label_map
+from umlite.results.probabilities import Probabilities
+from umlite.volume.probability import STEPS
+from umlite.volume.reading import Scan
+from umlite.volume.writing import is_label_map, write_label_map, write_masks, write_probabilities
+from umlite.weights.manifest import Manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Masks of one scan on its own grid.
+
+    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran, were reused, and exist.
+    timings: seconds of read, prepare, windows, postprocess and restore.
+    warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
+    manifest: of the weights used.
+    undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
+    probabilities: where they were asked for.
+    """
+
+    scan: Scan
+    classes: tuple[AnatomyClass, ...]
+    bits: BitMask
+    windows: WindowCounts
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    manifest: Manifest
+    undecided_voxels: int = 0
+    probabilities: Probabilities | None = None
+
+    def mask(self, name: str) -> np.ndarray:
+        """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
+        return self.bits.mask(self._only(name))
+
+    def probability(self, name: str) -> np.ndarray:
+        """Float32 [X, Y, Z] in [0, 1] on the scan's grid, before post-processing; `name` as of `mask`.
+
+        Raises RequestError when the class or probabilities were not asked for.
+        """
+        name = self._only(name)
+        return self._soft().on_scan(name)[:, :, :].astype(np.float32) / np.float32(STEPS)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """The scan's, float64 [4, 4], voxel index -> RAS mm."""
+        return self.scan.affine
+
+    @functools.cached_property
+    def voxels(self) -> dict[str, int]:
+        """Voxels of each class."""
+        return self.bits.counts()
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """Volume of each class."""
+        return {name: count * self.scan.voxel_volume_ml for name, count in self.voxels.items()}
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
+        """Write a label map where `path` ends in .nii or .nii.gz, else a folder of masks. Returns the files."""
+        path = Path(path)
+        save = self.save_label_map if is_label_map(path) else self.save_masks
+        return save(path, overwrite=overwrite)
+
+    def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
+        """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
+        masks = self.bits.class_masks([c.name for c in self.classes])
+        return write_masks(folder, masks, self.scan, overwrite=overwrite)
+
+    def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
+        """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
+        names = {c.index: (c.name, c.color) for c in self.classes}
+        labels = paint_label_map(self.bits, self.classes)
+        return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
+
+    def save_probabilities(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
+        """Write folder/<class>_probability.nii.gz, all or none: uint8 steps of 1 / 255, scaled by the file's header.
+
+        Raises OutputError, RequestError when probabilities were not asked for.
+        """
+        soft = self._soft()
+        arrays = ((c.name, soft.on_scan(c.name)) for c in self.classes)
+        return write_probabilities(folder, arrays, self.scan, overwrite=overwrite)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of the result, ready for JSON."""
+        volumes = self.volumes_ml
+        return {
+            "scan": str(self.scan.path) if self.scan.path else self.scan.name,
+            "weights": self.manifest.name,
+            "classes": [
+                {
+                    "name": c.name,
+                    "index": c.index,
+                    "voxels": self.voxels[c.name],
+                    "volume_ml": round(volumes[c.name], 3),
+                }
+                for c in self.classes
+            ],
+            "windows": asdict(self.windows),
+            "undecided_voxels": self.undecided_voxels,
+            "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "notice": self.manifest.notice,
+        }
+
+    def _only(self, name: str) -> str:
+        found = ClassTable(self.manifest.classes).resolve([name])
+        if len(found) != 1:
+            raise RequestError(f"{name!r} stands for {len(found)} classes: expected one.")
+        return found[0].name
+
+    def _soft(self) -> Probabilities:
+        if self.probabilities is None:
+            raise RequestError("This result has no probabilities: ask for them when segmenting.")
+        return self.probabilities
