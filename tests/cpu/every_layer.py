@@ -1,16 +1,28 @@
-"""Runs every algorithm in every mode once, on odd sizes. A program: sanitizers need a process of their own."""
+"""Runs every algorithm in every mode once, on odd sizes, then whole small networks with heads and sums.
+
+A program: sanitizers need a process of their own.
+"""
 
 from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # samples, as the other tests find them
+
+from samples import small_model
 
 from umlite.cpu import plan
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm
+from umlite.cpu.blend import blend
+from umlite.cpu.heads import Heads
 from umlite.cpu.machine import Machine
+from umlite.cpu.swin_unetr import NativeSwinUNETR
+from umlite.cpu.unet import NativeUNet
 
 
 def activation(rng: np.random.Generator, grid, channels: int, residual: str) -> Activation:
@@ -48,13 +60,33 @@ def run(algorithm: plan.Algorithm, up: bool, residual: str, shared: bool, rng: n
         sys.exit(f"{algorithm.name}: not finite")
 
 
+def network(backbone: str, window: tuple[int, int, int]) -> None:
+    """A window through a small network: logits, logits added into a slab, logits blended into one."""
+    model = small_model(backbone)
+    made = (NativeUNet if backbone == "unet" else NativeSwinUNETR)(model.backbone, window, 3, keep=False)
+    made.image[...] = np.random.default_rng(1).random(window, np.float32)
+    made.run()
+    heads = Heads(model, made.feature, made.bottleneck, 3)
+    logits = heads.logits([0, 5, 6])
+    slab = np.zeros((3, *(side + 3 for side in window)), np.float32)
+    sums = slab[:, 1:-2, 2:-1, 3:]
+    importance = np.ones(window, np.float32)
+    heads.add([0, 5, 6], sums, importance)
+    blend(logits, importance, sums, 3)
+    if not np.allclose(sums, 2 * logits, rtol=1e-5, atol=1e-5) or slab.sum() == 0:
+        sys.exit(f"{backbone}: sums are not twice the logits")
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     for algorithm, residual in itertools.product(plan.ALGORITHMS, ("none", "tensor", "shared")):
         for shared in (False, True) if algorithm.library == "winograd" else (False,):
             for up in {1: (False, True), 2: (True,), 3: (False,)}[algorithm.taps]:
                 run(algorithm, up, residual, shared, rng)
-    print("every layer ran")
+    print("every layer ran", flush=True)
+    for backbone, window in (("unet", (24, 16, 40)), ("swin_unetr", (32, 64, 32))):
+        network(backbone, window)
+    print("every network ran")
 
 
 if __name__ == "__main__":
