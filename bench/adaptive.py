@@ -32,7 +32,7 @@ from umlite.inference.windows import Size, window_at
 from umlite.phantom import make_phantom
 from umlite.results.statistics import dice
 
-REQUESTS = ("liver,pancreas_tumor", "bladder", "liver_tumor", "spleen")
+REQUESTS = ("liver,pancreas_tumor", "bladder", "liver_tumor", "spleen,aorta")
 MARGINS = (0.0, 1.0, 2.0, 4.0, 8.0)
 SEEDS = (1_000_106, 1_000_123, 1_000_104)
 """Phantoms that no training saw: two of chest, abdomen and pelvis, one of them with a tumour of the pancreas and one of
@@ -124,7 +124,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             losses.plot(margins, [max(loss, 1e-5) for loss in worst], marker="o", color=f"C{number}")
         losses.axhline(1e-3, color="black", linestyle="--", linewidth=1)
         losses.set(xlabel="margin (logits)", yscale="log")
-        shares.set(title=request, ylim=(0, None))
+        shares.set(title=request, ylim=(0, 1.2))
     axes[0, 0].set_ylabel("windows run, share of all\n(dotted: floor)")
     axes[1, 0].set_ylabel("1 - lowest Dice\n(dashed: the bar)")
     handles, names = axes[0, 0].get_legend_handles_labels()

@@ -17,8 +17,11 @@ from samples import make_scan
 
 from umlite import Segmenter
 from umlite.batch import Job, plan_jobs, run_jobs
-from umlite.errors import OutputError, RequestError
+from umlite.errors import DeviceError, OutputError, RequestError
 from umlite.files import replacing
+from umlite.measurement import calibrating
+from umlite.measurement.forecast import Forecast
+from umlite.measurement.limits import Limits
 from umlite.volume import writing
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
@@ -74,11 +77,12 @@ def segmenter(small_weights: Path) -> Segmenter:
     return Segmenter(small_weights, device="cpu")
 
 
-def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False) -> list:
+def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False, forecast: Forecast | None = None) -> list:
     def progress_of(_name: str):
         return lambda _done, _total: None
 
-    return list(run_jobs(segmenter, jobs, "liver", overlap=0.0, overwrite=overwrite, progress_of=progress_of))
+    options = {"overlap": 0.0, "overwrite": overwrite, "progress_of": progress_of, "forecast": forecast}
+    return list(run_jobs(segmenter, jobs, "liver", **options))
 
 
 def test_bad_scans_between_good_ones(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
@@ -206,6 +210,37 @@ def test_a_place_that_refuses_files(segmenter, scan_file, tmp_path, monkeypatch,
     error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
     assert isinstance(error, OutputError)
     assert "Choose" in str(error)
+
+
+@pytest.fixture
+def _quick_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
+    monkeypatch.setattr(calibrating, "SIDE", 40)
+
+
+@pytest.mark.usefixtures("_quick_calibration")
+def test_costs_are_reported_beside_what_was_predicted(segmenter, scan_file, tmp_path) -> None:
+    cost = run(segmenter, [Job(scan_file, tmp_path / "a")])[0].cost
+    assert cost.seconds > 0
+    assert cost.predicted is None
+    assert cost.to_dict()["actual"]["peak_gb"] > 0
+    roomy = Forecast(segmenter, 0.0, Limits(ram=10**12))
+    (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "b")], forecast=roomy)
+    found = outcome.cost.to_dict()
+    assert found["predicted"]["windows"] == outcome.result.windows.total
+    assert found["actual"]["seconds"] == pytest.approx(sum(outcome.result.timings.values()), abs=0.01)
+    assert "predicted), " in str(outcome.cost)
+
+
+@pytest.mark.usefixtures("_quick_calibration")
+def test_a_scan_beyond_the_limit_is_refused_before_its_windows(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    tight = Forecast(segmenter, 0.0, Limits(ram=20_000_000))
+    monkeypatch.setattr("umlite.api.decide_volume", lambda *_, **__: pytest.fail("computed in vain"))
+    (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "out")], forecast=tight)
+    assert isinstance(outcome.error, DeviceError)
+    assert "more than the 0.02 GB allowed" in str(outcome.error)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_path) -> None:

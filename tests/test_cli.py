@@ -81,7 +81,7 @@ def test_json_is_all_there_is_on_stdout(scan_file: Path, small_weights: Path) ->
 
 
 def test_adaptive_windows(scan_file: Path, small_weights: Path) -> None:
-    base = ("segment", scan_file, "-c", "liver", "--weights", small_weights, "--windows", "adaptive", "--overwrite")
+    base = ("segment", scan_file, "-c", "colon", "--weights", small_weights, "--windows", "adaptive", "--overwrite")
     (scan,) = json.loads(run(*base, "--json").stdout)["scans"]
     assert scan["windows"]["run"] + scan["windows"]["reused"] <= scan["windows"]["total"]
     assert (scan["undecided_voxels"] == 0) == (scan["windows"]["run"] == scan["windows"]["total"])

@@ -137,6 +137,32 @@ def test_a_check_fails_by_error_by_nan_and_by_runs_that_differ(bench: SimpleName
         json.dumps(check.to_dict(), allow_nan=False)
 
 
+def test_a_gpu_is_timed_by_its_own_events(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 7))
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.milliseconds = next(clock)
+
+        def synchronize(self) -> None:
+            pass
+
+        def elapsed_time(self, end: Event) -> float:
+            return end.milliseconds - self.milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "AMD Instinct MI300X")
+    monkeypatch.setattr(bench.gpu_device, "FLUSHED_BYTES", 16)
+    gpu = bench.gpu_device.CudaDevice(CPU)
+    launched: list[int] = []
+    assert gpu.seconds(lambda: launched.append(1), 4) == pytest.approx([0.007] * 4)
+    assert len(launched) == 4 + bench.gpu_device.WARM_UPS
+    assert gpu.peaks.name == "MI300X"
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [

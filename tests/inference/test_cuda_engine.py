@@ -11,7 +11,7 @@ import torch
 from samples import small_manifest, small_model
 
 from umlite.errors import DeviceError, WeightsError
-from umlite.inference import transfer
+from umlite.inference import cuda_engine, transfer
 from umlite.inference.cuda_engine import CudaEngine
 from umlite.inference.plan import Plan
 from umlite.inference.reference_engine import ReferenceEngine
@@ -261,8 +261,49 @@ def test_moved_to_host_frees_and_restores_the_whole_buffer() -> None:
     assert torch.equal(buffer, expected)
 
 
+def on_a_gpu_with(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """From here on the engine takes its device for a GPU with so many bytes free."""
+    monkeypatch.setattr(cuda_engine, "can_record", lambda _device: True)
+    monkeypatch.setattr(cuda_engine, "available_bytes", lambda _device, limit: min(free, limit or free))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+
+def test_large_sums_are_on_the_host_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    _, engine = engines(said=said)
+    engine.sums_device = torch.device("cuda")
+    on_a_gpu_with(monkeypatch, free=10**9)
+    engine.place_sums(10**8)
+    assert engine.sums_device.type == "cuda"
+    assert not said
+    engine.place_sums(10**9)
+    engine.place_sums(10**8)
+    assert engine.sums_device == CPU
+    assert said == ["The GPU's memory does not hold 1.0 GB of sums and a window: sums on the host."]
+
+
+@pytest.mark.parametrize(("windows", "chosen"), [(0.5, 1), (3, 2), (100, 4)])
+def test_the_batch_is_chosen_by_free_memory_when_the_first_windows_come(
+    monkeypatch: pytest.MonkeyPatch, windows: float, chosen: int
+) -> None:
+    _, engine = engines(batch=0)
+    on_a_gpu_with(monkeypatch, free=int(windows * engine._one_window))
+    sizes = failing(monkeypatch, engine, lambda _call, _size: False)
+    engine.window_logits(scan(5, 1, 16, 16, 16), [0])
+    assert engine._ladder.most == chosen
+    assert max(sizes) == chosen
+    assert sum(sizes) == 5
+
+
+def test_a_limit_lowers_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, engine = engines(batch=0)
+    engine.plan = replace(engine.plan, max_vram=3 * engine._one_window)
+    on_a_gpu_with(monkeypatch, free=100 * engine._one_window)
+    engine.window_logits(scan(1, 1, 16, 16, 16), [0])
+    assert engine._ladder.most == 2
+
+
 def test_a_plan_without_a_batch_runs_one_window_at_a_time_where_there_is_no_gpu() -> None:
     _, engine = engines(batch=0)
-    assert engine.plan == replace(engine.plan, batch=0)
     engine.window_logits(scan(2, 1, 16, 16, 16), [0])
     assert engine._ladder.most == 1

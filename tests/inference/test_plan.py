@@ -83,6 +83,8 @@ def test_without_triton_torch_operations_run_and_the_plan_says_so(gpu: PretendGp
     assert "no build for win32" in reason(plan, "kernels torch")
     with pytest.raises(DeviceError, match="win32"):
         choose_plan(kernels="native")
+    with pytest.raises(DeviceError, match="--compile needs Triton"):
+        choose_plan(compile=True)
 
 
 def test_an_old_gpu_runs_torch_operations(gpu: PretendGpu) -> None:

@@ -41,7 +41,7 @@ def _large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter's time goes by programs, not by their size."""
     monkeypatch.setattr(norm_launcher, "TILE", 1 << 15)
     monkeypatch.setattr(attention_launcher, "BLOCK_QUERY", 512)
-    monkeypatch.setattr(attention_launcher, "BLOCK_KEY", 512)
+    monkeypatch.setattr(attention_launcher, "BLOCK_KEY", {4: 512})
     monkeypatch.setattr(heads_launcher, "choose", lambda *_: Variant(step=0, block=1 << 13, warps=4))
 
 

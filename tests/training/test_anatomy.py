@@ -60,3 +60,10 @@ def test_painted_lesions_lie_in_their_host_and_are_known(anatomy: Anatomy, class
         if tumor.any():
             assert hu[tumor].mean() < anatomy.hu[tumor].mean()
     assert painted
+
+
+def test_lesions_are_known_whatever_the_contrast(anatomy: Anatomy, classes: tuple[str, ...]) -> None:
+    tumor = class_bits(["liver_tumor"], classes)
+    for seed in range(6):  # about half with real HU
+        image = synthesise(anatomy, 8, np.random.default_rng(seed))
+        assert (image.known[image.known != 0] & tumor).all()

@@ -1,36 +1,39 @@
 """The Swin UNETR backbone (umlite/models/swin_unetr.py) on a CPU, one window at a time.
 
-Its convolutions run on the native kernels, a residual block without passes of its own: what reads a block's output adds
-the two normalised halves and applies the leaky ReLU. The transformer runs on torch.
+The transformer comes first (umlite/cpu/transformer.py), then convolutions. A residual block has no passes of its own:
+what reads a block's output adds the two normalised halves and applies the leaky ReLU.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from umlite.cpu import buffers
 from umlite.cpu.activation import IDENTITY, Activation, Floats, Grid, padded
 from umlite.cpu.assembly import Assembly
+from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
 from umlite.cpu.machine import Machine
 from umlite.cpu.plan import WEIGHT_LIMIT_BYTES
-from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinTransformer, SwinUNETR
+from umlite.cpu.transformer import NativeTransformer
+from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
+
+Storage = Activation | Arena | None
+"""Memory that a tensor takes over, takes its part of, or its own."""
 
 LEAK = 0.01
 EPS = 1e-5
 
 
 class NativeSwinUNETR:
-    """A Swin UNETR's kernels and memory for windows of one size. model: with fast kernels; its transformer is kept.
+    """A Swin UNETR's kernels and memory for windows of one size; the torch module is not needed afterwards.
 
-    window: (D, H, W), multiples of 32. threads: of every convolution; torch has its own number.
+    window: (D, H, W), multiples of 32. threads: of every layer.
     image: [D, H, W] float32 in [0, 1], what `run` reads. feature, bottleneck: what it rewrites, [D, H, W, C] and
     [D/32, H/32, W/32, 16 C], with norms, residual and leaky ReLU pending.
-    weight_limit_bytes, keep, notify: see `Assembly`.
+    weight_limit_bytes, keep, notify, count_only: see `Assembly`.
     Raises CompilerError where the kernels cannot be built, ValueError on a window of another kind.
     """
 
@@ -43,46 +46,64 @@ class NativeSwinUNETR:
         weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
         keep: bool = True,
         notify: Notify | None = None,
+        count_only: bool = False,
     ) -> None:
         if any(side < 32 or side % 32 for side in window):
             raise ValueError(f"Expected window sides that are multiples of 32, found {window}.")
-        self.net = Assembly(Machine.here(threads), weight_limit_bytes=weight_limit_bytes, keep=keep, notify=notify)
-        self.image = buffers.zeros(*window)
-        self._transformer: SwinTransformer = model.swinViT
+        self.net = Assembly(
+            Machine.here(threads),
+            weight_limit_bytes=weight_limit_bytes,
+            keep=keep,
+            notify=notify,
+            count_only=count_only,
+        )
+        self.image = self.net.allot(*window)
         channels = len(_weight(model.encoder1.layer.conv1))
         depth, height, width = window
         grids = [(depth >> i, height >> i, width >> i) for i in range(6)]
-        self._maps = [self.net.tensor(grids[i + 1], channels << i, slope=IDENTITY) for i in range(5)]
-        self.net.step("transformer", self._transform)
-
-        # Three tensors of full resolution are enough: the decoder's take over where the encoder's have been read.
-        low, high, side = (self.net.tensor(window, channels) for _ in range(3))
+        # Three tensors of full resolution are enough. The first serves the transformer before the encoder writes it,
+        # the last everything that is coarser and read before the finest decoder writes it.
+        low, high = self.net.tensor(window, channels), self.net.tensor(window, channels)
+        coarse = self.net.arena(*window, padded(channels))
+        *maps, last = (
+            self._tensor(grids[i + 1], channels << i, coarse if i < 4 else None, slope=IDENTITY) for i in range(5)
+        )
+        self._transform(model, [*maps, last], low.data, threads, keep, notify)
         skip0 = self._image_block(model.encoder1.layer, low, high)
         skips = [
-            self._block(f"encoder{i}", block.layer, self._maps[i - 2])
+            self._block(f"encoder{i}", block.layer, maps[i - 2], coarse, coarse)
             for i, block in ((2, model.encoder2), (3, model.encoder3), (4, model.encoder4))
         ]
-        self.bottleneck = y = self._block("encoder10", model.encoder10.layer, self._maps[4])
-        y = self._decode("decoder5", model.decoder5, y, self._maps[3])
-        for number, block in ((4, model.decoder4), (3, model.decoder3), (2, model.decoder2)):
-            y = self._decode(f"decoder{number}", block, y, skips.pop())
-        self.feature = self._decode("decoder1", model.decoder1, y, skip0, (low, side, high))
+        self.bottleneck = y = self._block("encoder10", model.encoder10.layer, last, coarse, None)
+        y = self._decode("decoder5", model.decoder5, y, maps[3], (coarse, coarse, coarse))
+        y = self._decode("decoder4", model.decoder4, y, skips[2], (coarse, coarse, coarse))
+        y = self._decode("decoder3", model.decoder3, y, skips[1], (coarse, coarse, coarse))
+        y = self._decode("decoder2", model.decoder2, y, skips[0], (coarse, None, None))
+        coarse.reuse()
+        self.feature = self._decode("decoder1", model.decoder1, y, skip0, (low, coarse, high))
         self.net.prepare()
 
     def run(self) -> None:
         """One window: from `image` to `feature` and `bottleneck`."""
         self.net.run()
 
-    @torch.inference_mode()
-    def _transform(self) -> None:
-        """The five maps: tokens after each stage, normalised over their channels."""
-        transformer = self._transformer
-        tokens = transformer.patch_embed(torch.from_numpy(self.image)[None, None])
-        stages = (transformer.layers1, transformer.layers2, transformer.layers3, transformer.layers4)
-        for number, target in enumerate(self._maps):
-            if number:
-                tokens = stages[number - 1][0](tokens)  # type: ignore[index, operator]
-            torch.from_numpy(target.data)[..., : target.channels] = F.layer_norm(tokens, tokens.shape[-1:])[0]
+    def _transform(
+        self,
+        model: SwinUNETR,
+        maps: list[Activation],
+        storage: Floats,
+        threads: int,
+        keep: bool,
+        notify: Notify | None,
+    ) -> None:
+        transformer = NativeTransformer(
+            model.swinViT, self.image, maps, threads, storage=storage, allot=self.net.allot, notify=notify
+        )
+        self.net.bytes += transformer.weight_bytes
+        for name, call in transformer.steps:
+            self.net.step(name, call)
+        if not self.net.count_only:
+            transformer.prepare(keep=keep)
 
     def _image_block(self, block: ResidualBlock, middle: Activation, storage: Activation) -> Activation:
         """The residual block of the image itself: its 1^3 half needs no tensor, only the image's mean and variance."""
@@ -103,13 +124,15 @@ class NativeSwinUNETR:
         self.net.step("encoder1.conv3", normalise)
         return y
 
-    def _block(self, name: str, block: ResidualBlock, source: Activation) -> Activation:
-        """A residual block that keeps grid and channels."""
+    def _block(
+        self, name: str, block: ResidualBlock, source: Activation, middle: Storage, storage: Storage
+    ) -> Activation:
+        """A residual block that keeps grid and channels. middle, storage: for the first convolution and the second."""
         first, second = _weight(block.conv1), _weight(block.conv2)
-        middle = self._tensor(source.grid, len(first))
-        self.net.convolution(f"{name}.conv1", first, source, middle, norm=Norm.plain(len(first)))
-        y = self._tensor(source.grid, len(second))
-        self.net.convolution(f"{name}.conv2", second, middle, y, norm=Norm.plain(len(second)))
+        between = self._tensor(source.grid, len(first), middle)
+        self.net.convolution(f"{name}.conv1", first, source, between, norm=Norm.plain(len(first)))
+        y = self._tensor(source.grid, len(second), storage)
+        self.net.convolution(f"{name}.conv2", second, between, y, norm=Norm.plain(len(second)))
         y.residual = source
         return y
 
@@ -119,9 +142,12 @@ class NativeSwinUNETR:
         block: DecoderBlock,
         source: Activation,
         skip: Activation,
-        storage: tuple[Activation | None, Activation | None, Activation | None] = (None, None, None),
+        storage: tuple[Storage, Storage, Storage],
     ) -> Activation:
-        """Both convolutions of the concatenation, each with the transposed convolution merged into its first half."""
+        """Both convolutions of the concatenation, each with the transposed convolution merged into its first half.
+
+        storage: for the first 3^3 convolution, the 1^3 convolution and the second 3^3 convolution.
+        """
         transposed, layer = _weight(block.transp_conv), block.conv_block
         upsampled, second = transposed.shape[1], _weight(layer.conv2)
         made = []
@@ -137,7 +163,7 @@ class NativeSwinUNETR:
         y.residual = made[1]
         return y
 
-    def _tensor(self, grid: Grid, channels: int, storage: Activation | None = None, slope: float = LEAK) -> Activation:
+    def _tensor(self, grid: Grid, channels: int, storage: Storage, slope: float = LEAK) -> Activation:
         return self.net.tensor(grid, channels, slope=slope, storage=storage)
 
 

@@ -9,9 +9,9 @@ In the region all windows have run: its answer is that of all windows, up to the
 it is the answer of the windows that ran, and absent where none did.
 
 Of most organs post-processing keeps the largest component, and of some lesions what lies inside that. Where all classes
-of a run are such, one column of windows through the middle is looked at first. If it shows each organ, active is only
-what is connected to a component that could be the largest, and no first windows are needed; those of the column that
-this asks for run twice. If it does not, the run goes on as any other, and has cost the column.
+of a run are such, of organs in the midline, one column of windows through the middle is looked at first. If it shows
+each organ, active is only what is connected to a component that could be the largest, and no first windows are needed;
+those of the column that this asks for run twice. If it does not, the run goes on as any other.
 
 The windows stream as all windows do, through a slab of sums two and a half windows thick: what is active in new planes
 makes windows run that begin up to one and a half before. Where a late round reaches back further than that, the
@@ -40,8 +40,10 @@ from umlite.inference.undecided import count_touched
 from umlite.inference.window_runner import WindowCounts, WindowRunner
 from umlite.inference.windows import Size
 
-MARGIN = 4.0
-"""Logits below the threshold at which a class still counts as possible: a probability of 0.018."""
+MARGIN = 2.0
+"""Logits below the threshold at which a class still counts as possible, a probability of 0.12.
+
+The curve that it was chosen from is in docs/adaptive.md."""
 KEPT_WINDOWS = 1.5
 """Thickness of the sums that stay in memory behind the newest windows, in windows."""
 

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from umlite.errors import DeviceError, WeightsError
 from umlite.inference import transfer
@@ -56,7 +56,7 @@ class CudaEngine(Engine):
         if plan.compile:
             self._network = torch.compile(self.features, fullgraph=True, dynamic=False)
         self._graphs = RecordedGraphs(self._network) if can_record(plan.device) else None
-        self._folded = functools.lru_cache(maxsize=4)(self._fold)
+        self._folded = functools.lru_cache(maxsize=4)(self.features.generator.fold)
         self._ladder = MemoryLadder(plan.batch, self._windows_that_fit, self._forget_graphs, self._tell)
 
     @torch.inference_mode()
@@ -193,9 +193,6 @@ class CudaEngine(Engine):
     def _places(self, starts: Sequence[Size]) -> Tensor:
         """[N, 3] int64 on the device."""
         return transfer.to_device(torch.tensor(starts, dtype=torch.int64).view(-1, 3), self.plan.device)
-
-    def _fold(self, classes: tuple[int, ...]) -> nn.Module:
-        return self.features.generator.fold(classes)
 
     def _nothing_fits(self) -> DeviceError:
         return DeviceError(

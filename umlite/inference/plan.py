@@ -97,6 +97,8 @@ def choose_plan(
     if compile:
         if chosen.type == "cpu" and not _cpp_compiler():
             raise DeviceError("--compile needs a C++ compiler (g++ or clang++, or CXX): none found. Leave it out.")
+        if chosen.type == "cuda" and not (triton := _triton())[0]:
+            raise DeviceError(f"--compile needs Triton on a GPU, but {triton[1]}. Leave it out.")
         reasons.append("torch.compile: asked for; the first window waits for it")
     elif made == "torch" or chosen.type == "cuda":
         reasons.append("no torch.compile: it takes tens of seconds, which --compile earns back over many scans")
@@ -148,9 +150,7 @@ def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, 
         except CompilerError as error:
             return False, str(error).rstrip(".")
     if device.type == "cuda":
-        from umlite.kernels.triton import available
-
-        found, which = available()
+        found, which = _triton()
         if not found:
             return False, which
         capability = torch.cuda.get_device_capability(device)
@@ -182,6 +182,13 @@ def _choose_batch(device: torch.device, kernels: str) -> tuple[int, str]:
     if device.type == "cuda" and kernels == "native":
         return 0, "batch: what the GPU's free memory holds when the first windows come"
     return 1, "batch 1: windows are normalised one by one, and more at a time gains nothing on a CPU"
+
+
+def _triton() -> tuple[bool, str]:
+    """Whether this Python has Triton, and which, or why not."""
+    from umlite.kernels.triton import available
+
+    return available()
 
 
 def _dotted(capability: tuple[int, int]) -> str:

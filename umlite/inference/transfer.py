@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -25,22 +26,31 @@ def to_host(x: Tensor) -> Tensor:
 
 
 def to_host_later(x: Tensor) -> Callable[[], Tensor]:
-    """Start a copy to the host; the function returned waits for it. What is queued meanwhile runs beside the copy.
+    """Start a copy to the host; the function returned waits for it. What a GPU computes next runs beside the copy.
 
-    x: contiguous in some order of its axes. The copy keeps its strides.
+    x: contiguous in some order of its axes, and not changed any more. The copy keeps its strides.
     """
     if x.device.type != "cuda":
         return lambda: to_host(x)
     host = torch.empty_like(x, device="cpu", pin_memory=True)
-    host.copy_(x, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(x.device))
+    copying = _copy_stream(x.device)
+    copying.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(copying):
+        host.copy_(x, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record(copying)
+    x.record_stream(copying)  # its memory is not given to others before the copy is done
 
     def arrived() -> Tensor:
         copied.synchronize()
         return host
 
     return arrived
+
+
+@functools.lru_cache(maxsize=16)
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def module_to_device(module: AnyModule, device: torch.device) -> AnyModule:

@@ -1,0 +1,269 @@
+"""Layers over tokens as the C kernels take them: descriptions that both sides share, weights packed, steps to run."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from umlite.cpu import buffers
+from umlite.cpu.activation import LINE, Floats, Grid, padded
+from umlite.cpu.compiler import Notify, load
+from umlite.cpu.kept_weights import kept_weights
+from umlite.cpu.packing import Doubles
+
+Weights = Callable[[], tuple[Doubles | Floats, ...]]
+"""Makes a layer's arrays when they are needed: where packed ones are kept, they never are."""
+
+PACKING_VERSION = 1
+"""Part of every packed file's key: raise it when the layout or the meaning of packed weights changes."""
+
+LOG2_E = 1.4426950408889634
+NO_KEY = -1e30
+"""Bias of a key that is not there: its exponential is 2^-125."""
+CORNERS = 6
+"""Corners that patch merging gathers: eight are published, two of them twice."""
+HIDDEN_CHUNK = 192
+"""Hidden numbers of a perceptron at a time: their sums are added up on their own, and they stay in the cache."""
+BLOCK_FLOATS = 36 << 10
+"""Of the widest rows of a block: they stay in the second cache between two products."""
+MOST_ROWS, ROW_STEP = 96, 6
+
+
+class RowsLayer(ctypes.Structure):
+    """`rows_layer` of source/linear.c, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("threads", "rows", "inputs", "hidden", "outputs", "channels")),
+        *((name, ctypes.c_long) for name in ("chunk", "height", "width")),
+        *((name, ctypes.c_void_p) for name in ("x", "weights", "bias", "weights2", "bias2", "y")),
+        *((name, ctypes.c_long) for name in ("add", "block")),
+        ("scratch", ctypes.c_void_p),
+    )
+
+
+class AttentionLayer(ctypes.Structure):
+    """`attention_t` of source/attention.c, field by field."""
+
+    _fields_ = (
+        ("threads", ctypes.c_long),
+        *((name, ctypes.c_long * 3) for name in ("grid", "side", "shift")),
+        *((name, ctypes.c_long) for name in ("heads", "dim")),
+        *((name, ctypes.c_void_p) for name in ("qkv", "padding", "bias", "y", "scratch")),
+    )
+
+
+class Embedding(ctypes.Structure):
+    """`embedding` of source/patch_embedding.c, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("threads", "depth", "height", "width", "channels")),
+        *((name, ctypes.c_void_p) for name in ("image", "weights", "bias", "y")),
+    )
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Where a layer's arrays go. fields: name in the C struct -> floats; chunks: rows of a weight packed together."""
+
+    layer: ctypes.Structure
+    fields: dict[str, int]
+    make: Weights
+    chunks: dict[str, int]
+
+
+class TokenLayers:
+    """Declares layers over tensors [D, H, W, stored channels] float32, to be run in the order of `steps`.
+
+    Widths are stored ones (`padded`), and what lies beyond the channels is zero, in tokens as in weights.
+    weights: makes the named arrays, float64 or float32; a weight is [inputs, outputs], a bias [outputs].
+    allot: where memory comes from. After the last declaration: `prepare`.
+    Raises CompilerError where the kernels cannot be built.
+    """
+
+    def __init__(
+        self, threads: int, *, allot: Callable[..., Floats] = buffers.zeros, notify: Notify | None = None
+    ) -> None:
+        self.threads, self._allot, self._notify = threads, allot, notify
+        self.steps: list[tuple[str, Callable[[], None]]] = []
+        self._libraries = {stem: load(stem, notify) for stem in ("linear", "attention", "patch_embedding")}
+        self._scratch: list[tuple[ctypes.Structure, int]] = []  # layers, and the floats that a thread needs for one
+        self._parameters: dict[str, _Parameters] = {}
+        self._kept: list[Floats] = []
+
+    def patch_embedding(self, name: str, image: Floats, weights: Weights, y: Floats) -> None:
+        """y = a 2^3 convolution of one channel with stride 2. image: [2 D, 2 H, 2 W]; weights: [8, channels], bias."""
+        layer = Embedding(self.threads, *y.shape, image=self._address(image), y=self._address(y))
+        self._step(name, "patch_embedding", "patch_embedding", layer)
+        self._later(name, layer, weights, {"weights": 8 * y.shape[3], "bias": y.shape[3]})
+
+    def layer_norm(self, name: str, x: Floats, channels: int, y: Floats) -> None:
+        """y = x normalised over its channels, zeros beyond them."""
+        self._rows(name, "layer_norm", x, y, channels=channels)
+
+    def linear(
+        self, name: str, x: Floats, weights: Weights, y: Floats, *, normalised: int = 0, add: bool = False
+    ) -> None:
+        """y = x @ weight + bias, or y += with `add`. normalised: channels of x to normalise over first, 0: none."""
+        layer = self._rows(name, "linear", x, y, channels=normalised)
+        layer.add = int(add)
+        inputs, outputs = x.shape[3], y.shape[3]
+        self._later(name, layer, weights, {"weights": inputs * outputs, "bias": outputs}, {"weights": inputs})
+
+    def perceptron(self, name: str, x: Floats, channels: int, hidden: int, weights: Weights) -> None:
+        """x += gelu(norm(x) @ weight + bias) @ weight2 + bias2. hidden: stored; weights: these four."""
+        layer = self._rows(name, "perceptron", x, x, channels=channels, hidden=hidden)
+        stored = x.shape[3]
+        sizes = {"weights": stored * hidden, "bias": hidden, "weights2": hidden * stored, "bias2": stored}
+        self._later(name, layer, weights, sizes, {"weights": stored, "weights2": layer.chunk})
+
+    def merge(self, name: str, x: Floats, channels: int, weights: Weights, y: Floats) -> None:
+        """y = norm(corners) @ weight + bias of each 2^3 block of x. weights: [6 * stored channels, outputs], bias."""
+        layer = self._rows(name, "merge", x, y, channels=channels, corners=CORNERS)
+        inputs, outputs = x.shape[3], y.shape[3]
+        self._later(name, layer, weights, {"weights": CORNERS * inputs * outputs, "bias": outputs}, {"weights": inputs})
+
+    def attention(
+        self, name: str, qkv: Floats, heads: int, weights: Weights, y: Floats, window: int, shift: int
+    ) -> None:
+        """Shifted-window attention of every head.
+
+        qkv: [D, H, W, 3 * heads * dim], queries times log2(e) / sqrt(channels of a head); y: [D, H, W, heads * dim].
+        weights: [3 * heads * dim], queries, keys and values of a token beyond the grid; `expanded_bias`.
+        A grid axis not longer than the window is one window, not shifted.
+        """
+        grid = qkv.shape[:3]
+        sides = window_sides(grid, window)
+        shifts = [shift if size > window else 0 for size in grid]
+        layer = AttentionLayer(self.threads, heads=heads, dim=y.shape[3] // heads)
+        layer.grid[:], layer.side[:], layer.shift[:] = grid, sides, shifts
+        layer.qkv, layer.y = self._address(qkv), self._address(y)
+        self._step(name, "attention", "attention", layer, "attention_scratch")
+        tokens = int(np.prod(sides))
+        sizes = {"padding": 3 * y.shape[3], "bias": heads * tokens * padded(tokens)}
+        self._later(name, layer, weights, sizes)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of packed weights and expanded tables, before `prepare`."""
+        return 4 * sum(self._sizes().values())
+
+    def prepare(self, tensors: Iterable[Floats], *, keep: bool) -> None:
+        """Finds or makes the packed weights, allots the scratch memory that all layers share.
+
+        tensors: all that the weights are made from; with the layers' names and sizes, what they depend on.
+        keep: packed weights are kept in, and mapped from, the cache.
+        """
+        scratch = self._allot(self.threads * max((floats for _, floats in self._scratch), default=0))
+        for layer, _ in self._scratch:
+            layer.scratch = self._address(scratch)
+        sizes = self._sizes()
+        arrays = kept_weights(self._key(tensors, sizes), sizes, self._fill, keep=keep, notify=self._notify)
+        for name, parameters in self._parameters.items():
+            at = self._address(arrays[name])
+            for field, floats in parameters.fields.items():
+                setattr(parameters.layer, field, at)
+                at += 4 * floats
+        self._parameters.clear()  # and with them what they were made from
+
+    def _rows(
+        self, name: str, kind: str, x: Floats, y: Floats, *, channels: int, hidden: int = 0, corners: int = 1
+    ) -> RowsLayer:
+        layer = RowsLayer(self.threads, int(np.prod(y.shape[:3])), x.shape[3], hidden, y.shape[3], channels)
+        layer.chunk = min(hidden, HIDDEN_CHUNK)
+        if corners > 1:
+            layer.height, layer.width = y.shape[1:3]
+        layer.block = block_rows(layer.rows, max(corners * x.shape[3], y.shape[3]), self.threads)
+        layer.x, layer.y = self._address(x), self._address(y)
+        self._step(name, "linear", kind, layer, "rows_scratch")
+        return layer
+
+    def _step(self, name: str, library: str, function: str, layer: ctypes.Structure, scratch: str = "") -> None:
+        if scratch:
+            count = getattr(self._libraries[library], scratch)
+            count.restype = ctypes.c_long
+            self._scratch.append((layer, int(count(ctypes.byref(layer)))))
+        call = getattr(self._libraries[library], function)
+        self.steps.append((name, functools.partial(self._run, call, layer)))
+
+    def _run(self, call: Callable[..., None], layer: ctypes.Structure) -> None:
+        """Bound to this object, so that what the addresses lead to lives as long as a step does."""
+        call(ctypes.byref(layer))
+
+    def _later(
+        self,
+        name: str,
+        layer: ctypes.Structure,
+        make: Weights,
+        fields: dict[str, int],
+        chunks: dict[str, int] | None = None,
+    ) -> None:
+        if name in self._parameters:
+            raise ValueError(f"Two layers are called {name!r}.")
+        self._parameters[name] = _Parameters(layer, fields, make, chunks or {})
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: sum(parameters.fields.values()) for name, parameters in self._parameters.items()}
+
+    def _fill(self, name: str, out: Floats) -> None:
+        parameters = self._parameters[name]
+        for (field, floats), array in zip(parameters.fields.items(), parameters.make(), strict=True):
+            part, out = out[:floats], out[floats:]
+            if array.size != floats:
+                raise ValueError(f"{name}: expected {floats} numbers for its {field}, found {array.shape}.")
+            if field in parameters.chunks:
+                pack_panels(array, parameters.chunks[field], part)
+            else:
+                part[...] = array.reshape(-1)
+
+    def _key(self, tensors: Iterable[Floats], sizes: dict[str, int]) -> str:
+        digest = hashlib.sha256(f"tokens {PACKING_VERSION} {HIDDEN_CHUNK} {sizes}".encode())
+        for tensor in tensors:
+            digest.update(np.ascontiguousarray(tensor).data.cast("B"))
+        return digest.hexdigest()[:32]
+
+    def _address(self, array: Floats) -> int:
+        if array.dtype != np.float32 or not array.flags.c_contiguous:
+            raise ValueError(f"Expected a contiguous float32 array, found {array.dtype} with strides {array.strides}.")
+        self._kept.append(array)
+        return array.ctypes.data
+
+
+def pack_panels(weight: Doubles | Floats, chunk: int, out: Floats) -> None:
+    """Weights as products read them: of each chunk of inputs, [outputs / LINE][inputs][LINE]. out: flat."""
+    inputs, outputs = weight.shape
+    rows = out.reshape(inputs, outputs)
+    for start in range(0, inputs, chunk):
+        part = weight[start : start + chunk]
+        panels = rows[start : start + chunk].reshape(outputs // LINE, len(part), LINE)
+        panels[...] = part.reshape(len(part), outputs // LINE, LINE).transpose(1, 0, 2)
+
+
+def window_sides(grid: tuple[int, ...], window: int) -> Grid:
+    """An attention window's tokens per axis: no more than the grid has."""
+    depth, height, width = (min(size, window) for size in grid)
+    return depth, height, width
+
+
+def expanded_bias(table: Doubles, index: NDArray[np.int64]) -> Floats:
+    """A row of the table per query and key: [heads, tokens, padded(tokens)], as exponents of two.
+
+    table: [(2 * window - 1)^3, heads]; index: [tokens, tokens], its rows.
+    """
+    tokens, heads = len(index), table.shape[1]
+    bias = np.full((heads, tokens, padded(tokens)), NO_KEY, np.float32)
+    for head, column in enumerate((table * LOG2_E).astype(np.float32).T):
+        bias[head, :, :tokens] = column[index]
+    return bias
+
+
+def block_rows(rows: int, width: int, threads: int) -> int:
+    """Rows at a time: few enough for the second cache and for every thread to get some."""
+    fair = -(-rows // (2 * threads))
+    wanted = min(MOST_ROWS, BLOCK_FLOATS // width, fair)
+    return max(ROW_STEP, wanted // ROW_STEP * ROW_STEP)
