@@ -25,7 +25,7 @@ import numpy as np
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.batch import plan_jobs, run_jobs
-from umlite.inference.blending import no_progress
+from umlite.inference.progress import no_progress
 from umlite.inference.threads import available_threads
 from umlite.measurement.calibrating import calibration_of
 from umlite.measurement.forecast import Forecast

@@ -14,8 +14,8 @@ from scipy.ndimage import binary_dilation
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.inference.bitmask import BitMask
-from umlite.inference.blending import decide
 from umlite.inference.postprocessing import RULES, postprocess
+from umlite.kernels.decide import decide
 from umlite.volume.preparation import prepare_volume, restore
 from umlite.volume.reading import read_scan
 
@@ -75,8 +75,8 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
 def check_masks(raw, volume, expected, names, unsure) -> None:
     """Post-processed masks on the scan's grid: fewer than 1 in 100,000 voxels differ, all of them unsure ones.
 
-    A seeded network's masks are noise with borders everywhere; about one voxel a class flips by rounding on either
-    side, and of 32 classes one has four every other time. So the bar is that of all masks together, and twice it for one.
+    A seeded network's masks are noise with borders everywhere: about one voxel a class flips by rounding, and of 32
+    classes one has four every other time. So the bar is that of all masks together, and twice it for one.
     """
     total = 0
     cleaned, notes = postprocess(raw, names)

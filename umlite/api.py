@@ -17,11 +17,11 @@ from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import DeviceError, RequestError
 from umlite.inference.adaptive import decide_adaptively
 from umlite.inference.bitmask import MAX_CLASSES, BitMask
-from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import build_engine
 from umlite.inference.plan import Notify, Plan, choose_plan
 from umlite.inference.postprocessing import needed_classes, postprocess
 from umlite.inference.probability_file import ProbabilityFile
+from umlite.inference.progress import Progress, no_progress
 from umlite.inference.sweep import blended_logits, decide_volume
 from umlite.inference.windows import check_overlap
 from umlite.results.probabilities import Probabilities

@@ -20,7 +20,7 @@ from umlite.volume.writing import is_label_map
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmentation, Segmenter
-    from umlite.inference.blending import Progress
+    from umlite.inference.progress import Progress
     from umlite.measurement.forecast import Forecast
     from umlite.measurement.prediction import Prediction
     from umlite.volume.preparation import Volume

@@ -14,7 +14,7 @@ import numpy as np
 from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
 from umlite.files import make_folder, replacing
-from umlite.inference.blending import Progress, no_progress
+from umlite.inference.progress import Progress, no_progress
 from umlite.results.picture import save_picture
 from umlite.results.statistics import dice
 from umlite.volume.reading import read_scan

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from umlite.inference.blending import Progress
+    from umlite.inference.progress import Progress
 
 PIPE_WIDTH = 160
 

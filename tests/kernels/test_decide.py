@@ -73,3 +73,22 @@ def test_sums_that_overflow_only_together_are_not_broken() -> None:
     bits, broken = decide_bits(torch.full((2, 3, 4, 5), 3e38))
     assert bits.eq(3).all()
     assert not broken
+
+
+def test_more_than_32_classes_get_wider_integers() -> None:
+    names = tuple(f"c{i}" for i in range(40))
+    sums = torch.zeros(40, 2, 1, 1)
+    sums[[31, 32, 39], 0] = 1.0
+    bits = decide(sums, names)
+    assert bits.dtype == torch.int64
+    assert bits.flatten().tolist() == [2**31 + 2**32 + 2**39, 0]
+
+
+def test_a_part_of_a_buffer() -> None:
+    sums = torch.randn(3, 7, 8, 9)
+    assert torch.equal(decide(sums[:, 2:5, :, 1:4], "abc"), decide(sums, "abc")[2:5, :, 1:4])
+
+
+def test_exactly_zero_is_not_present() -> None:
+    sums = torch.tensor([0.0, 1e-30, -1e-30, -0.0]).view(1, 4, 1, 1)
+    assert decide(sums, ("a",)).flatten().tolist() == [0, 1, 0, 0]

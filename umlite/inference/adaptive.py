@@ -28,12 +28,12 @@ from torch import Tensor
 from umlite.inference.activity import Activity, Blocks
 from umlite.inference.answers import Answers
 from umlite.inference.bitmask import BitMask
-from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import Engine
 from umlite.inference.field import Field, lay_out
 from umlite.inference.first_pass import central_windows, covering_windows
 from umlite.inference.look import Look, anchors
 from umlite.inference.probability_file import ProbabilityFile
+from umlite.inference.progress import Progress, no_progress
 from umlite.inference.slab import Part, Slab
 from umlite.inference.sweep import finished_parts
 from umlite.inference.undecided import count_touched

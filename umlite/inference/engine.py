@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from umlite.inference import transfer
-from umlite.inference.blending import decide
 from umlite.inference.plan import Notify, Plan
 from umlite.inference.windows import Size, importance_map, window_at
+from umlite.kernels.decide import decide
 from umlite.kernels.sets import FAST, REFERENCE
 from umlite.weights.loading import load_model
 from umlite.weights.manifest import Manifest

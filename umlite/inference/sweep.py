@@ -13,10 +13,10 @@ from torch import Tensor
 
 from umlite.inference.answers import Answers
 from umlite.inference.bitmask import BitMask
-from umlite.inference.blending import Progress, no_progress
 from umlite.inference.engine import Engine
 from umlite.inference.field import Field, lay_out
 from umlite.inference.probability_file import ProbabilityFile
+from umlite.inference.progress import Progress, no_progress
 from umlite.inference.slab import Part, Slab, check_blending
 from umlite.inference.window_runner import WindowCounts, WindowRunner
 from umlite.inference.windows import Size, total_importance

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from umlite.inference.blending import Progress
 from umlite.inference.engine import Engine
+from umlite.inference.progress import Progress
 from umlite.inference.windows import Size, axis_starts
 
 _KEPT_ANSWERS = 1

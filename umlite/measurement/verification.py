@@ -18,7 +18,7 @@ from torch import Tensor
 
 from umlite.api import Request, Segmenter
 from umlite.errors import InputError, RequestError
-from umlite.inference.blending import Progress, no_progress
+from umlite.inference.progress import Progress, no_progress
 from umlite.inference.window_runner import constant_windows
 from umlite.inference.windows import Size, pad_to_window, window_at, window_grid
 from umlite.measurement.operations import synchronise

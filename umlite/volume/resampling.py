@@ -27,7 +27,7 @@ def resample_linear(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -
     shape: of the target.
     Returns float32 of `shape`, on the same device, in the memory order of `volume`; possibly `volume` itself.
     """
-    positions = _axis_positions(to_source, shape)
+    positions = axis_positions(to_source, shape)
     if positions is None:
         return _linear_general(volume, to_source, shape)
     clipped = [np.clip(p, 0.0, n - 1.0) for p, n in zip(positions, volume.shape, strict=True)]
@@ -50,7 +50,7 @@ def resample_nearest(
     Returns the same dtype, of `shape`, in Fortran order (x fastest, as NIfTI stores it). Half way between two voxels
     the higher index wins, for positions within 1e-6 of half way too: rounding noise never decides.
     """
-    positions = _axis_positions(to_source, shape)
+    positions = axis_positions(to_source, shape)
     if positions is None:
         result = _nearest_general(labels, to_source, shape, source_shape, start)
     else:
@@ -67,7 +67,7 @@ def tensor_of(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array if usable else array.copy(order="K"))
 
 
-def _axis_positions(to_source: np.ndarray, shape: Shape) -> list[np.ndarray] | None:
+def axis_positions(to_source: np.ndarray, shape: Shape) -> list[np.ndarray] | None:
     """Source index per target index, one float64 array an axis; None where the axes mix by 1e-4 voxels or more.
 
     An affine that was stored as float32 mixes them by up to 5e-5 voxels: at 1000 HU a voxel that is 0.05 HU, a tenth

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from umlite.kernels.triton.launch import on_device_of
-from umlite.volume.resampling import _axis_positions
+from umlite.volume.resampling import axis_positions
 
 TILE_X, TILE_Z, WARPS = 16, 32, 4
 
@@ -85,7 +85,7 @@ def _grid(out: Tensor) -> tuple[int, int]:
 def _device_matrix(to_source: np.ndarray, out: Tensor) -> Tensor:
     """Float64 [3, 4]; a map that the reference takes axis by axis becomes exactly that."""
     matrix = to_source[:3].copy()
-    positions = _axis_positions(to_source, (out.shape[0], out.shape[1], out.shape[2]))
+    positions = axis_positions(to_source, (out.shape[0], out.shape[1], out.shape[2]))
     if positions is not None:
         matrix[:, :3] = np.diag(np.diag(matrix[:, :3]))
         matrix[:, 3] = [position[0] for position in positions]
