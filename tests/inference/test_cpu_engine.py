@@ -8,7 +8,6 @@ import pytest
 import torch
 from samples import small_manifest, small_model
 
-from umlite.cpu.plan import WEIGHT_LIMIT_BYTES
 from umlite.errors import DeviceError
 from umlite.inference.cpu_engine import CpuEngine
 from umlite.inference.engine import Engine, build_engine
@@ -90,18 +89,30 @@ def test_the_plan_is_a_line_per_layer() -> None:
 
 
 def test_less_memory_means_smaller_weights_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("umlite.inference.cpu_engine.WEIGHT_LIMITS", (WEIGHT_LIMIT_BYTES, 64 << 10, 8 << 10))
+    monkeypatch.setattr("umlite.cpu.unet.NativeUNet.weight_limit_bytes", 1 << 20)  # what halving it leaves matters
     reference, native = engines()
     manifest = native.manifest
     plan = choose_plan(device="cpu", kernels="native", max_ram=1)
-    small = CpuEngine(native.model, manifest, plan)
-    assert small.plan.weight_limit_bytes in (64 << 10, 8 << 10)
+    small = CpuEngine(small_model(classes=5), manifest, plan)
+    assert small.plan.weight_limit_bytes is not None
+    assert small.plan.weight_limit_bytes < 1 << 20
     assert "packed weights" in small.plan.reasons[-1]
     assert small.layers() != native.layers()
     windows = torch.rand(1, 1, *manifest.window, generator=torch.Generator().manual_seed(0))
     assert relative_error(small.window_logits(windows, [0]), reference.window_logits(windows, [0])) < BOUND
-    ample = CpuEngine(native.model, manifest, choose_plan(device="cpu", kernels="native", max_ram=1 << 40))
-    assert ample.layers() == native.layers()
+    ample = CpuEngine(small_model(classes=5), manifest, choose_plan(device="cpu", kernels="native", max_ram=1 << 40))
+    assert ample.plan.weight_limit_bytes == 1 << 20
+
+
+def test_the_backbone_is_dropped_and_loaded_again_for_another_window() -> None:
+    reference, native = engines()
+    model = small_model(classes=5)
+    lean = CpuEngine(model, native.manifest, native.plan, reload=lambda: small_model(classes=5))
+    assert not list(model.backbone.parameters())
+    for shape in (native.manifest.window, (24, 16, 32)):
+        windows = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(lean.window_logits(windows, [0]), native.window_logits(windows, [0]))
+        assert relative_error(lean.window_logits(windows, [0]), reference.window_logits(windows, [0])) < BOUND
 
 
 def test_without_a_compiler_torch_takes_over_and_says_so(

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import RequestError, WeightsError
+from umlite.kernels.sets import REFERENCE
 from umlite.training import recipe
 from umlite.training.embeddings import class_prompt, embed_classes
 from umlite.training.evaluate import dice_score, format_table
-from umlite.weights.loading import save_model
+from umlite.weights.loading import load_model, save_model
 
 
 @pytest.fixture
@@ -34,6 +36,18 @@ def test_exported_file_is_small_and_segments(embedding: Path, tmp_path: Path) ->
     assert segmenter.manifest.network.head.embedding_width == 384
     result = segmenter.segment(make_scan(), "liver")
     assert result.mask("liver").shape == (40, 36, 30)
+
+
+def test_mean_of_two_files(embedding: Path, tmp_path: Path) -> None:
+    models = [recipe.build_model(embedding, seed) for seed in (1, 2)]
+    paths = [tmp_path / name for name in ("one.safetensors", "other.safetensors", "mean.safetensors")]
+    for model, path in zip(models, paths[:2], strict=True):
+        recipe.export(model.state_dict(), model.config, path)
+    recipe.mean_of_weights(*paths)
+    found = load_model(paths[2], REFERENCE)[0].state_dict()
+    for name, tensor in found.items():
+        right = sum(model.state_dict()[name] for model in models) / 2
+        assert torch.allclose(tensor, right, rtol=2e-3, atol=1e-3), name
 
 
 def test_network_is_reproducible(embedding: Path) -> None:

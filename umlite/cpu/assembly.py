@@ -14,8 +14,8 @@ from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify, load
 from umlite.cpu.convolution import Convolution, Norm, scratch_floats
+from umlite.cpu.kept_weights import kept_weights
 from umlite.cpu.machine import Machine
-from umlite.cpu.packed_file import fill_packed, read_packed
 from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
 from umlite.cpu.plan import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
 
@@ -215,9 +215,6 @@ class Assembly:
             self._weights[layer.name] = weights
 
     def _packed(self) -> dict[str, Floats]:
-        key = self._key()
-        if self.keep and (found := read_packed(key)) is not None:
-            return found
         packed = {layer.name: layer for layer in self._layers if layer.name in self._weights}
         sizes = {name: layer.choice.weight_bytes // 4 for name, layer in packed.items()}
 
@@ -225,19 +222,7 @@ class Assembly:
             kernels = self._weights[name].kernels()
             pack(packed[name].choice.algorithm, kernels, out, self.machine.threads, self.notify)
 
-        if self.keep:
-            try:
-                fill_packed(key, sizes, fill)
-            except OSError as error:
-                if self.notify:
-                    self.notify(f"Packed weights are not kept ({error.strerror or error}): made again at every start.")
-            else:
-                if found := read_packed(key):
-                    return found
-        arrays = {name: buffers.zeros(size) for name, size in sizes.items()}
-        for name, array in arrays.items():
-            fill(name, array)
-        return arrays
+        return kept_weights(self._key(), sizes, fill, keep=self.keep, notify=self.notify)
 
     def _key(self) -> str:
         """Hash of the weights and of what packing makes of them."""
@@ -246,5 +231,6 @@ class Assembly:
             if layer.name in self._weights:
                 digest.update(f"{layer.name} {layer.choice.algorithm.kernel} {layer.choice.shape.up}".encode())
                 for tensor in self._weights[layer.name].tensors:
-                    digest.update(f"{tensor.shape}".encode() + np.ascontiguousarray(tensor).tobytes())
+                    digest.update(f"{tensor.shape}".encode())
+                    digest.update(np.ascontiguousarray(tensor).data.cast("B"))
         return digest.hexdigest()[:32]

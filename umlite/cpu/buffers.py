@@ -6,6 +6,7 @@ afresh for every layer and window pays that each time.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,12 @@ def zeros(*shape: int) -> Floats:
         skip = -memory.ctypes.data % HUGE_PAGE
     memory[skip : skip + size : PAGE] = 0  # touched now, so that no window pays for it; the system gave zeros
     return memory[skip : skip + size].view(np.float32).reshape(shape)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it for later (glibc does)."""
+    with suppress(OSError, AttributeError, TypeError):  # no such library, or no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Arena:

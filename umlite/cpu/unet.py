@@ -27,13 +27,15 @@ class NativeUNet:
     Raises CompilerError where the kernels cannot be built, ValueError on a window of another kind.
     """
 
+    weight_limit_bytes = WEIGHT_LIMIT_BYTES
+
     def __init__(
         self,
         model: UNet,
         window: Grid,
         threads: int,
         *,
-        weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
+        weight_limit_bytes: int = weight_limit_bytes,
         keep: bool = True,
         notify: Notify | None = None,
         count_only: bool = False,

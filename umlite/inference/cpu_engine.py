@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, Grid
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
 from umlite.cpu.compiler import Notify
 from umlite.cpu.heads import Heads
-from umlite.cpu.plan import WEIGHT_LIMIT_BYTES, plan_rows
+from umlite.cpu.plan import plan_rows
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.inference.engine import Engine
 from umlite.inference.plan import Plan
 from umlite.inference.windows import Size, window_at
-from umlite.models.swin_unetr import SwinUNETR
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
 from umlite.weights.manifest import Manifest
 
-WEIGHT_LIMITS = tuple(WEIGHT_LIMIT_BYTES >> halvings for halvings in range(5))
-"""Of the packed weights of a layer, for less and less memory: the smaller, the slower."""
+HALVINGS = 4
+"""Of the largest packed weights of a layer, for less and less memory: the smaller, the slower."""
 
 
 class NativeNetwork(Protocol):
@@ -44,15 +44,23 @@ class NativeNetwork(Protocol):
 class CpuEngine(Engine):
     """The reference's numbers up to float32 rounding, about ten times faster; batch 1, memory held for its lifetime.
 
-    model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder.
+    model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder. With `reload`
+    its backbone is dropped then, to save memory, and loaded again where windows of another size are asked for.
     Raises CompilerError where the C kernels cannot be built.
     """
 
-    def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan, notify: Notify | None = None) -> None:
+    def __init__(
+        self,
+        model: UniversalModel,
+        manifest: Manifest,
+        plan: Plan,
+        notify: Notify | None = None,
+        reload: Callable[[], UniversalModel] | None = None,
+    ) -> None:
         plan = self._within(plan, model, manifest.window)
         super().__init__(manifest, plan)
-        self.model = model
-        self._notify = notify
+        self._model = model
+        self._notify, self._reload = notify, reload
         self._importance = self.importance.numpy()
         self._made: tuple[Grid, NativeNetwork, Heads] | None = None
         self._network(manifest.window)
@@ -90,13 +98,15 @@ class CpuEngine(Engine):
     def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
         """The plan with the largest weights that leave a run half of its memory; the smallest where none do."""
         if plan.max_ram is None:
-            return replace(plan, weight_limit_bytes=WEIGHT_LIMIT_BYTES)
+            return replace(plan, weight_limit_bytes=_kind(model).weight_limit_bytes)
+        most = _kind(model).weight_limit_bytes
+        limits = [most >> halvings for halvings in range(HALVINGS + 1)]
         sizes = {
             limit: _native(model, window, plan.threads, weight_limit_bytes=limit, count_only=True).net.bytes
-            for limit in WEIGHT_LIMITS
+            for limit in limits
         }
-        fitting = [limit for limit in WEIGHT_LIMITS if 2 * sizes[limit] <= plan.max_ram]
-        limit = fitting[0] if fitting else min(WEIGHT_LIMITS, key=lambda limit: sizes[limit])
+        fitting = [limit for limit in limits if 2 * sizes[limit] <= plan.max_ram]
+        limit = fitting[0] if fitting else min(limits, key=lambda limit: sizes[limit])
         why = (
             f"packed weights of at most {limit >> 20} MB a layer: the network takes {sizes[limit] / 1e9:.2f} GB of the "
             f"{plan.max_ram / 1e9:.2f} GB allowed"
@@ -112,15 +122,21 @@ class CpuEngine(Engine):
         """Made for the window asked for last: each holds its own memory."""
         if self._made is None or self._made[0] != window:
             self._made = None
-            limit = self.plan.weight_limit_bytes or WEIGHT_LIMIT_BYTES
-            network = _native(self.model, window, self.plan.threads, weight_limit_bytes=limit, notify=self._notify)
-            heads = Heads(self.model, network.feature, network.bottleneck, self.plan.threads)
+            if self._reload is not None and isinstance(self._model.backbone, nn.Identity):
+                self._model = self._reload()
+            limit = self.plan.weight_limit_bytes or _kind(self._model).weight_limit_bytes
+            network = _native(self._model, window, self.plan.threads, weight_limit_bytes=limit, notify=self._notify)
+            heads = Heads(self._model, network.feature, network.bottleneck, self.plan.threads)
             self._made = (window, network, heads)
+            if self._reload is not None:
+                self._model.backbone = nn.Identity()
+                buffers.trim()
         return self._made[1:]
 
 
+def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR]:
+    return NativeUNet if isinstance(model.backbone, UNet) else NativeSwinUNETR
+
+
 def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork:
-    if isinstance(model.backbone, UNet):
-        return NativeUNet(model.backbone, window, threads, **options)
-    assert isinstance(model.backbone, SwinUNETR)
-    return NativeSwinUNETR(model.backbone, window, threads, **options)
+    return _kind(model)(model.backbone, window, threads, **options)  # type: ignore[arg-type]

@@ -107,7 +107,7 @@ def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Eng
     if plan.kernels == "native" and plan.device.type == "cpu":
         from umlite.inference.cpu_engine import CpuEngine
 
-        return CpuEngine(model, manifest, plan, notify)
+        return CpuEngine(model, manifest, plan, notify, reload=lambda: load_model(weights, FAST)[0])
     if plan.kernels == "native":
         from umlite.inference.cuda_engine import CudaEngine
 

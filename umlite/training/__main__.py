@@ -1,4 +1,4 @@
-"""`python -m umlite.training`: embed, train, export and evaluate the bundled demo weights."""
+"""`python -m umlite.training`: embed, train, export, average and evaluate the bundled demo weights."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     export.add_argument("weights", type=Path, help="the .safetensors file to write")
     export.add_argument("--embedding", type=Path, required=True, help="file that `embed` wrote")
 
+    mean = commands.add_parser("mean", help="write the mean of two weights files, one trained on from the other")
+    mean.add_argument("first", type=Path)
+    mean.add_argument("second", type=Path)
+    mean.add_argument("weights", type=Path, help="the .safetensors file to write")
+
     evaluate = commands.add_parser("evaluate", help="Dice on phantoms never trained on, and on the real scan")
     evaluate.add_argument("weights", type=Path)
     evaluate.add_argument("report", type=Path, help="the .json file to write")
@@ -50,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     try:
-        {"embed": _embed, "train": _train, "export": _export, "evaluate": _evaluate}[options.command](options)
+        run = {"embed": _embed, "train": _train, "export": _export, "mean": _mean, "evaluate": _evaluate}
+        run[options.command](options)
     except UmliteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -98,6 +104,12 @@ def _export(options: argparse.Namespace) -> None:
     state = torch.load(options.folder / CHECKPOINT, weights_only=True)
     network = recipe.build_model(options.embedding, 0).config
     recipe.export(state["average"], network, options.weights)
+
+
+def _mean(options: argparse.Namespace) -> None:
+    from umlite.training import recipe
+
+    recipe.mean_of_weights(options.first, options.second, options.weights)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

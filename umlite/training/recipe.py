@@ -77,6 +77,18 @@ def export(tensors: dict[str, Tensor], network: NetworkConfig, path: Path) -> No
     save_model(path, {name: tensor.half() for name, tensor in tensors.items()}, manifest)
 
 
+def mean_of_weights(first: Path, second: Path, path: Path) -> None:
+    """Write the mean of two files of one network, the second trained on from the first (arXiv 2109.01903).
+
+    It keeps more of what the first could do than the second does. Raises WeightsError when they do not fit.
+    """
+    one, manifest = load_model(first, REFERENCE)
+    other, _ = load_model(second, REFERENCE)
+    check_tensors(one.state_dict(), other.state_dict(), second)
+    after = other.state_dict()
+    export({name: (a + after[name]) / 2 for name, a in one.state_dict().items()}, manifest.network, path)
+
+
 def _sources(data: Path, spacing_mm: float) -> tuple[PhantomSource, AnatomySource]:
     phantoms = PhantomSource(CLASSES, (spacing_mm,) * 3, _ABSENT, MORE_LESIONS)
     return phantoms, AnatomySource(data, CLASSES, spacing_mm)
