@@ -58,6 +58,18 @@ def test_a_small_missed_class_still_pulls() -> None:
     assert small > 0.2 * large
 
 
+def test_windows_without_a_rare_class_do_not_silence_it() -> None:
+    target = torch.zeros(1, 1, 30_000, dtype=torch.bool)
+    target[..., :120] = True
+    pulls = []
+    for truth in (target, torch.zeros_like(target)):
+        logits = torch.full(target.shape, -5.0, requires_grad=True)
+        segmentation_loss(logits, truth, torch.ones_like(target)).backward()
+        assert logits.grad is not None
+        pulls.append(-float(logits.grad.sum()))
+    assert pulls[0] > 4 * -pulls[1] > 0
+
+
 def test_a_found_class_is_not_drawn_too_large() -> None:
     target = torch.zeros(1, 1, 4096, dtype=torch.bool)
     target[..., :400] = True
