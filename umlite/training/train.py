@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -64,8 +64,8 @@ class Training:
     def run(self, stream: WindowStream, validation: Sequence[Batch] = (), until: int | None = None) -> None:
         """Train to the end of the schedule, or to step `until`; saves at the end too."""
         options, started, losses = self.options, time.perf_counter(), []
-        while self.step < min(options.steps, until or options.steps):
-            losses.append(self._train_step(stream.batch(self.step * options.batch, options.batch)))
+        for batch in self._batches(stream, min(options.steps, until or options.steps)):
+            losses.append(self._train_step(batch))
             self.step += 1
             done = self.step == options.steps
             if self.step % options.log_every == 0 or done:
@@ -123,6 +123,17 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         self.step = state["step"]
+
+    def _batches(self, stream: WindowStream, stop: int) -> Iterator[Batch]:
+        """Of the steps up to `stop`, each made while the one before it is trained on."""
+        size = self.options.batch
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(stream.batch, self.step * size, size) if self.step < stop else None
+            while coming:
+                batch = coming.result()
+                more = self.step + 1 < stop
+                coming = ahead.submit(stream.batch, (self.step + 1) * size, size) if more else None
+                yield batch
 
     def _train_step(self, batch: Batch) -> float:
         options = self.options
