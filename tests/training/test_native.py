@@ -48,3 +48,21 @@ def test_equal_answers_every_time() -> None:
     second, again = outputs_and_gradients(network, voxels, by_hand=True)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(torch.equal(gradients[name], again[name]) for name in gradients)
+
+
+@pytest.mark.parametrize("grid", [(5, 6, 7), (8, 12, 4), (9, 11, 13), (16, 17, 18), (3, 1, 40), (2, 2, 101)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 16), (16, 80)])
+def test_gradient_of_weights(grid: tuple[int, int, int], inputs: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    x, dy = torch.randn(*grid, inputs).relu(), torch.randn(*grid, outputs)
+    right = exact_weight_gradient(x, dy)
+    error = native.weight_gradient(x, dy).double() - right
+    assert float(error.norm() / right.norm()) < 3e-6
+    assert float(error.abs().max() / right.abs().max()) < 2e-5
+
+
+def exact_weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
+    first = [t.double().permute(3, 0, 1, 2)[None] for t in (x, dy)]
+    weight = torch.zeros(dy.shape[-1], x.shape[-1], 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.nn.functional.conv3d(first[0], weight, padding=1), weight, first[1])
+    return gradient

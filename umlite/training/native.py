@@ -131,10 +131,7 @@ class _ConvNormReLU(torch.autograd.Function):
         sizes = ctypes.c_long(raw.numel() // stored), ctypes.c_long(stored)
         _library().norm_relu_backward(*_places(raw, y, dy, gamma, moments), *sizes, *_places(total, means, draw))
         dbeta, dgamma = total[:, :outputs].float()
-        lines = torch.zeros(x.shape[-1] // LINE, 27, stored, LINE)
-        sides = (ctypes.c_long(n) for n in (*x.shape, stored))
-        _library().weight_gradient(*_places(x, draw), *sides, *_places(lines))
-        dweight = lines.permute(2, 0, 3, 1).reshape(stored, -1, 27)[:outputs, :inputs].reshape(weight.shape)
+        dweight = weight_gradient(x, draw)[:outputs, :inputs]
         dx = _convolve(draw, weight.flip(2, 3, 4).transpose(0, 1)) if ctx.needs_input_grad[0] else None
         return dx, dweight, dgamma, dbeta
 
@@ -151,6 +148,15 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     layer.bind(packed, _scratch(layer.scratch_floats(1) + 16))
     layer.run()
     return y
+
+
+def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
+    """Of a 3^3 convolution x [D, H, W, C] -> y [D, H, W, K], dy its gradient, C and K whole lines: [K, C, 3, 3, 3]."""
+    lines = torch.empty(x.shape[-1] // LINE, 27, dy.shape[-1], LINE)
+    sides = [ctypes.c_long(n) for n in (*x.shape, dy.shape[-1])]
+    scratch = torch.from_numpy(_scratch(_library().weight_gradient_scratch(*sides)))
+    _library().weight_gradient(*_places(x, dy), *sides, *_places(scratch, lines))
+    return lines.permute(2, 0, 3, 1).reshape(dy.shape[-1], x.shape[-1], 3, 3, 3)
 
 
 def _scratch(floats: int) -> Floats:
@@ -174,4 +180,6 @@ def _library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="umlite-train-") as folder:
         target = Path(folder) / "backward.so"
         compiler.compile_source(_SOURCE, target, compiler.compiler(), [_NATIVE, "-I", str(compiler.SOURCE)])
-        return ctypes.CDLL(str(target))
+        library = ctypes.CDLL(str(target))
+    library.weight_gradient_scratch.restype = ctypes.c_long
+    return library
