@@ -1,6 +1,8 @@
-// What training needs beside the convolutions of inference: window norm with ReLU, its gradient, and the gradient of a 3^3
-// convolution's weights (weight_gradient.h). Tensors are [voxels][channels], channels a multiple of LINE; one thread; sums of blocks in double.
+// What training needs beside the convolutions of inference: window norm with ReLU and its gradient; in the headers, the
+// gradient of a convolution's weights, changes of the grid and the heads. Tensors are [voxels][channels], channels a multiple of LINE; one thread; sums of blocks in double.
 #include <math.h>
+#include "grids.h"
+#include "heads_gradient.h"
 #include "weight_gradient.h"
 
 enum { BLOCK = 64 };

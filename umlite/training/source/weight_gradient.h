@@ -7,6 +7,7 @@
 //   dw = GT [ sum over tiles of (BT x) (A dy) ]     x: 6^3 voxels, dy: 4^3; each transform along each axis
 //
 // Tiles go in blocks, so that the transformed numbers of a block stay in the caches; every block's sums start from zero.
+#pragma once
 #include "tile_input.h"
 
 enum { PANEL = 6, TAPS = 27, POINTS = 216, SIDE = 4, MOST_TILES = 48 };
@@ -29,6 +30,7 @@ INLINE void panel(const int outputs, const float *x, long inputs, const float *d
 #define PANEL_ARGS const float *x, long inputs, const float *dy, long pitch, long n, int add, float *m
 NOINLINE void panel6(PANEL_ARGS) { panel(6, x, inputs, dy, pitch, n, add, m); }
 NOINLINE void panel4(PANEL_ARGS) { panel(4, x, inputs, dy, pitch, n, add, m); }
+NOINLINE void panel3(PANEL_ARGS) { panel(3, x, inputs, dy, pitch, n, add, m); }
 NOINLINE void panel2(PANEL_ARGS) { panel(2, x, inputs, dy, pitch, n, add, m); }
 // The same for all of dy's channels, a multiple of 2.
 static void panels(long outputs, PANEL_ARGS) {
@@ -50,6 +52,15 @@ static void direct_gradient(const float *x, const float *dy, long D, long H, lon
           const float *out = dy + ((z * H + y) * W + from) * outputs;
           panels(outputs, in, inputs, out, outputs, n, 1, dw + (c / LINE * TAPS + t) * outputs * LINE);
         }
+}
+// Of one channel: image [D + 2][H + 2][W + 2], zeros around -> dw [outputs / LINE][TAPS][LINE]. Taps take the outputs' place.
+void image_gradient(const float *image, const float *dy, long D, long H, long W, long outputs, float *dw) {
+  memset(dw, 0, (size_t)(TAPS * outputs) * sizeof *dw);
+  for (long z = 0; z < D; z++)
+    for (long y = 0; y < H; y++)
+      for (long k = 0; k < outputs; k += LINE)
+        for (int q = 0; q < 9; q++)
+          panel3(dy + (z * H + y) * W * outputs + k, outputs, image + ((z + q / 3) * (H + 2) + y + q % 3) * (W + 2), 1, W, 1, dw + (k * 9 + q * LINE) * 3);
 }
 
 // A, the transpose of output_43: 4 numbers -> 6.
