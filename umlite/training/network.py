@@ -69,7 +69,8 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
         head_input = model.head_input[2](model.head_input[:2](feature)[(slice(None), slice(None), *at)])
         image = model.generator.image_vector(bottleneck)
     params = model.generator(image.float(), range(model.config.head.classes))
-    logits = dynamic_heads_batched(head_input.flatten(2).float(), params)
+    heads = native.dynamic_heads if _native(voxels) and head_input.shape[1] == native.INNER else dynamic_heads_batched
+    logits = heads(head_input.flatten(2).float(), params)
     if supervision is None:
         return logits, None, None
     return logits, supervision.fine(some.float()).flatten(2), supervision.coarse(bottleneck.float()).flatten(2)
@@ -79,10 +80,14 @@ def _backbone(model: UniversalModel, voxels: Tensor) -> tuple[Tensor, Tensor]:
     """By the native kernels where they can: float32 of a U-Net on a CPU, one window at a time."""
     network = model.backbone
     fits = len(voxels) == 1 and all(n % 8 == 0 for n in voxels.shape[2:])
-    plain = voxels.device.type == "cpu" and voxels.dtype == torch.float32 and not has_bfloat16(voxels.device)
-    if isinstance(network, UNet) and fits and plain and native.available():
+    if isinstance(network, UNet) and fits and _native(voxels):
         return native.unet(network, voxels)
     return cast(tuple[Tensor, Tensor], network(voxels))
+
+
+def _native(voxels: Tensor) -> bool:
+    plain = voxels.device.type == "cpu" and voxels.dtype == torch.float32 and not has_bfloat16(voxels.device)
+    return plain and native.available()
 
 
 def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
-// What training needs beside the convolutions of inference: window norm with ReLU, its gradient, and the gradient of a 3^3
-// convolution's weights. Tensors are [voxels][channels], channels a multiple of LINE; one thread; sums of blocks in double.
+// What training needs beside the convolutions of inference: window norm with ReLU and its gradient; in the headers, the
+// gradient of a convolution's weights, changes of the grid and the heads. Tensors are [voxels][channels], channels a multiple of LINE; one thread; sums of blocks in double.
 #include <math.h>
-#include "vector.h"
+#include "grids.h"
+#include "heads_gradient.h"
+#include "weight_gradient.h"
 
-enum { BLOCK = 64, PANEL = 6 };
+enum { BLOCK = 64 };
 
 // total[2][channels] += sums over all voxels of what `term` makes of one vector of channels.
 #define SUM_BLOCKS(TERM)                                                                          \
@@ -45,40 +47,4 @@ void norm_relu_backward(const float *x, const float *y, const float *dy, const f
       const vec d = PASSED(i + c) - load(means + c) - NORMAL(i + c) * load(means + channels + c);
       store(dx + i + c, d * (load(gamma + c) * load(inverse + c)));
     }
-}
-
-// m[k][LINE] += x[v][c .. c + LINE] * dy[v][k] over n voxels, for `outputs` <= PANEL of dy's channels.
-INLINE void panel(const int outputs, const float *x, long inputs, const float *dy, long pitch, long n, float *m) {
-  vec sums[PANEL][VECS];
-  UNROLL for (int k = 0; k < outputs; k++) UNROLL for (int h = 0; h < VECS; h++) sums[k][h] = load(m + k * LINE + h * LANES);
-  for (long v = 0; v < n; v++, x += inputs, dy += pitch) {
-    vec part[VECS];
-    UNROLL for (int h = 0; h < VECS; h++) part[h] = load(x + h * LANES);
-    UNROLL for (int k = 0; k < outputs; k++) {
-      const vec d = splat(dy[k]);
-      UNROLL for (int h = 0; h < VECS; h++) sums[k][h] += part[h] * d;
-    }
-  }
-  UNROLL for (int k = 0; k < outputs; k++) UNROLL for (int h = 0; h < VECS; h++) store(m + k * LINE + h * LANES, sums[k][h]);
-}
-NOINLINE void panel6(const float *x, long inputs, const float *dy, long pitch, long n, float *m) { panel(6, x, inputs, dy, pitch, n, m); }
-NOINLINE void panel4(const float *x, long inputs, const float *dy, long pitch, long n, float *m) { panel(4, x, inputs, dy, pitch, n, m); }
-NOINLINE void panel2(const float *x, long inputs, const float *dy, long pitch, long n, float *m) { panel(2, x, inputs, dy, pitch, n, m); }
-
-// dw [inputs / LINE][27][outputs][LINE] += gradient of the weights; x [D][H][W][inputs], dy [D][H][W][outputs].
-void weight_gradient(const float *x, const float *dy, long D, long H, long W, long inputs, long outputs, float *dw) {
-  for (long z = 0; z < D; z++)
-    for (long y = 0; y < H; y++)
-      for (long c = 0; c < inputs; c += LINE)
-        for (int t = 0; t < 27; t++) {
-          const long dz = t / 9 - 1, up = t / 3 % 3 - 1, aside = t % 3 - 1, from = aside < 0, n = W - (aside != 0);
-          if (z + dz < 0 || z + dz >= D || y + up < 0 || y + up >= H || n < 1) continue;
-          const float *in = x + (((z + dz) * H + y + up) * W + from + aside) * inputs + c;
-          const float *out = dy + ((z * H + y) * W + from) * outputs;
-          float *m = dw + (c / LINE * 27 + t) * outputs * LINE;
-          long k = 0;
-          for (; k + 6 <= outputs; k += 6) panel6(in, inputs, out + k, outputs, n, m + k * LINE);
-          for (; k + 4 <= outputs; k += 4) panel4(in, inputs, out + k, outputs, n, m + k * LINE);
-          for (; k < outputs; k += 2) panel2(in, inputs, out + k, outputs, n, m + k * LINE);
-        }
 }
