@@ -66,7 +66,7 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
     with torch.autocast(voxels.device.type, torch.bfloat16, enabled=has_bfloat16(voxels.device)):
         bottleneck, feature = _backbone(model, voxels)
         some = feature[(slice(None), slice(None), *at)]
-        head_input = model.head_input[2](model.head_input[:2](feature)[(slice(None), slice(None), *at)])
+        head_input = model.head_input[1:](model.head_input[0](feature)[(slice(None), slice(None), *at)])
         image = model.generator.image_vector(bottleneck)
     params = model.generator(image.float(), range(model.config.head.classes))
     heads = native.dynamic_heads if _native(voxels) and head_input.shape[1] == native.INNER else dynamic_heads_batched
