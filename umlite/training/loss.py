@@ -8,7 +8,6 @@ from torch import Tensor
 
 _SMOOTH_VOXELS = 1.0
 _TOLERATED_VOXELS = 30.0
-_RARITY = 0.75
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
@@ -25,8 +24,8 @@ def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor,
     neither its losses nor their gradient. The losses, over all windows together:
 
     - Binary cross-entropy. True voxels of a class that fills a share s of what is known and has a soft Dice D count
-      1 + (1 - D)^2 (s^-0.75 - 1) times: a class that is not found yet pulls with all its weight however small it is,
-      and one that is found is not drawn too large.
+      1 + (1 - D)^3 (1 / s - 1) times: a class that is not found at all weighs as much as all the rest, however small it
+      is, and one that is found is not drawn too large.
     - -log(soft Dice) where the class is present (arXiv 1809.00076), else 0.
     - Where it is absent, log(1 + drawn / 30), else 0: what Dice says of drawn voxels, bearable for some.
 
@@ -41,8 +40,7 @@ def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor,
     drawn = probability.square().sum(dim=(0, 2))
     overlap = 2 * (probability * truth).sum(dim=(0, 2)) + _SMOOTH_VOXELS
     dice = overlap / (drawn + size + _SMOOTH_VOXELS)
-    rarity = (voxels / size.clamp_min(1)).clamp_min(1) ** _RARITY - 1
-    extra = (1 - dice.detach()).square() * rarity
+    extra = (1 - dice.detach()) ** 3 * ((voxels / size.clamp_min(1)).clamp_min(1) - 1)
     entropy = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
     entropy = (entropy * (mask + truth * extra[:, None])).sum(dim=(0, 2)) / voxels.clamp_min(1)
     present = torch.where(size > 0, -torch.log(dice), 0)
