@@ -16,8 +16,9 @@ def test_a_part_marks_its_blocks() -> None:
     assert not activity.active.any()
     sums[1, 3, 11, 4] = -3.0  # voxel (9, 11, 8), logit -1.5
     activity.update(Part((6, 0, 4), sums, total))
-    assert np.argwhere(activity.active).tolist() == [[2, 2, 2]]
-    assert np.argwhere(activity.region).min(0).tolist() == [1, 1, 1]
+    block = np.array([9, 11, 8]) // BLOCK
+    assert np.argwhere(activity.active).tolist() == [block.tolist()]
+    assert np.argwhere(activity.region).min(0).tolist() == (block - 1).tolist()
     assert activity.region.sum() == 3 * 2 * 2
 
 

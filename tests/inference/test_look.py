@@ -101,12 +101,13 @@ def test_counts_and_candidates() -> None:
     assert look.present.sum() == 66
     assert look.possible.sum() == 64 + 384 + 2
     assert look.seen()
-    # Blocks 3 to 5 along x hang together: they may be larger than what is present in block 0.
-    assert sorted({tuple(p) for p in np.argwhere(look.candidates())[:, :1].tolist()}) == [(0,), (3,), (4,), (5,)]
+    # 12 to 18 along x hang together: they may be larger than what is present from 0 to 4.
+    blocks = [*range(4 // BLOCK), *range(12 // BLOCK, -(-18 // BLOCK))]
+    assert sorted({int(p) for p in np.argwhere(look.candidates())[:, 0]}) == blocks
     sums[1, 12:18] = -3.0
     sure = Look([1], (24, 8, 8), 1.0, (6.0, 6.0, 6.0))
     sure.add([Part((0, 0, 0), sums, total)])
-    assert np.argwhere(sure.candidates()).tolist() == [[0, 0, 0]]
+    assert np.argwhere(sure.candidates()).max() == 4 // BLOCK - 1
 
 
 def test_connected_to() -> None:
@@ -115,4 +116,3 @@ def test_connected_to() -> None:
     seeds[0, 1, 1] = True
     assert np.argwhere(connected_to(seeds, blocks)).tolist() == [[0, 1, 1], [1, 0, 0], [2, 1, 1]]
     assert not connected_to(np.zeros_like(seeds), blocks).any()
-    assert BLOCK == 4

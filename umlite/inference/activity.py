@@ -14,7 +14,7 @@ from umlite.inference import transfer
 from umlite.inference.slab import Part
 from umlite.inference.windows import Size
 
-BLOCK = 4
+BLOCK = 2
 """Side of a block in voxels. A region reaches one block beyond what is active."""
 
 Blocks = npt.NDArray[np.bool_]

@@ -22,7 +22,8 @@ from umlite.inference.postprocessing import RULES
 from umlite.inference.slab import Part
 from umlite.inference.windows import Size
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.uint8]
+Sizes = npt.NDArray[np.int64]
 MIDLINE = ("esophagus", "liver", "aorta", "postcava", "pancreas", "duodenum", "rectum", "bladder", "prostate")
 """Organs that reach the middle of every body: where there is one, a column of windows through the middle shows it. Of
 the others it may show a mistake of the network and miss the organ itself: spleens were lost so."""
@@ -55,8 +56,8 @@ class Look:
         self._places = classes
         self._least = LEAST_SEEN_ML * 1000 / math.prod(spacing_mm)
         blocks = (len(classes), *(math.ceil(side / BLOCK) for side in shape))
-        self.present: Counts = np.zeros(blocks, np.int64)
-        self.possible: Counts = np.zeros(blocks, np.int64)
+        self.present: Counts = np.zeros(blocks, np.uint8)
+        self.possible: Counts = np.zeros(blocks, np.uint8)
         self._margin = margin
 
     def add(self, parts: Iterable[Part]) -> None:
@@ -86,7 +87,7 @@ class Look:
         return list(zip(self.present, self.possible, strict=True))
 
 
-def _by_component(present: Counts, possible: Counts) -> tuple[npt.NDArray[np.integer], Counts, Counts]:
+def _by_component(present: Counts, possible: Counts) -> tuple[npt.NDArray[np.integer], Sizes, Sizes]:
     """Labels of components of blocks; and by label the voxels present, and possible, with 0 for the background."""
     labels = cc3d.connected_components(np.ascontiguousarray(possible > 0), connectivity=26)
     flat, count = labels.ravel(), int(labels.max()) + 1
@@ -94,9 +95,9 @@ def _by_component(present: Counts, possible: Counts) -> tuple[npt.NDArray[np.int
     return labels, sizes[0], sizes[1]
 
 
-def _per_block(mask: Tensor, origin: Size) -> npt.NDArray[np.int64]:
+def _per_block(mask: Tensor, origin: Size) -> Counts:
     """How many voxels of a part are set in each block."""
     pads = [(o % BLOCK, -(o + n) % BLOCK) for o, n in zip(origin, mask.shape, strict=True)]
     padded = F.pad(mask.to(torch.float32), [p for pair in reversed(pads) for p in pair])
-    counts = F.avg_pool3d(padded[None], BLOCK)[0].mul_(BLOCK**3).round_()
-    return transfer.to_host(counts).numpy().astype(np.int64)
+    counts = F.avg_pool3d(padded[None], BLOCK)[0].mul_(BLOCK**3).round_().to(torch.uint8)
+    return transfer.to_host(counts).numpy()
