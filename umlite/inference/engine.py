@@ -73,7 +73,7 @@ class Engine(ABC):
         """
         x, y, z = (s - o for s, o in zip(start, origin, strict=True))
         here = sums[:, *window_at((x, y, z), self.manifest.window)]
-        here.addcmul_(logits.to(sums.device), self.importance.to(sums.device))
+        here.addcmul_(transfer.to(logits, sums.device), transfer.to(self.importance, sums.device))
 
     def place_sums(self, size: int) -> None:
         """Choose `sums_device` for sums of `size` bytes, before a sweep makes them; left as it is by default."""

@@ -169,13 +169,18 @@ def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[s
     half = device.type == "cuda" and kernels == "native"
     if asked in ("float16", "bfloat16") and not half:
         raise RequestError(f"Precision {asked} is for GPUs with native kernels; here it is float32.")
-    if asked == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if asked == "bfloat16" and not _has_bfloat16(device):
         raise RequestError("This GPU only emulates bfloat16, many times slower: ask for float16 or float32.")
     if asked != "auto":
         return asked, f"precision {asked}: asked for"
     if half:
         return "float16", "precision float16: as many digits as TF32, the published default; sums in float32"
     return "float32", "precision float32: what this device computes best"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    with torch.cuda.device(device):  # torch answers for the current one
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _choose_batch(device: torch.device, kernels: str) -> tuple[int, str]:

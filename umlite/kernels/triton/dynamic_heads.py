@@ -111,7 +111,7 @@ def _prepare(
     """Kernel, grid, its first arguments (source, stem, weights) and its options."""
     channels = source.shape[1] if stem is None else len(stem.weight)
     features = 0 if stem is None else source.shape[1]
-    variant = choose(source.dtype, params.shape[1], channels, features, architecture())
+    variant = choose(source.dtype, params.shape[1], channels, features, architecture(source))
     grid = (triton.cdiv(source[0, 0].numel() if len(source) else 0, variant.block), len(source))
     packed = (source.flatten(2), None if stem is None else pack_stem(stem), pack_parameters(params, channels))
     options = {"K": channels, "ROW": channels + -channels % 4, "FEATURES": features, "BLOCK": variant.block}
