@@ -116,7 +116,7 @@ def _forget_tables() -> None:
 
 def make(network: NetworkConfig, *, precision: str = "float16", batch: int = 2) -> CudaEngine:
     """An engine whose tensors have become CUDA tensors on their way to the device."""
-    plan = Plan("fast", DEVICE, batch, False, (), "native", precision)
+    plan = Plan("fast", DEVICE, batch, False, (), "native", precision, channels_last=precision != "float32")
     with unset_fake_temporarily():  # modules of paper tensors cannot change their dtype
         model = UniversalModel(network, FAST).eval().requires_grad_(False)
         engine = CudaEngine(model, small_manifest(model, window=(64, 64, 64)), plan)

@@ -137,6 +137,19 @@ def test_of_amd_no_compute_capability_is_asked(gpu: PretendGpu, monkeypatch: pyt
     assert (choose_plan().kernels, choose_plan().precision) == ("native", "float16")
 
 
+def test_the_memory_format_is_what_the_devices_convolutions_read(
+    gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu
+    assert choose_plan().channels_last
+    assert reason(choose_plan(), "memory format channels last")
+    assert not choose_plan(precision="float32").channels_last
+    assert not choose_plan(kernels="torch").channels_last
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert not choose_plan().channels_last
+    assert "MIOpen" in reason(choose_plan(), "memory format channels first")
+
+
 def test_a_limit_of_gpu_memory_is_for_gpus() -> None:
     with pytest.raises(RequestError, match="device is cpu"):
         choose_plan(device="cpu", kernels="torch", max_vram=10**9)
