@@ -203,5 +203,5 @@ class CudaEngine(Engine):
     def _nothing_fits(self) -> DeviceError:
         return DeviceError(
             f"The GPU's memory does not hold one window, which takes about {self._one_window / 1e9:.1f} GB. "
-            "Close what else uses the GPU, or use --device cpu."
+            f"Close what else uses the GPU, or use --device cpu. (The GPU said: {self._ladder.fault})"
         )
