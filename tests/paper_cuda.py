@@ -32,6 +32,8 @@ class _Allowed(TorchFunctionMode):
                 value = args[2]
                 view = _view(args[0], args[1])
                 return view.mul_(value) if isinstance(value, Tensor) else view.fill_(value)
+            if function is Tensor.copy_:
+                return args[0].mul_(args[1])
             if function is Tensor.__invert__:
                 return torch.bitwise_not(args[0])
             if function is Tensor.contiguous:

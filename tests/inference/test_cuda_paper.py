@@ -19,11 +19,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from umlite.inference import transfer
+from umlite.inference import memory, transfer, window_runner
 from umlite.inference.cuda_engine import CudaEngine
 from umlite.inference.engine import Engine, build_engine
+from umlite.inference.field import lay_out
 from umlite.inference.plan import Plan
+from umlite.inference.progress import no_progress
 from umlite.inference.reference_engine import ReferenceEngine
+from umlite.inference.sweep import finished_parts
 from umlite.inference.torch_engine import TorchEngine
 from umlite.kernels import window_attention
 from umlite.kernels.sets import FAST, REFERENCE, TORCH
@@ -147,6 +150,29 @@ def test_a_scan_stays_on_the_device(network: NetworkConfig, batch: int, crossing
     bits = engine.decide(sums, ("a", "b", "c"))
     assert crossings == ["to device", "to device"], "only where windows begin crosses, not what is computed"
     assert (bits.device, bits.dtype, bits.shape) == (DEVICE, torch.int32, (72, 72, 72))
+
+
+@pytest.mark.parametrize("sums_device", [DEVICE, torch.device("cpu")], ids=["sums on the GPU", "sums on the host"])
+def test_a_sweep_over_a_scan(sums_device: torch.device, crossings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A padded scan from the host, a slab that moves on, a window of constant input, weights for probabilities."""
+    monkeypatch.setattr(window_runner, "constant_windows", lambda *_: {(0, 0, 0): 0.0})
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: None)
+    engine = make(NETWORKS[0])
+    engine.sums_device = sums_device
+    field = lay_out(engine, torch.empty(150, 60, 70), 0.5)
+    assert field.voxels.device == DEVICE
+    runner = window_runner.WindowRunner(engine, field.voxels, CLASSES, 0.5, len(field.starts), no_progress)
+    crossings.clear()
+    planes = 0
+    for part in finished_parts(engine, field, field.starts, runner, weighted=True):
+        assert part.total is not None
+        bits = engine.decide(part.sums, ("a", "b", "c"))
+        assert part.sums.device == part.total.device == bits.device == sums_device
+        planes += bits.shape[0]
+    assert planes == 150
+    assert runner.run + runner.reused == len(field.starts)
+    if sums_device == DEVICE:
+        assert "to host" not in crossings, "logits and sums stay where they are"
 
 
 @pytest.mark.usefixtures("crossings")
