@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from umlite.inference.windows import importance_map
+from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
 from umlite.kernels.decide import decide_bits, decide_bits_ref
 from umlite.kernels.dynamic_heads import (
@@ -17,14 +18,15 @@ from umlite.kernels.dynamic_heads import (
     dynamic_heads_accumulate_ref,
     dynamic_heads_ref,
 )
-from umlite.kernels.fused_heads import fused_heads_accumulate, fused_heads_accumulate_ref
+from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate, fused_heads_accumulate_ref, fused_heads_ref
 from umlite.kernels.gather import gather_windows, gather_windows_ref
 from umlite.kernels.norm_act import norm_act, norm_act_ref
+from umlite.kernels.resample import resample_bits, resample_bits_ref, resample_hu, resample_hu_ref
 from umlite.kernels.window_attention import window_attention, window_attention_ref
 
-TOLERANCE = {torch.float32: 3e-5, torch.float16: 5e-3}
+TOLERANCE = {torch.float32: 3e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 """Largest difference from the float32 reference, by the reference's largest magnitude. float16: a rounding of the
-answer is 5e-4; tensor cores round the operands of three products one after the other."""
+answer is 5e-4; tensor cores round the operands of three products one after the other. bfloat16 has three bits less."""
 KERNELS_OF_HEADS = 8  # channels of the head input
 CLASSES, FEATURES = 32, 64
 
@@ -51,19 +53,27 @@ class Case:
 def cases(device: torch.device, side: int = 96) -> Iterator[Case]:
     """All kernels, each made when it is asked for. side: of the window, a multiple of 2.
 
-    On a CPU, where scripts are tried, float32 alone: the operations take no mixed dtypes there.
+    On a CPU, where scripts are tried, float32 alone: the operations take no mixed dtypes there. bfloat16 where the GPU
+    has it.
     """
+    dtypes = [torch.float32]
+    if device.type != "cpu":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        dtypes = [torch.float16, torch.float32, *[torch.bfloat16] * native]
     generator = torch.Generator(device).manual_seed(0)
 
     def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(*shape, device=device, generator=generator).to(dtype)
 
-    for dtype in (torch.float32,) if device.type == "cpu" else (torch.float16, torch.float32):
+    for dtype in dtypes:
         yield _gather(noise, side, dtype)
         yield from _heads(noise, side, dtype)
+        yield _blend(noise, side, dtype)
         yield from _norms(noise, side, dtype)
         yield _attention(noise, side // 2, dtype)
     yield _decide(noise, side)
+    yield from _resampling(noise, side)
 
 
 Noise = Callable[..., Tensor]
@@ -88,7 +98,7 @@ def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
     h, params = noise(1, k, side, side, side, dtype=dtype), 0.3 * noise(1, CLASSES, 2 * k * k + 3 * k + 1)
     importance = importance_map((side, side, side)).to(h.device)
     starts = torch.tensor([[3, 0, 5]], device=h.device)
-    unit = "half" if dtype == torch.float16 else "float"
+    unit = "float" if dtype == torch.float32 else "half"
     flop = 2.0 * voxels * CLASSES * (2 * k * k + k)
 
     def sums() -> Tensor:
@@ -121,6 +131,16 @@ def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
     stem = (1 + 0.1 * noise(1, FEATURES), 0.1 * noise(1, FEATURES), 0.2 * noise(k, FEATURES), noise(k))
     rest = (params, importance)
     yield Case(
+        _named("fused_heads", dtype),
+        lambda: fused_heads(feature, *stem, params),
+        lambda: (fused_heads(feature, *stem, params),),
+        lambda: (fused_heads_ref(feature.float(), *stem, params),),
+        TOLERANCE[dtype],
+        voxels * (FEATURES + CLASSES) * dtype.itemsize,
+        flop + 2.0 * voxels * FEATURES * k,
+        unit,
+    )
+    yield Case(
         _named("fused_heads_accumulate", dtype),
         lambda: fused_heads_accumulate(feature, *stem, *rest, kept, starts),
         lambda: (_filled(sums(), lambda out: fused_heads_accumulate(feature, *stem, *rest, out, starts)),),
@@ -129,6 +149,21 @@ def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
         voxels * (FEATURES * dtype.itemsize + 4 + CLASSES * 8),
         flop + 2.0 * voxels * FEATURES * k,
         unit,
+    )
+
+
+def _blend(noise: Noise, side: int, dtype: torch.dtype) -> Case:
+    logits = noise(2, CLASSES, side, side, side, dtype=dtype)
+    importance = importance_map((side, side, side)).to(logits.device)
+    starts = torch.tensor([[3, 0, 5], [0, 0, 6]], device=logits.device)
+    kept = torch.ones(CLASSES, side + 5, side, side + 16, device=logits.device)
+    return Case(
+        _named("blend", dtype),
+        lambda: blend(logits, importance, kept, starts),
+        lambda: (_filled(torch.ones_like(kept), lambda out: blend(logits, importance, out, starts)),),
+        lambda: (_filled(torch.ones_like(kept), lambda out: blend_ref(logits, importance, out, starts)),),
+        TOLERANCE[torch.float32],
+        2 * side**3 * (CLASSES * (dtype.itemsize + 8) + 4),
     )
 
 
@@ -178,7 +213,7 @@ def _attention(noise: Noise, side: int, dtype: torch.dtype) -> Case:
         TOLERANCE[dtype],
         qkv.nbytes * 4 // 3,
         4.0 * windows * tokens**2 * channels,
-        "half" if dtype == torch.float16 else "float",
+        "float" if dtype == torch.float32 else "half",
     )
 
 
@@ -191,6 +226,32 @@ def _decide(noise: Noise, side: int) -> Case:
         lambda: decide_bits_ref(sums),
         0,
         sums.numel() * 4 + sums[0].numel() * 4,
+    )
+
+
+def _resampling(noise: Noise, side: int) -> Iterator[Case]:
+    """A scan as read from a file, its first axis contiguous, to the model's grid; and a bit mask back."""
+    shape, stored = (side, side, side), (side + 7, side + 5, side + 9)
+    volume = (500 * noise(*reversed(stored))).to(torch.int16).permute(2, 1, 0)
+    bits = (1e8 * noise(*shape)).to(torch.int32)
+    forth = [0.71, 0.0, 0.0, 0.33, 0.0, 0.83, 0.0, 1.33, 0.0, 0.0, 0.57, 2.33]
+    hu = (volume, forth, shape, -175.0, 250.0)
+    back = (forth, stored, shape, (0, 0, 0))
+    yield Case(
+        "resample_hu, int16",
+        lambda: resample_hu(*hu),
+        lambda: (resample_hu(*hu),),
+        lambda: (resample_hu_ref(*hu),),
+        TOLERANCE[torch.float32],
+        volume.nbytes + 4 * side**3,
+    )
+    yield Case(
+        "resample_bits, int32",
+        lambda: resample_bits(bits, *back),
+        lambda: (resample_bits(bits, *back),),
+        lambda: (resample_bits_ref(bits.cpu(), *back).to(bits.device),),
+        0,
+        bits.nbytes + 2 * volume.nbytes,
     )
 
 

@@ -50,18 +50,19 @@ class CudaDevice(Device):
         self._flushed = torch.empty(FLUSHED_BYTES, dtype=torch.int8, device=device)
 
     def seconds(self, launch: Callable[[], object], repeats: int) -> list[float]:
-        for _ in range(WARM_UPS):
-            launch()
-        taken = []
-        for _ in range(repeats):
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            self._flushed.zero_()  # also keeps the device busy while the host queues what is measured
-            begin.record()
-            launch()
-            end.record()
-            end.synchronize()
-            taken.append(begin.elapsed_time(end) / 1e3)
-        return taken
+        with torch.cuda.device(self.device):  # events belong to the current device
+            for _ in range(WARM_UPS):
+                launch()
+            return [self._seconds(launch) for _ in range(repeats)]
+
+    def _seconds(self, launch: Callable[[], object]) -> float:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        self._flushed.zero_()  # also keeps the device busy while the host queues what is measured
+        begin.record()
+        launch()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
 
 
 def find_gpu(asked: str) -> CudaDevice | None:

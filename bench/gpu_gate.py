@@ -47,28 +47,43 @@ class Check:
 def check_kernel(case: Case) -> Check:
     """Largest difference from the reference, by its largest magnitude; and whether runs repeat to the bit.
 
-    A kernel whose programs race answers differently from time to time.
+    A kernel whose programs race answers differently from time to time. One that raises is a failed check: the first
+    run on a GPU should tell of every kernel.
     """
-    with torch.inference_mode(), exact_float32():
-        expected = case.expected()
-        answers = [case.answer() for _ in range(REPEATS)]
+    try:
+        with torch.inference_mode(), exact_float32():
+            expected = case.expected()
+            answers = [case.answer() for _ in range(REPEATS)]
+    except Exception as error:
+        return Check(case.name, float("inf"), case.tolerance, _said(error))
     error = max(_relative(a, e) for a, e in zip(answers[0], expected, strict=True))
     same = all(torch.equal(a, b) for other in answers[1:] for a, b in zip(answers[0], other, strict=True))
     return Check(case.name, error, case.tolerance, "" if same else "runs differ from each other")
 
 
 def check_window(engine: Engine, weights: Path, windows: Tensor, classes: Sequence[int]) -> list[Check]:
-    """The engine's logits of windows [N, 1, D, H, W] against the reference engine's on the CPU."""
+    """The engine's logits of windows [N, 1, D, H, W] against the reference engine's on the CPU.
+
+    An engine that raises is a failed check, as a kernel is.
+    """
     oracle = build_engine(weights, Plan("reference", torch.device("cpu"), 1, False, ()))
     expected = oracle.window_logits(windows.cpu(), classes).transpose(0, 1).flatten(1)
-    found = engine.window_logits(windows, classes).transpose(0, 1).flatten(1).cpu()
-    difference = (found - expected) / expected.std(1, keepdim=True)
     precision = engine.plan.precision
     name = f"{engine.manifest.name} in {precision}"
+    try:
+        found = engine.window_logits(windows, classes).transpose(0, 1).flatten(1).cpu()
+    except Exception as error:
+        return [Check(name, float("inf"), WORST[precision], _said(error))]
+    difference = (found - expected) / expected.std(1, keepdim=True)
     return [
         Check(f"{name}, largest", float(difference.abs().max()), WORST[precision]),
         Check(f"{name}, root mean square", float(difference.square().mean().sqrt()), RMS[precision]),
     ]
+
+
+def _said(error: Exception) -> str:
+    """On one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

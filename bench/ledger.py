@@ -57,13 +57,20 @@ class Ledger(TorchDispatchMode):
         return result
 
     def stages(self) -> dict[str, Cost]:
-        """Sums per stage, but for instructions."""
+        """Sums per stage, but for instructions, which depend on the target."""
         sums: dict[str, Cost] = {}
         for stage, cost in self.operations:
             total = sums.setdefault(stage, Cost())
             total.matrix_flop += cost.matrix_flop
             total.float_flop += cost.float_flop
             total.bytes += cost.bytes
+        return sums
+
+    def instructions(self, target: str) -> dict[str, float]:
+        """Per stage, what our own kernels issue on a target, times lanes; 0 where a stage has none of ours."""
+        sums: dict[str, float] = {}
+        for stage, cost in self.operations:
+            sums[stage] = sums.get(stage, 0.0) + cost.instructions(target)
         return sums
 
     def seconds(self, gpu: GPU, half: bool) -> dict[str, dict[str, float]]:

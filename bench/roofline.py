@@ -28,7 +28,7 @@ from umlite.kernels.sets import FAST, REFERENCE
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
-__all__ = ["GPU", "GPUS", "count", "published_heads", "report", "table"]
+__all__ = ["GPU", "GPUS", "count", "counts_table", "published_heads", "report", "table"]
 
 WINDOW = 96
 VOXELS = WINDOW**3
@@ -104,13 +104,17 @@ def report() -> list[dict[str, Any]]:
         for gpu in GPUS:
             for way, ledger in ledgers.items():
                 stages = ledger.seconds(gpu, half=way == "umlite")
-                total = ledger.stages().values()
+                sums = ledger.stages()
+                total = sums.values()
                 rows.append(
                     {
                         "backbone": backbone.kind,
                         "gpu": gpu.name,
                         "way": way,
                         "stages_ms": {stage: 1e3 * sum(limits.values()) for stage, limits in stages.items()},
+                        "stages_gflop": {s: (c.matrix_flop + c.float_flop) / 1e9 for s, c in sums.items()},
+                        "stages_gbytes": {s: c.bytes / 1e9 for s, c in sums.items()},
+                        "stages_ginstructions": {s: n / 1e9 for s, n in ledger.instructions(gpu.target).items()},
                         "limits": {stage: max(LIMITS, key=lambda n: limits[n]) for stage, limits in stages.items()},
                         "window_ms": 1e3 * sum(sum(limits.values()) for limits in stages.values()),
                         "gflop": sum(c.matrix_flop + c.float_flop for c in total) / 1e9,
@@ -138,6 +142,25 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def counts_table(rows: Iterable[dict[str, Any]]) -> str:
+    """Markdown: what each stage of a window does, and what our compiled kernels issue for it."""
+    rows = list(rows)
+    names = list(dict.fromkeys(row["gpu"] for row in rows))
+    lines = [
+        "Operations and bytes of one window, and 10^9 instructions (times lanes) of our own kernels as compiled.",
+        "",
+        f"| network | way | stage | GFLOP | GB | {' | '.join(names)} |",
+        "|---|---|---|---|---|" + "---|" * len(names),
+    ]
+    for first in (row for row in rows if row["gpu"] == names[0]):
+        alike = [r for r in rows if (r["backbone"], r["way"]) == (first["backbone"], first["way"])]
+        for stage, gflop in first["stages_gflop"].items():
+            issued = [r["stages_ginstructions"][stage] for r in alike]
+            cells = [f"{gflop:.1f}", f"{first['stages_gbytes'][stage]:.2f}", *(f"{n:.2f}" if n else "" for n in issued)]
+            lines.append(f"| {first['backbone']} | {first['way']} | {stage} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _cell(row: dict[str, Any], stage: str) -> str:
     if stage not in row["stages_ms"]:
         return ""
@@ -146,4 +169,4 @@ def _cell(row: dict[str, Any], stage: str) -> str:
 
 if __name__ == "__main__":
     found = report()
-    print(json.dumps(found, indent=1) if "--json" in sys.argv[1:] else table(found))
+    print(json.dumps(found, indent=1) if "--json" in sys.argv[1:] else f"{table(found)}\n\n{counts_table(found)}")

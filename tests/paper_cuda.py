@@ -1,6 +1,6 @@
 """CUDA tensors on a machine without CUDA: shapes, dtypes and devices are checked, numbers do not exist.
 
-FakeTensorMode carries the tensors. A CPU build of torch still refuses indexing, `contiguous` and transfers of such
+FakeTensorMode carries the tensors. A CPU build of torch still refuses indexing, `~`, `contiguous` and transfers of such
 tensors, because their bindings look for a driver; here they are said in operations that it allows.
 """
 
@@ -32,6 +32,10 @@ class _Allowed(TorchFunctionMode):
                 value = args[2]
                 view = _view(args[0], args[1])
                 return view.mul_(value) if isinstance(value, Tensor) else view.fill_(value)
+            if function is Tensor.copy_:
+                return args[0].mul_(args[1])
+            if function is Tensor.__invert__:
+                return torch.bitwise_not(args[0])
             if function is Tensor.contiguous:
                 return args[0].clone(memory_format=kwargs.get("memory_format", torch.contiguous_format))
         return function(*args, **kwargs)

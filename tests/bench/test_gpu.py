@@ -7,6 +7,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,8 +80,14 @@ def test_from_end_to_end(
     assert report["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "peaks_known": True, "ever_run_on_a_gpu": False}
     assert report["passed"]
     checks = [c["name"] for c in report["checks"]]
-    for kernel in ("gather_windows", "dynamic_heads", "fused_heads_accumulate", "norm_act", "window_attention"):
-        assert any(name.startswith(kernel) for name in checks)
+    operations = {path.stem for path in (ROOT / "umlite" / "kernels").glob("*.py")} - {"__init__", "sets"}
+    for kernel in operations - {"gather", "resample", "decide"} | {
+        "gather_windows",
+        "decide_bits",
+        "resample_hu",
+        "resample_bits",
+    }:
+        assert any(name.startswith(f"{kernel},") for name in checks), f"{kernel} is not checked"
     assert {"small in float32, largest", "small in float16, root mean square"} <= set(checks)
     for row in report["kernels"]:
         assert row["of_bandwidth"] == pytest.approx(row["gb_s"] / 3350)
@@ -131,6 +138,14 @@ def test_a_check_fails_by_error_by_nan_and_by_runs_that_differ(bench: SimpleName
     assert bench.gpu_gate.check_kernel(good).passed
     racing = make(answer=lambda: (one * next(answers),), expected=lambda: (one,))
     assert "differ" in str(bench.gpu_gate.check_kernel(racing))
+
+    def broken() -> tuple[torch.Tensor, ...]:
+        raise RuntimeError("Triton Error [CUDA]:\n  invalid argument")
+
+    check = bench.gpu_gate.check_kernel(make(answer=broken, expected=lambda: (one,)))
+    assert not check.passed
+    assert check.fault == "RuntimeError: Triton Error [CUDA]: invalid argument"
+    json.dumps(check.to_dict(), allow_nan=False)
     for wrong in (one * 1.1, one * float("nan"), torch.ones(3)):
         check = bench.gpu_gate.check_kernel(make(answer=lambda w=wrong: (w,), expected=lambda: (one,)))
         assert not check.passed
@@ -153,13 +168,22 @@ def test_a_gpu_is_timed_by_its_own_events(bench: SimpleNamespace, monkeypatch: p
         def elapsed_time(self, end: Event) -> float:
             return end.milliseconds - self.milliseconds
 
+    current: list[torch.device] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "device", on)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "AMD Instinct MI300X")
     monkeypatch.setattr(bench.gpu_device, "FLUSHED_BYTES", 16)
     gpu = bench.gpu_device.CudaDevice(CPU)
     launched: list[int] = []
     assert gpu.seconds(lambda: launched.append(1), 4) == pytest.approx([0.007] * 4)
     assert len(launched) == 4 + bench.gpu_device.WARM_UPS
+    assert current == [CPU], "events are of the current device"
     assert gpu.peaks.name == "MI300X"
 
 

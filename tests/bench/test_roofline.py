@@ -53,6 +53,20 @@ def test_the_attention_counts_padding_of_windows_and_blocks(roofline: ModuleType
     assert counts.attention((48, 48, 48), 3, 7, 0, "sm_90") == pytest.approx(343 * 3 * one)
 
 
+def test_every_stage_has_its_operations_bytes_and_instructions(roofline: ModuleType) -> None:
+    """On every GPU; instructions where kernels are ours, and nowhere else."""
+    ours = {"attention", "norms and activations", "gather, decision", "heads, blending"}
+    rows = roofline.report()
+    for row in rows:
+        stages = set(row["stages_ms"])
+        assert stages == set(row["stages_gflop"]) == set(row["stages_gbytes"]) == set(row["stages_ginstructions"])
+        assert sum(row["stages_gflop"].values()) == pytest.approx(row["gflop"])
+        counted = {stage for stage, count in row["stages_ginstructions"].items() if count > 0}
+        assert counted == (stages & ours if row["way"] == "umlite" else set())
+    text = roofline.counts_table(rows)
+    assert text.count("| unet | umlite | heads, blending |") == 1
+
+
 def test_the_table_says_that_it_is_computed(roofline: ModuleType) -> None:
     text = roofline.table(roofline.report())
     assert text.startswith("Computed from shapes, data sheets and compiled code, not measured")

@@ -33,13 +33,14 @@ def engines(
     precision: str = "float32",
     batch: int = 3,
     compile: bool = False,
+    channels_last: bool = False,
     said: list[str] | None = None,
 ) -> tuple[ReferenceEngine, CudaEngine]:
     reference = small_model(backbone, generator, classes=5)
     fast = UniversalModel(reference.config, FAST).eval().requires_grad_(False)
     fast.load_state_dict(reference.state_dict())
     manifest = small_manifest(reference)
-    plan = Plan("fast", CPU, batch, compile, (), "native", precision)
+    plan = Plan("fast", CPU, batch, compile, (), "native", precision, channels_last=channels_last)
     notify = said.append if said is not None else None
     return ReferenceEngine(reference, manifest, plan), CudaEngine(fast, manifest, plan, notify)
 
@@ -49,13 +50,25 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     return (found - expected).abs().flatten(1) / expected.flatten(1).std(1, keepdim=True)
 
 
+def layout_of(weight: torch.Tensor) -> bool | None:
+    """Whether a convolution's weight is channels last; None where there is no telling."""
+    if weight.ndim != 5 or weight.is_contiguous() == weight.is_contiguous(memory_format=torch.channels_last_3d):
+        return None
+    return not weight.is_contiguous()
+
+
 def scan(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("backbone", "generator"), KINDS)
-def test_logits_of_windows(backbone: str, generator: str) -> None:
-    reference, engine = engines(backbone, generator, batch=2)
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+def test_logits_of_windows(last: bool, backbone: str, generator: str) -> None:
+    reference, engine = engines(backbone, generator, batch=2, channels_last=last)
+    layouts = {
+        layout_of(p) for n, p in engine.features.backbone.named_parameters() if "conv2.conv" in n or "ops.1" in n
+    }
+    assert layouts - {None} == {last}
     windows = scan(3 if backbone == "unet" else 2, 1, *engine.manifest.window)
     expected, found = (e.window_logits(windows, CLASSES).transpose(0, 1) for e in (reference, engine))
     assert found.dtype == torch.float32
@@ -209,7 +222,7 @@ def test_one_window_too_large_is_an_error_that_says_so(monkeypatch: pytest.Monke
     failing(monkeypatch, engine, lambda _call, _size: True)
     with pytest.raises(DeviceError, match="does not hold one window"):
         engine.add_windows(scan(16, 16, 16), [(0, 0, 0)], [0], torch.zeros(1, 16, 16, 16), (0, 0, 0))
-    with pytest.raises(DeviceError, match="--device cpu"):
+    with pytest.raises(DeviceError, match=r"--device cpu\. \(The GPU said: out of memory\)"):
         engine.window_logits(scan(1, 1, 16, 16, 16), [0])
 
 

@@ -36,11 +36,13 @@ class Recorder:
         def graph(made: Graph, pool: Any) -> Iterator[None]:
             recorder.pools.append(pool)
             recorder._recording = True
-            yield
+            recorder.stream = SimpleNamespace(wait_stream=lambda _other: None)
+            yield  # torch's own does not come back from here when a recording cannot be ended
             recorder._recording = False
+            recorder.stream = stream
             made.recorded = recorder._last  # type: ignore[attr-defined]
 
-        stream = SimpleNamespace(wait_stream=lambda _other: None)
+        self.stream = stream = SimpleNamespace(wait_stream=lambda _other: None)
         handles = iter(range(100))
         stand_in = SimpleNamespace(
             CUDAGraph=Graph,
@@ -48,7 +50,8 @@ class Recorder:
             graph_pool_handle=lambda: next(handles),
             Stream=lambda: stream,
             stream=lambda _stream: nullcontext(),
-            current_stream=lambda: stream,
+            current_stream=lambda: recorder.stream,
+            set_stream=lambda stream: setattr(recorder, "stream", stream),
             device=lambda _device: nullcontext(),
         )
         patch.setattr(cuda_graph.torch, "cuda", stand_in)
@@ -84,6 +87,20 @@ def test_graphs_are_made_again_in_a_new_pool_after_they_were_forgotten(monkeypat
     x = torch.rand(2, 3)
     assert torch.equal(graphs(x)[0], 2 * x)
     assert recorder.pools == [0, 1]
+
+
+def test_a_recording_that_fails_leaves_the_stream_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(monkeypatch)
+    before = recorder.stream
+
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        if recorder._recording:
+            raise torch.OutOfMemoryError("out of memory")
+        return recorder(x)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        RecordedGraphs(function)(torch.rand(2, 3))
+    assert recorder.stream is before
 
 
 def test_only_a_gpu_that_torch_can_use_is_recorded_on() -> None:

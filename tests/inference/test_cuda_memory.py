@@ -6,8 +6,10 @@ import pytest
 import torch
 from samples import small_model
 
+from umlite.errors import DeviceError
 from umlite.inference import gpu_memory
 from umlite.inference.gpu_memory import MOST_WINDOWS, activation_bytes, is_out_of_memory, windows_at_a_time
+from umlite.inference.memory import check_memory
 from umlite.inference.memory_ladder import MemoryLadder
 from umlite.inference.window_features import WindowFeatures, bytes_of_one_window
 from umlite.kernels.sets import FAST
@@ -62,6 +64,9 @@ def test_of_one_window_with_its_logits() -> None:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("Triton Error [CUDA]: out of memory"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("miopenStatusAllocFailed"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
         (RuntimeError("an illegal memory access was encountered"), False),
         (ValueError("out of memory"), False),
     ],
@@ -89,12 +94,22 @@ def test_available_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_limit_is_a_share_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares: list[float] = []
+    shares: list[tuple[float, int]] = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10 * GB, 20 * GB))
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _device: shares.append(share))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: shares.append(given))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
     gpu_memory.limit_memory(torch.device("cuda"), 5 * GB)
-    gpu_memory.limit_memory(torch.device("cuda"), 50 * GB)
-    assert shares == [0.25, 1.0]
+    gpu_memory.limit_memory(torch.device("cuda", 1), 50 * GB)
+    assert shares == [(0.25, 2), (1.0, 1)], "torch refuses a device without an index here"
+
+
+def test_what_torch_keeps_unused_is_free_for_the_next_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (1 * GB, 20 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 4 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 16 * GB)
+    check_memory(12 * GB, torch.device("cuda"), "Blending")
+    with pytest.raises(DeviceError, match=r"13\.0 GB are free"):
+        check_memory(14 * GB, torch.device("cuda"), "Blending")
 
 
 def test_the_ladder_asks_once_frees_before_each_try_and_remembers() -> None:

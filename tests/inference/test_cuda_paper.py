@@ -6,6 +6,7 @@ A CPU build of torch cannot move a tensor to such a device: `transfer`, through 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from umlite.inference import transfer
+from umlite.inference import memory, transfer, window_runner
 from umlite.inference.cuda_engine import CudaEngine
+from umlite.inference.engine import Engine, build_engine
+from umlite.inference.field import lay_out
 from umlite.inference.plan import Plan
-from umlite.kernels.sets import FAST
+from umlite.inference.progress import no_progress
+from umlite.inference.reference_engine import ReferenceEngine
+from umlite.inference.sweep import finished_parts
+from umlite.inference.torch_engine import TorchEngine
+from umlite.kernels import window_attention
+from umlite.kernels.sets import FAST, REFERENCE, TORCH
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
@@ -59,10 +67,26 @@ class _OneDevice(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Operations(TorchDispatchMode):
+    """Names of our own operations as they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.namespace == "umlite":
+            self.names.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.fixture
 def crossings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Within: paper CUDA. Gives the crossings as they happen."""
     seen: list[str] = []
+    _forget_tables()
     with paper_cuda() as mode, _NoNumbers(), _OneDevice():
 
         def to_device(x: Tensor, device: torch.device) -> Tensor:
@@ -84,16 +108,31 @@ def crossings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setattr(transfer, "to_host_later", lambda x: lambda: to_host(x))
         monkeypatch.setattr(transfer, "module_to_device", module_to_device)
         yield seen
+    _forget_tables()
+
+
+def _forget_tables() -> None:
+    """Tables that are kept would be of tensors without numbers, and outlive these."""
+    window_attention.relative_position_index.cache_clear()
+    window_attention._window_mask.cache_clear()
 
 
 def make(network: NetworkConfig, *, precision: str = "float16", batch: int = 2) -> CudaEngine:
     """An engine whose tensors have become CUDA tensors on their way to the device."""
-    plan = Plan("fast", DEVICE, batch, False, (), "native", precision)
+    plan = Plan("fast", DEVICE, batch, False, (), "native", precision, channels_last=precision != "float32")
     with unset_fake_temporarily():  # modules of paper tensors cannot change their dtype
         model = UniversalModel(network, FAST).eval().requires_grad_(False)
         engine = CudaEngine(model, small_manifest(model, window=(64, 64, 64)), plan)
     engine._importance_on_host = torch.empty(64, 64, 64)
     return engine
+
+
+def make_plain(engine: type[TorchEngine] | type[ReferenceEngine], network: NetworkConfig) -> Engine:
+    """An engine of torch operations, as `build_engine` makes it for a GPU without Triton."""
+    kernels = TORCH if engine is TorchEngine else REFERENCE
+    with unset_fake_temporarily():
+        model = UniversalModel(network, kernels).eval().requires_grad_(False)
+        return engine(model, small_manifest(model, window=(64, 64, 64)), Plan("fast", DEVICE, 1, False, ()))
 
 
 def paper(*shape: int, device: torch.device = DEVICE) -> Tensor:
@@ -111,6 +150,29 @@ def test_a_scan_stays_on_the_device(network: NetworkConfig, batch: int, crossing
     bits = engine.decide(sums, ("a", "b", "c"))
     assert crossings == ["to device", "to device"], "only where windows begin crosses, not what is computed"
     assert (bits.device, bits.dtype, bits.shape) == (DEVICE, torch.int32, (72, 72, 72))
+
+
+@pytest.mark.parametrize("sums_device", [DEVICE, torch.device("cpu")], ids=["sums on the GPU", "sums on the host"])
+def test_a_sweep_over_a_scan(sums_device: torch.device, crossings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A padded scan from the host, a slab that moves on, a window of constant input, weights for probabilities."""
+    monkeypatch.setattr(window_runner, "constant_windows", lambda *_: {(0, 0, 0): 0.0})
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: None)
+    engine = make(NETWORKS[0])
+    engine.sums_device = sums_device
+    field = lay_out(engine, torch.empty(150, 60, 70), 0.5)
+    assert field.voxels.device == DEVICE
+    runner = window_runner.WindowRunner(engine, field.voxels, CLASSES, 0.5, len(field.starts), no_progress)
+    crossings.clear()
+    planes = 0
+    for part in finished_parts(engine, field, field.starts, runner, weighted=True):
+        assert part.total is not None
+        bits = engine.decide(part.sums, ("a", "b", "c"))
+        assert part.sums.device == part.total.device == bits.device == sums_device
+        planes += bits.shape[0]
+    assert planes == 150
+    assert runner.run + runner.reused == len(field.starts)
+    if sums_device == DEVICE:
+        assert "to host" not in crossings, "logits and sums stay where they are"
 
 
 @pytest.mark.usefixtures("crossings")
@@ -147,6 +209,32 @@ def test_sums_on_the_host(network: NetworkConfig, crossings: list[str]) -> None:
     assert crossings.count("to host") == 3 + len(STARTS)  # a part's logits at once; each window's again, which is free
     engine.add_logits(engine.window_logits(torch.empty(1, 1, 64, 64, 64), CLASSES)[0], (0, 0, 0), sums, (0, 0, 0))
     assert engine.decide(sums, ("a", "b", "c")).device.type == "cpu"
+
+
+@pytest.mark.usefixtures("crossings")
+@pytest.mark.parametrize("network", NETWORKS[::2], ids=IDS[::2])
+@pytest.mark.parametrize("engine", [TorchEngine, ReferenceEngine])
+def test_engines_of_torch_operations_need_no_kernels_of_ours(
+    engine: type[TorchEngine] | type[ReferenceEngine], network: NetworkConfig
+) -> None:
+    made = make_plain(engine, network)
+    sums = paper(3, 80, 80, 80)
+    with _Operations() as called:
+        made.add_windows(paper(80, 80, 80), STARTS[:1], CLASSES, sums, (0, 0, 0))
+        assert made.decide(sums, ("a", "b", "c")).device == DEVICE
+    assert called.names == []
+
+
+def test_what_is_built_for_a_gpu_without_triton(monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
+    """Of its operations none is ours, which would look for Triton on CUDA tensors."""
+    monkeypatch.setattr(transfer, "to_device", lambda x, _device: x)
+    monkeypatch.setattr(transfer, "module_to_device", lambda module, _device: module)
+    engine = build_engine(small_weights, Plan("fast", DEVICE, 1, False, ()))
+    monkeypatch.undo()
+    engine.plan = Plan("fast", torch.device("cpu"), 1, False, ())
+    with _Operations() as called:
+        engine.window_logits(torch.rand(1, 1, 16, 16, 16), [0])
+    assert called.names == []
 
 
 @pytest.mark.usefixtures("crossings")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from umlite.inference.cuda_engine import CudaEngine
 from umlite.inference.engine import build_engine
 from umlite.inference.plan import Plan, choose_plan
 from umlite.inference.torch_engine import TorchEngine
+from umlite.kernels import triton as kernels
 
 
 class PretendGpu:
@@ -65,6 +70,7 @@ def test_bfloat16_only_where_it_is_asked_for_and_not_emulated(
     gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch, emulated: bool
 ) -> None:
     assert gpu
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or not emulated
     )
@@ -87,6 +93,39 @@ def test_without_triton_torch_operations_run_and_the_plan_says_so(gpu: PretendGp
         choose_plan(compile=True)
 
 
+@pytest.fixture
+def triton_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Triton is found, of whatever version the test says that its package has."""
+    kernels.available.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    yield
+    kernels.available.cache_clear()
+
+
+@pytest.mark.usefixtures("triton_found")
+@pytest.mark.parametrize(
+    ("package", "found", "enough"),
+    [
+        ("triton", "3.7.1", True),
+        ("triton", "3.10.0", True),
+        ("triton", "3.6.0", False),
+        ("triton", "2.1.0", False),
+        ("triton-rocm", "3.7.1+rocm7", True),
+        ("triton-windows", "3.7.0.post20", True),
+    ],
+)
+def test_an_old_triton_will_not_do(monkeypatch: pytest.MonkeyPatch, package: str, found: str, enough: bool) -> None:
+    def version(name: str) -> str:
+        if name != package:
+            raise importlib.metadata.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    usable, which = kernels.available()
+    assert usable == enough
+    assert found in which
+
+
 def test_an_old_gpu_runs_torch_operations(gpu: PretendGpu) -> None:
     gpu.capability((7, 5))
     assert "8.0, and this GPU has 7.5" in reason(choose_plan(), "kernels torch")
@@ -96,6 +135,19 @@ def test_of_amd_no_compute_capability_is_asked(gpu: PretendGpu, monkeypatch: pyt
     gpu.capability((0, 0))
     monkeypatch.setattr(torch.version, "hip", "7.0")
     assert (choose_plan().kernels, choose_plan().precision) == ("native", "float16")
+
+
+def test_the_memory_format_is_what_the_devices_convolutions_read(
+    gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu
+    assert choose_plan().channels_last
+    assert reason(choose_plan(), "memory format channels last")
+    assert not choose_plan(precision="float32").channels_last
+    assert not choose_plan(kernels="torch").channels_last
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert not choose_plan().channels_last
+    assert "MIOpen" in reason(choose_plan(), "memory format channels first")
 
 
 def test_a_limit_of_gpu_memory_is_for_gpus() -> None:

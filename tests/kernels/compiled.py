@@ -125,6 +125,7 @@ def compile_launch(launch: Launch, target: str) -> Code:
     facts = _nvidia_facts(kernel.asm) if "cubin" in kernel.asm else _amd_facts(kernel.asm["amdgcn"])
     data = kernel.metadata
     code = Code(target, data.num_warps * TARGETS[target].warp_size, *facts, data.shared, data, dict(kernel.asm))
+    assert not getattr(data, "global_scratch_size", 0), f"{launch.name} needs memory that nobody allocates on {target}"
     assert code.shared <= SHARED_BYTES[target], f"{launch.name} wants {code.shared} bytes of shared memory on {target}"
     return code
 

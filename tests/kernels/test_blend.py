@@ -43,6 +43,24 @@ def test_kernel_interpreted(classes: int, window: tuple[int, int, int], dtype: t
     assert torch.equal(sums.tensor[untouched], before[untouched])
 
 
+def test_windows_at_every_alignment() -> None:
+    pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
+    from kernels.canaries import Guarded
+    from kernels.interpreter import interpreted
+
+    from umlite.kernels.triton.blend import launch_blend
+
+    logits, importance, _, _ = arguments(torch.float16, (2, 3, 5), 1)
+    starts = torch.tensor([[1, 2, z] for z in range(16)])
+    logits = logits[:1].expand(16, -1, -1, -1, -1) * torch.arange(1.0, 17.0)[:, None, None, None, None]
+    sums = Guarded(1, 4, 6, 21, values=torch.zeros(1, 4, 6, 21))
+    with interpreted():
+        launch_blend(logits, importance, sums.tensor, starts)
+    expected = torch.zeros(1, 4, 6, 21)
+    blend_ref(logits, importance, expected, starts)
+    torch.testing.assert_close(sums.check(), expected, atol=1e-6, rtol=1e-6)
+
+
 def test_is_one_node_of_a_compiled_graph() -> None:
     logits, importance, sums, starts = arguments(torch.float16, (3, 5, 7), 2)
     torch.library.opcheck(blend, (logits, importance, sums, starts))

@@ -138,6 +138,21 @@ def test_sums_of_overlapping_windows(shift: int, features: int, dtype: torch.dty
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize(("variant", "dtype"), [(FMA, F32), (DOT, F16)], indirect=["variant"], ids=["fma", "product"])
+def test_sums_of_windows_at_every_alignment(dtype: torch.dtype) -> None:
+    source, _, params = inputs(dtype, (1, 3, 5), 1)
+    source, params = source[:1].expand(16, -1, -1, -1, -1), params[:1].expand(16, -1, -1)
+    importance, starts = torch.rand(1, 3, 5), torch.tensor([[1, 0, z] for z in range(16)])
+    sums = Guarded(1, 2, 3, 21, values=torch.zeros(1, 2, 3, 21))
+    with interpreted():
+        accumulate_heads(source, None, params, importance, sums.tensor, starts)
+    expected = [torch.zeros(1, 2, 3, 21), torch.zeros(1, 2, 3, 21)]
+    for total, logits in zip(expected, answers(source, None, params), strict=True):
+        blend_ref(logits, importance, total, starts)
+    check(sums.check(), *expected, dtype)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(("variant", "dtype"), [(FMA, F32), (DOT, F16)], indirect=["variant"], ids=["fma", "product"])
 def test_not_a_number_stays_one(dtype: torch.dtype) -> None:
     source, stem, params = inputs(dtype, (1, 1, 5), 2)
     source[0, 3, 0, 0, 2] = float("nan")
@@ -157,6 +172,18 @@ def test_nothing_to_do_launches_nothing() -> None:
             accumulate_heads(source, None, params, torch.zeros(side, side, side), torch.zeros(classes, 9, 9, 9), places)
 
     assert record(run, "sm_90") == []
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(400, "heads_dot"), (1024, "heads_fma")])
+def test_sums_of_more_than_two_billion_numbers(side: int, kernel: str) -> None:
+    """Steps over several classes would not fit 32 bits; over one they do, and the rest is 64 bits wide."""
+
+    def run() -> None:
+        source, params = torch.empty(1, 8, 96, 96, 96, dtype=F16, device="meta"), torch.empty(1, 4, 153, device="meta")
+        place = torch.empty(96, 96, 96, device="meta"), torch.empty(4, side, side, side, device="meta")
+        accumulate_heads(source, None, params, *place, torch.empty(1, 3, dtype=torch.int64, device="meta"))
+
+    assert [launch.name for launch in record(run, "sm_90")] == [kernel]
 
 
 def test_launch_table() -> None:

@@ -20,7 +20,9 @@ def test_kernel_interpreted(dtype: torch.dtype, window: tuple[int, int, int]) ->
     torch.manual_seed(0)
     volume = torch.rand(27, 28, 29).permute(2, 0, 1)
     room = torch.tensor(volume.shape) - torch.tensor(window)
-    starts = torch.stack([torch.zeros(3, dtype=torch.int64), room, *(room.clamp_max(k) for k in range(1, 4))])
+    everywhere = [room.clamp_max(k) for k in range(1, 4)]
+    alignments = [torch.tensor([0, 0, z]) for z in range(min(16, int(room[2]) + 1))]
+    starts = torch.stack([torch.zeros(3, dtype=torch.int64), room, *everywhere, *alignments])
     windows = Guarded(len(starts), 1, *window, dtype=dtype)
     with interpreted():
         launch_gather(volume, starts, windows.tensor)

@@ -51,7 +51,13 @@ class CudaEngine(Engine):
         self._one_window = bytes_of_one_window(manifest.network, manifest.window, self.dtype)
         if can_record(plan.device) and plan.max_vram is not None:
             limit_memory(plan.device, plan.max_vram)
-        self.features = transfer.module_to_device(WindowFeatures(model, self.dtype), plan.device)
+        features = WindowFeatures(model, self.dtype, channels_last=plan.channels_last)
+        try:
+            self.features = transfer.module_to_device(features, plan.device)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                "The GPU's memory does not hold the network. Close what else uses the GPU, or use --device cpu."
+            ) from error
         self._network: Callable[[Tensor], tuple[Tensor, ...]] = self.features
         if plan.compile:
             self._network = torch.compile(self.features, fullgraph=True, dynamic=False)
@@ -197,5 +203,5 @@ class CudaEngine(Engine):
     def _nothing_fits(self) -> DeviceError:
         return DeviceError(
             f"The GPU's memory does not hold one window, which takes about {self._one_window / 1e9:.1f} GB. "
-            "Close what else uses the GPU, or use --device cpu."
+            f"Close what else uses the GPU, or use --device cpu. (The GPU said: {self._ladder.fault})"
         )

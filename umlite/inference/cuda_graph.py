@@ -60,8 +60,12 @@ class RecordedGraph:
                 function(self._input)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
-            self._outputs = function(self._input)
+        before = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(self._graph, pool=pool):
+                self._outputs = function(self._input)
+        finally:
+            torch.cuda.set_stream(before)  # a recording that cannot be ended leaves its own stream current
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         with torch.cuda.device(self._device):

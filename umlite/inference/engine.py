@@ -12,8 +12,8 @@ from torch import Tensor
 from umlite.inference import transfer
 from umlite.inference.plan import Notify, Plan
 from umlite.inference.windows import Size, importance_map, window_at
-from umlite.kernels.decide import decide
-from umlite.kernels.sets import FAST, REFERENCE
+from umlite.kernels.decide import decide, decide_bits_ref
+from umlite.kernels.sets import FAST, REFERENCE, TORCH
 from umlite.weights.loading import load_model
 from umlite.weights.manifest import Manifest
 
@@ -73,7 +73,7 @@ class Engine(ABC):
         """
         x, y, z = (s - o for s, o in zip(start, origin, strict=True))
         here = sums[:, *window_at((x, y, z), self.manifest.window)]
-        here.addcmul_(logits.to(sums.device), self.importance.to(sums.device))
+        here.addcmul_(transfer.to(logits, sums.device), transfer.to(self.importance, sums.device))
 
     def place_sums(self, size: int) -> None:
         """Choose `sums_device` for sums of `size` bytes, before a sweep makes them; left as it is by default."""
@@ -84,9 +84,9 @@ class Engine(ABC):
         """One integer per voxel of finished sums [C, x, y, z] (any strides): bit k is set where sums[k] > 0.
 
         Returns [x, y, z], int32 for up to 32 classes and int64 for up to 64, on the sums' device, any strides.
-        Raises WeightsError, naming the class, when a sum is not finite.
+        Raises WeightsError, naming the class, when a sum is not finite. This one needs no Triton on a GPU.
         """
-        return decide(sums, names)
+        return decide(sums, names, decide_bits_ref if sums.device.type == "cuda" else None)
 
     def layers(self) -> list[dict[str, str]]:
         """How each convolution of a window runs, a row of words per layer; empty where nothing is chosen."""
@@ -103,7 +103,8 @@ def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Eng
         from umlite.inference.reference_engine import ReferenceEngine
 
         return ReferenceEngine(*load_model(weights, REFERENCE), plan)
-    model, manifest = load_model(weights, FAST)
+    triton_free = plan.kernels == "torch" and plan.device.type == "cuda"
+    model, manifest = load_model(weights, TORCH if triton_free else FAST)
     if plan.kernels == "native" and plan.device.type == "cpu":
         from umlite.inference.cpu_engine import CpuEngine
 

@@ -41,7 +41,12 @@ def available_bytes(device: torch.device, limit: int | None = None) -> int:
 def limit_memory(device: torch.device, limit: int) -> None:
     """Let torch take at most `limit` bytes of a GPU in this process; more raises torch's OutOfMemoryError."""
     whole = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction(min(limit / whole, 1.0), device)
+    index = torch.cuda.current_device() if device.index is None else device.index  # "cuda" alone is refused there
+    torch.cuda.set_per_process_memory_fraction(min(limit / whole, 1.0), index)
+
+
+FULL = ("out of memory", "alloc_failed", "allocfailed", "unable to find an engine")
+"""In messages of CUDA and HIP, cuBLAS, MIOpen, and of torch where no cuDNN algorithm found room for its workspace."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -50,7 +55,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     while cause is not None:
         text = str(cause).lower()
         if isinstance(cause, torch.OutOfMemoryError) or (
-            isinstance(cause, RuntimeError) and ("out of memory" in text or "alloc_failed" in text)
+            isinstance(cause, RuntimeError) and any(words in text for words in FULL)
         ):
             return True
         cause = cause.__context__  # a graph that is left half recorded raises an error of its own

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from umlite.errors import DeviceError
+from umlite.inference.gpu_memory import available_bytes
 from umlite.inference.windows import Size, padded_shape, streaming_axis
 
 MEMINFO = Path("/proc/meminfo")
@@ -28,9 +29,10 @@ def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Bytes free on a CUDA device, or for this process on Linux (its control group's limit too); None elsewhere."""
+    """Bytes that this process can still take on a CUDA device, what torch keeps unused included, or on Linux (its
+    control group's limit too); None elsewhere."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return available_bytes(device)
     if device.type != "cpu" or not MEMINFO.is_file():
         return None
     lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)

@@ -14,11 +14,11 @@ class MemoryLadder:
     """Goes down in steps of half the windows, and stays where it fits.
 
     most: windows at a time, 0 for what `choose` says when the first ones come. free: gives back what can be made again,
-    before the next try. tell: gets a sentence for each step down.
+    before the next try. tell: gets a sentence for each step down. fault: what the last error of that kind said.
     """
 
     def __init__(self, most: int, choose: Callable[[], int], free: Callable[[], None], tell: Notify) -> None:
-        self.most = most
+        self.most, self.fault = most, ""
         self._choose, self._free, self._tell = choose, free, tell
 
     def run(self, count: int, compute: Compute) -> int:
@@ -32,9 +32,11 @@ class MemoryLadder:
         done = 0
         while done < count:
             size = 1 << (min(self.most, count - done).bit_length() - 1)
-            if _fits(compute, done, done + size):
+            fault = _fault(compute, done, done + size)
+            if not fault:
                 done += size
                 continue
+            self.fault = fault
             self._free()
             if size == 1:
                 break
@@ -43,12 +45,15 @@ class MemoryLadder:
         return done
 
 
-def _fits(compute: Compute, first: int, last: int) -> bool:
-    """A function of its own: an error holds all that was computed so far, until it is left behind here."""
+def _fault(compute: Compute, first: int, last: int) -> str:
+    """What an error of memory said; empty where there was none.
+
+    A function of its own: an error holds all that was computed so far, until it is left behind here.
+    """
     try:
         compute(first, last)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        return False
-    return True
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return ""

@@ -28,6 +28,7 @@ class Plan:
     kernels: "native" (compiled C on a CPU, Triton on a GPU) or "torch". precision: of the backbone, a torch dtype's
     name; heads and sums are float32 always. threads: of a CPU. max_vram: bytes of a GPU's memory to stay under.
     max_ram: bytes of memory for the whole run, of which a native CPU engine takes at most half where it can.
+    channels_last: memory format of a GPU's backbone.
     weight_limit_bytes: largest packed weights of a layer that this engine then chose; None for any other engine.
     """
 
@@ -42,6 +43,7 @@ class Plan:
     max_vram: int | None = None
     max_ram: int | None = None
     weight_limit_bytes: int | None = None
+    channels_last: bool = False
 
 
 def choose_plan(
@@ -102,8 +104,11 @@ def choose_plan(
         reasons.append("torch.compile: asked for; the first window waits for it")
     elif made == "torch" or chosen.type == "cuda":
         reasons.append("no torch.compile: it takes tens of seconds, which --compile earns back over many scans")
-    reasons = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *reasons]
-    return Plan(engine, chosen, batch, compile, tuple(reasons), made, kind, count, max_vram, max_ram)
+    last, why_format = _choose_format(chosen, made, kind)
+    reasons = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *why_format, *reasons]
+    return Plan(
+        *(engine, chosen, batch, compile, tuple(reasons), made, kind, count, max_vram, max_ram), channels_last=last
+    )
 
 
 def _choose_device(name: str) -> tuple[torch.device, str]:
@@ -169,13 +174,28 @@ def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[s
     half = device.type == "cuda" and kernels == "native"
     if asked in ("float16", "bfloat16") and not half:
         raise RequestError(f"Precision {asked} is for GPUs with native kernels; here it is float32.")
-    if asked == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if asked == "bfloat16" and not _has_bfloat16(device):
         raise RequestError("This GPU only emulates bfloat16, many times slower: ask for float16 or float32.")
     if asked != "auto":
         return asked, f"precision {asked}: asked for"
     if half:
         return "float16", "precision float16: as many digits as TF32, the published default; sums in float32"
     return "float32", "precision float32: what this device computes best"
+
+
+def _choose_format(device: torch.device, kernels: str, precision: str) -> tuple[bool, list[str]]:
+    if device.type != "cuda" or kernels != "native":
+        return False, []
+    if torch.version.hip:
+        return False, ["memory format channels first: MIOpen's, to which torch brings every other"]
+    if precision == "float32":
+        return False, ["memory format channels first: no tensor cores compute float32, and others read it best so"]
+    return True, ["memory format channels last: tensor cores read it without rearranging"]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    with torch.cuda.device(device):  # torch answers for the current one
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _choose_batch(device: torch.device, kernels: str) -> tuple[int, str]:

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
+
+Value = TypeVar("Value")
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """No TF32 in convolutions and matrix products inside the block."""
-    products = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    """No TF32 or bfloat16 in float32 convolutions and products inside; afterwards the caller's settings are back.
+
+    torch has two sets of names for these settings. It raises where an old name is read after a new one (torch 2.9,
+    `fp32_precision`) has said otherwise, so both are turned off together and both put back.
+    """
+    products = _read(torch.get_float32_matmul_precision)
+    convolutions = _read(lambda: torch.backends.cudnn.allow_tf32)
+    named = [(place, place.fp32_precision) for place in _named_places()]
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    for place, _ in named:
+        place.fp32_precision = "ieee"
     try:
-        with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
-            yield
+        yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = products
+        torch.set_float32_matmul_precision(products or "highest")
+        torch.backends.cudnn.allow_tf32 = convolutions is not False
+        for place, precision in named:
+            place.fp32_precision = precision
+
+
+def _read(setting: Callable[[], Value]) -> Value | None:
+    """A setting by its old name; None where the caller has used the new ones alone."""
+    try:
+        return setting()
+    except RuntimeError:
+        return None
+
+
+def _named_places() -> list[Any]:
+    """Where the new names are; none in older torch."""
+    parents = (torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn)
+    places = [getattr(parent, kind, None) for parent in parents for kind in ("matmul", "conv", "rnn")]
+    return [place for place in places if hasattr(place, "fp32_precision")]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from umlite.inference import transfer
 from umlite.inference.engine import Engine
 from umlite.inference.plan import Plan
 from umlite.inference.precision import exact_float32
@@ -20,11 +21,11 @@ class ReferenceEngine(Engine):
 
     def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan) -> None:
         super().__init__(manifest, plan)
-        self.model = model.to(plan.device)
+        self.model = transfer.module_to_device(model, plan.device)
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        windows = windows.to(self.plan.device, torch.float32)
+        windows = transfer.to_device(windows, self.plan.device).to(torch.float32)
         with exact_float32():
             return torch.cat([self.model(window[None], classes) for window in windows])
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from umlite.inference import transfer
 from umlite.inference.engine import Engine
 from umlite.inference.field import Field
 from umlite.inference.memory import check_memory
@@ -43,7 +44,7 @@ class Slab:
         buffer = torch.zeros(classes + weighted, *shape, device=engine.sums_device)
         self._buffer, self._sums = buffer, buffer[:classes]
         self._total = buffer[classes] if weighted else None
-        self._importance = engine.importance.to(buffer.device)
+        self._importance = transfer.to(engine.importance, buffer.device)
         self.first = 0
         self._end = 0  # one past the last plane that a window has touched
 

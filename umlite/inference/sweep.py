@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from umlite.inference import transfer
 from umlite.inference.answers import Answers
 from umlite.inference.bitmask import BitMask
 from umlite.inference.engine import Engine
@@ -38,7 +39,7 @@ def blended_logits(
     sums = torch.zeros(len(classes), *field.shape, device=engine.sums_device)
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
     runner.add(field.starts, sums, (0, 0, 0))
-    total = total_importance(field.shape, field.starts, engine.importance.to(sums.device))
+    total = total_importance(field.shape, field.starts, transfer.to(engine.importance, sums.device))
     return sums.div_(total)[:, *field.inside]
 
 

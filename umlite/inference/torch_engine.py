@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from umlite.inference import transfer
 from umlite.inference.engine import Engine
 from umlite.inference.plan import Plan
 from umlite.inference.precision import exact_float32
@@ -18,14 +19,14 @@ from umlite.weights.manifest import Manifest
 
 
 class TorchEngine(Engine):
-    """The reference's numbers up to rounding, faster, on any torch device. model: with fast kernels."""
+    """The reference's numbers up to rounding, faster, on any torch device. model: with fast or torch kernels."""
 
     def __init__(self, model: UniversalModel, manifest: Manifest, plan: Plan) -> None:
         super().__init__(manifest, plan)
         merge_upsampling(model.backbone)
         if plan.device.type == "cpu" and not plan.compile:
             use_winograd(model.backbone)
-        self.model = model.to(plan.device)
+        self.model = transfer.module_to_device(model, plan.device)
         self._features = self.model.features
         if plan.compile:
             self._features = torch.compile(self.model.features, fullgraph=True, dynamic=False)
@@ -36,7 +37,7 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        windows = windows.to(self.plan.device, torch.float32)
+        windows = transfer.to_device(windows, self.plan.device).to(torch.float32)
         return torch.cat([self._batch_logits(part, classes) for part in windows.split(self.plan.batch)])
 
     def _batch_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:

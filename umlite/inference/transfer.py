@@ -13,16 +13,32 @@ from torch import Tensor, nn
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
+PIECE_BYTES = 1 << 25
+"""Pinned at a time: torch keeps pinned memory and rounds it up to a power of two, so a scan is not pinned whole."""
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """A host tensor on `device`. To a GPU the copy is queued from pinned memory: computation goes on beside it."""
+    """A host tensor on `device`, contiguous on a GPU. There the copy is queued from pinned memory, a piece after the
+    other: computation goes on beside it, and so does pinning the next piece."""
     if device.type != "cuda" or x.device.type == "cuda":
         return x.to(device)
-    return x.contiguous().pin_memory().to(device, non_blocking=True)
+    there = torch.empty(x.shape, dtype=x.dtype, device=device)
+    values, target = x.contiguous().view(-1), there.view(-1)
+    step = PIECE_BYTES // x.element_size()
+    for first in range(0, len(values), step):
+        count = min(step, len(values) - first)
+        target.narrow(0, first, count).copy_(values.narrow(0, first, count).pin_memory(), non_blocking=True)
+    return there
 
 
 def to_host(x: Tensor) -> Tensor:
     """The values on the host, there when this returns; `x` itself where it is on the host."""
     return x.cpu()
+
+
+def to(x: Tensor, device: torch.device) -> Tensor:
+    """`x` on `device`, whichever way that is; `x` itself where it is there."""
+    return to_host(x) if device.type == "cpu" else to_device(x, device)
 
 
 def to_host_later(x: Tensor) -> Callable[[], Tensor]:

@@ -22,14 +22,15 @@ class WindowFeatures(nn.Module):
 
     feature: [N, F, D, H, W] in `dtype`, of the backbone, before the head input's norm. scale, shift: float32 [N, F],
     that norm (`channel_scale_shift`). image: float32 [N, gap_width], for the parameter generator.
-    The backbone's weights are in `dtype`, channels last, which tensor cores read without rearranging; torch and the
-    kernels take statistics and, under `wide_sums`, products in float32. What comes after has float32 weights.
-    model: its backbone is changed to `dtype` and used, not copied.
+    The backbone's weights are in `dtype` and a memory format, which its convolutions hand on; torch and the kernels
+    take statistics and, under `wide_sums`, products in float32. What comes after has float32 weights.
+    model: its backbone is changed and used, not copied.
     """
 
-    def __init__(self, model: UniversalModel, dtype: torch.dtype) -> None:
+    def __init__(self, model: UniversalModel, dtype: torch.dtype, *, channels_last: bool = False) -> None:
         super().__init__()
-        self.backbone = model.backbone.to(dtype=dtype, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+        self.backbone = model.backbone.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
         self.generator = model.generator
         norm, _, convolution = model.head_input
         assert isinstance(norm, nn.GroupNorm)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from umlite.inference import transfer
 from umlite.inference.engine import Engine
 from umlite.inference.progress import Progress
 from umlite.inference.windows import Size, axis_starts
@@ -104,7 +105,7 @@ def constant_windows(volume: Tensor, window: Size, overlap: float) -> dict[Size,
         part = volume[start : start + window[0]]
         low.append(_over_windows(part.amin(0), y, z, window, largest=False))
         high.append(_over_windows(part.amax(0), y, z, window, largest=True))
-    lowest, highest = torch.stack(low).cpu(), torch.stack(high).cpu()
+    lowest, highest = transfer.to_host(torch.stack(low)), transfer.to_host(torch.stack(high))
     return {(x[i], y[j], z[k]): float(lowest[i, j, k]) for i, j, k in torch.nonzero(lowest == highest).tolist()}
 
 

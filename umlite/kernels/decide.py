@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -61,12 +61,15 @@ def _(sums: Tensor) -> tuple[Tensor, Tensor]:
     return sums.new_empty(sums.shape[1:], dtype=kind), sums.new_empty((), dtype=kind)
 
 
-def decide(sums: Tensor, names: Sequence[str]) -> Tensor:
+def decide(
+    sums: Tensor, names: Sequence[str], operation: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+) -> Tensor:
     """The bits of `decide_bits`, once every sum is known to be finite; waits for the device.
 
-    names: of the classes. Raises WeightsError, naming the first class that has a sum which is not finite.
+    names: of the classes. operation: in place of `decide_bits`. Raises WeightsError, naming the first class that has a
+    sum which is not finite.
     """
-    bits, broken = decide_bits(sums)
+    bits, broken = (operation or decide_bits)(sums)
     word = int(broken) & (2**64 - 1)  # bit 63 makes the number negative
     if word:
         name = names[(word & -word).bit_length() - 1]

@@ -35,12 +35,8 @@ def dynamic_heads_ref(h: Tensor, params: Tensor) -> Tensor:
     return logits
 
 
-@torch.library.custom_op("umlite::dynamic_heads", mutates_args=())
-def dynamic_heads(h: Tensor, params: Tensor) -> Tensor:
-    """All classes at once, a chunk of voxels after the other, so that nothing but the logits reaches memory.
-
-    Shapes as in `dynamic_heads_ref`. One node for torch.compile.
-    """
+def dynamic_heads_torch(h: Tensor, params: Tensor) -> Tensor:
+    """The same, all classes at once, a chunk of voxels after the other: nothing but the logits reaches memory."""
     n, k, *grid = h.shape
     classes = params.shape[1]
     voxels = h.reshape(n, k, -1)
@@ -54,6 +50,10 @@ def dynamic_heads(h: Tensor, params: Tensor) -> Tensor:
             y = torch.baddbmm(b2[:, :, None], w2, y).relu_()
             logits[i, :, part] = torch.baddbmm(b3[:, :, None], w3, y)[:, 0]
     return logits.view(n, classes, *grid)
+
+
+dynamic_heads = torch.library.custom_op("umlite::dynamic_heads", dynamic_heads_torch, mutates_args=())
+"""The same; on a GPU one launch, with Triton. One node for torch.compile. DeviceError on a GPU without Triton."""
 
 
 @dynamic_heads.register_kernel("cuda")

@@ -25,20 +25,23 @@ def norm_act_ref(
     return F.leaky_relu(y, slope) if slope else F.relu(y)
 
 
-@torch.library.custom_op("umlite::norm_act", mutates_args=())
-def norm_act(
+def norm_act_torch(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
 ) -> Tensor:
-    """The same; on a GPU two passes over x, elsewhere one tensor. One node for torch.compile.
-
-    The answer has x's memory format. On a GPU weight and bias may be of another dtype than x.
-    """
+    """The same in one tensor, on any device; the answer has x's memory format."""
     y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if residual is not None:
         y += residual
     if slope != 1:
         y = F.leaky_relu_(y, slope) if slope else F.relu_(y)
     return y.contiguous(memory_format=memory_format(x))
+
+
+norm_act = torch.library.custom_op("umlite::norm_act", norm_act_torch, mutates_args=())
+"""The same; on a GPU two passes over x, with Triton. One node for torch.compile.
+
+On a GPU weight and bias may be of another dtype than x. Raises DeviceError on a GPU without Triton.
+"""
 
 
 @norm_act.register_kernel("cuda")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
-from umlite.kernels.norm_act import norm_act, norm_act_ref
-from umlite.kernels.window_attention import window_attention, window_attention_ref
+from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref, dynamic_heads_torch
+from umlite.kernels.norm_act import norm_act, norm_act_ref, norm_act_torch
+from umlite.kernels.window_attention import window_attention, window_attention_ref, window_attention_torch
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,5 @@ class KernelSet:
 
 REFERENCE = KernelSet(window_attention_ref, dynamic_heads_ref, norm_act_ref)
 FAST = KernelSet(window_attention, dynamic_heads, norm_act)
+TORCH = KernelSet(window_attention_torch, dynamic_heads_torch, norm_act_torch)
+"""As FAST, but for GPUs, where it needs no kernels of ours and no Triton."""

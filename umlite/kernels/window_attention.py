@@ -43,13 +43,10 @@ def window_attention_ref(qkv: Tensor, padding: Tensor, table: Tensor, heads: int
     return y[:, : grid[0], : grid[1], : grid[2]].contiguous()
 
 
-@torch.library.custom_op("umlite::window_attention", mutates_args=())
-def window_attention(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:
-    """The same without a [windows, heads, S, S] tensor; one node for torch.compile.
+def window_attention_torch(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:
+    """The same by `scaled_dot_product_attention`, without a [windows, heads, S, S] tensor, on any device.
 
-    On a GPU, one Triton kernel (float32, float16 or bfloat16; float32 products and sums inside). Elsewhere
-    `scaled_dot_product_attention`: windows fall into at most eight groups that share a shift mask (last along each
-    axis, or not), one call each. Raises DeviceError on a GPU without Triton.
+    Windows fall into at most eight groups that share a shift mask (last along each axis, or not), one call each.
     """
     n, *grid, channels = qkv.shape
     sides, shifts = _fit(tuple(grid), window, shift)
@@ -79,6 +76,13 @@ def window_attention(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, wi
     if any(shifts):
         y = torch.roll(y, shifts, dims=(1, 2, 3))
     return y[:, : grid[0], : grid[1], : grid[2]].contiguous()
+
+
+window_attention = torch.library.custom_op("umlite::window_attention", window_attention_torch, mutates_args=())
+"""The same; on a GPU one Triton kernel (float32, float16 or bfloat16; float32 products and sums inside).
+
+One node for torch.compile. Raises DeviceError on a GPU without Triton.
+"""
 
 
 @window_attention.register_kernel("cuda")

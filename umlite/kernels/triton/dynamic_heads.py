@@ -52,7 +52,7 @@ def launch_heads(source: Tensor, stem: Stem | None, params: Tensor, out: Tensor)
     source: [N, K, D, H, W] head input or, with a stem, [N, F, D, H, W] feature; float32, float16 or bfloat16.
     params: [N, classes, P].
     """
-    kernel, grid, arguments, options = _prepare(source, stem, params)
+    kernel, grid, arguments, options = _prepare(source, stem, params, out.stride(1))
     if out.numel():
         with on_device_of(source):
             kernel[grid](
@@ -68,7 +68,7 @@ def accumulate_heads(
     starts: [N, 3] int64, each window's first voxel in `sums`. One launch a window, in the order given: windows may
     overlap, and the sums are the same every time.
     """
-    kernel, (blocks, windows), arguments, options = _prepare(source, stem, params)
+    kernel, (blocks, windows), arguments, options = _prepare(source, stem, params, sums.stride(0))
     importance = importance.to(torch.float32).contiguous()
     starts = starts.to(sums.device, torch.int64).contiguous()
     strides = (0, *sums.stride()[:3])
@@ -106,12 +106,14 @@ def pack_stem(stem: Stem) -> Tensor:
 
 
 def _prepare(
-    source: Tensor, stem: Stem | None, params: Tensor
+    source: Tensor, stem: Stem | None, params: Tensor, class_stride: int
 ) -> tuple[Any, tuple[int, int], tuple[Tensor | None, ...], dict[str, Any]]:
-    """Kernel, grid, its first arguments (source, stem, weights) and its options."""
+    """Kernel, grid, its first arguments (source, stem, weights) and its options. class_stride: of the answer."""
     channels = source.shape[1] if stem is None else len(stem.weight)
     features = 0 if stem is None else source.shape[1]
-    variant = choose(source.dtype, params.shape[1], channels, features, architecture())
+    variant = choose(source.dtype, params.shape[1], channels, features, architecture(source))
+    if WIDTH * max(class_stride, source.stride(1)) >= 2**31:  # products step over several classes in 32 bits
+        variant = variant._replace(step=0, block=512)
     grid = (triton.cdiv(source[0, 0].numel() if len(source) else 0, variant.block), len(source))
     packed = (source.flatten(2), None if stem is None else pack_stem(stem), pack_parameters(params, channels))
     options = {"K": channels, "ROW": channels + -channels % 4, "FEATURES": features, "BLOCK": variant.block}

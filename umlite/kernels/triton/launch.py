@@ -9,9 +9,10 @@ import triton
 from torch import Tensor
 
 
-def architecture() -> str:
-    """The current GPU as compilers name it: "sm_90" (H100), "gfx942" (MI300)."""
-    target = triton.runtime.driver.active.get_current_target()
+def architecture(x: Tensor) -> str:
+    """The GPU that holds `x` as compilers name it: "sm_90" (H100), "gfx942" (MI300)."""
+    with on_device_of(x):
+        target = triton.runtime.driver.active.get_current_target()
     return f"sm_{target.arch}" if target.backend == "cuda" else str(target.arch)
 
 
