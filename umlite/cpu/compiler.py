@@ -29,7 +29,17 @@ Notify = Callable[[str], None]
 
 SOURCE = Path(__file__).with_name("source")
 # No -ffast-math: gcc before 13 would link code that makes the whole process flush denormals to zero when it is loaded.
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+# No scheduling before registers are given out (gcc's default for ARM): it loads so far ahead that accumulators spill.
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-schedule-insns",
+)
 THREADS = ("-fopenmp",)
 VERSIONS_KEPT = 8
 BUILD_LIMIT_S = 300
