@@ -82,6 +82,24 @@ def check_norm(y: Activation, expected: torch.Tensor, gamma, beta) -> None:
         torch.testing.assert_close(torch.from_numpy(mine).double(), right, rtol=2e-3, atol=limit)
 
 
+@pytest.mark.parametrize("grid", [(1, 1, 1), (9, 8, 13)])
+@pytest.mark.parametrize("algorithm", [*BY_TAPS[3], *BY_TAPS[1]], ids=lambda a: a.name)
+def test_a_large_mean_costs_no_digits(algorithm: plan.Algorithm, grid) -> None:
+    """Statistics of 1000 +- 1, in which sums of plain squares in float32 would leave two digits of the variance."""
+    taps = algorithm.taps
+    net = assembly()
+    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    x, y = net.tensor(grid, 3, slope=1.0), net.tensor(grid, 3)
+    x.data[..., :3] = 1000 + np.random.default_rng(0).standard_normal((*grid, 3))
+    weight = np.zeros((3, 3, taps, taps, taps), np.float32)
+    weight[range(3), range(3), taps // 2, taps // 2, taps // 2] = 1
+    net.convolution("layer", weight, x, y, norm=Norm.plain(3))
+    net.prepare()
+    net.run()
+    deviation = (raw64(y).flatten(2)[0].var(1, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(torch.from_numpy(y.scale[:3]).double(), 1 / deviation, rtol=1e-5, atol=0)
+
+
 @settings(max_examples=20, deadline=None)
 @given(grids, channels, st.integers(1, 3), seeds)
 def test_image_convolution(grid, outputs, threads, seed) -> None:

@@ -80,6 +80,22 @@ def test_as_exact_as_plain_torch(grid, features: int, inner: int, generator: str
     assert (found - exact).abs().max() <= 2 * plain + 1e-6 * exact.abs().max()
 
 
+def test_statistics_are_exact_for_a_large_mean_and_the_same_for_any_threads() -> None:
+    model = _model(16)
+    feature, bottleneck = _activation((9, 8, 13), 16), _activation(BOTTLENECK_GRID, 40)
+    feature.data[...] = 1000 + np.random.default_rng(0).standard_normal(feature.data.shape)
+    feature.scale[:], feature.shift[:], feature.slope = 1, 0, 1.0
+    found = []
+    for threads in (1, 2, 3):
+        norm = Heads(model, feature, bottleneck, threads)._feature_norm
+        norm.update()
+        found.append((norm.scale.copy(), norm.shift.copy()))
+    groups = feature.values().astype(np.float64).reshape(-1, 4, 4)
+    deviation = np.repeat(np.sqrt(groups.var((0, 2)) + model.head_input[0].eps), 4)
+    np.testing.assert_allclose(found[0][0], model.head_input[0].weight.detach().numpy() / deviation, rtol=1e-5)
+    assert all(np.array_equal(one, other) for run in found[1:] for one, other in zip(run, found[0], strict=True))
+
+
 def test_adding_into_a_window_of_a_slab_leaves_the_rest_alone() -> None:
     model = _model(16)
     feature, bottleneck = _activation((3, 4, 29), 16), _activation(BOTTLENECK_GRID, 40)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,33 @@ def test_the_oldest_files_go_where_the_folder_grows(cache: Path, monkeypatch) ->
     assert sorted(path.name for path in cache.iterdir()) == ["key2.packed", "key3.packed", "key4.packed"]
 
 
+def test_what_a_killed_process_left_is_counted_and_goes(cache: Path, monkeypatch) -> None:
+    monkeypatch.setattr(packed_file, "FOLDER_LIMIT_BYTES", 1 << 20)
+    cache.mkdir()
+    left = cache / ".0123456789ab.packed"
+    left.write_bytes(bytes(1 << 20))
+    os.utime(left, (1, 1))
+    write_packed("key", ARRAYS)
+    assert [path.name for path in cache.iterdir()] == ["key.packed"]
+
+
+def test_several_processes_at_once(cache: Path) -> None:
+    program = (
+        "import numpy as np; from umlite.cpu.packed_file import read_packed, write_packed\n"
+        "for i in range(30):\n"
+        "    arrays = {'a': np.full(1 << 16, i % 3, np.float32)}\n"
+        "    write_packed(f'key{i % 3}', arrays)\n"
+        "    assert np.array_equal(read_packed(f'key{i % 3}')['a'], arrays['a'])\n"
+        "print('whole')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", program]
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: subprocess.run(command, env=environment, capture_output=True), range(3)))
+    assert [run.stdout.strip() for run in done] == [b"whole"] * 3, done[0].stderr
+    assert sorted(path.name for path in cache.iterdir()) == ["key0.packed", "key1.packed", "key2.packed"]
+
+
 def assembled(weight: np.ndarray, said: list[str] | None = None) -> np.ndarray:
     net = Assembly(Machine(1), notify=said.append if said is not None else None)
     x, y = net.tensor((5, 5, 5), 7), net.tensor((5, 5, 5), 9)
@@ -88,3 +118,27 @@ def test_a_cache_that_cannot_be_written_is_said(cache: Path) -> None:
     said: list[str] = []
     assembled(np.ones((9, 7, 3, 3, 3), np.float32), said)
     assert any("not kept" in line for line in said)
+
+
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(cache: Path) -> None:
+    resource = pytest.importorskip("resource")
+    weight = weights(np.random.default_rng(3), 9, 7, 3, 3, 3)
+    said: list[str] = []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, limits[1]))  # writing beyond it fails, as on a full disk
+    try:
+        found = assembled(weight, said)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert any("not kept" in line for line in said)
+    assert not list(cache.iterdir())
+    assert np.array_equal(found, assembled(weight))
+
+
+def test_too_little_room_is_seen_before_anything_is_written(cache: Path, monkeypatch) -> None:
+    usage = type("usage", (), {"free": 1 << 10})
+    monkeypatch.setattr(packed_file.shutil, "disk_usage", lambda _: usage)
+    said: list[str] = []
+    assembled(np.ones((9, 7, 3, 3, 3), np.float32), said)
+    assert any("too little room" in line for line in said)
+    assert not list(cache.iterdir())

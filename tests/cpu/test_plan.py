@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from umlite.cpu.machine import Machine
 from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_rows
-from umlite.inference.plan import choose_plan
-from umlite.inference.threads import available_threads
 
 MACHINE = Machine(2, 512 << 10, 32 << 20)
 
@@ -65,11 +62,3 @@ def test_table() -> None:
     (row,) = plan_rows([choose(Shape("down_tr64.1", (96, 96, 96), 32, 64, 3, pool=True), MACHINE)])
     assert (row["layer"], row["grid"], row["channels"]) == ("down_tr64.1", "96x96x96", "32 -> 64")
     assert (row["algorithm"], row["weights MB"]) == ("F(4,3)", "1.8")
-
-
-def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert available_threads()[0] == 3
-    assert choose_plan("reference", "cpu", threads=5).threads == 5
-    monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert available_threads()[0] >= 1

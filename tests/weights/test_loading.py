@@ -142,3 +142,17 @@ def test_endless_depth_is_refused_at_once(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors", {"umlite": "[" * 100000})
     with pytest.raises(WeightsError, match="damaged"):
         read_manifest(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize(("number", "sound"), [(float("nan"), False), (float("-inf"), False), (3e38, True)])
+def test_numbers_must_be_finite_and_may_be_large(tmp_path: Path, number: float, sound: bool) -> None:
+    """A tensor of 3e38 adds up to infinity, and is finite."""
+    model = small_model()
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    name = next(iter(tensors))
+    tensors[name].view(-1)[: None if sound else 1] = number
+    if sound:
+        save_model(tmp_path / "net.safetensors", tensors, small_manifest(model))
+    else:
+        with pytest.raises(WeightsError, match=f"{name} holds NaN or infinite"):
+            save_model(tmp_path / "net.safetensors", tensors, small_manifest(model))

@@ -29,7 +29,17 @@ Notify = Callable[[str], None]
 
 SOURCE = Path(__file__).with_name("source")
 # No -ffast-math: gcc before 13 would link code that makes the whole process flush denormals to zero when it is loaded.
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+# No scheduling before registers are given out (gcc's default for ARM): it loads so far ahead that accumulators spill.
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-schedule-insns",
+)
 THREADS = ("-fopenmp",)
 VERSIONS_KEPT = 8
 BUILD_LIMIT_S = 300
@@ -58,6 +68,11 @@ def load(stem: str, notify: Notify | None = None) -> ctypes.CDLL:
         if stem in _failed:
             raise _failed[stem]
         return _loaded[stem]
+
+
+def threaded() -> bool:
+    """Whether the compiler had OpenMP: kernels run on one thread otherwise. Raises CompilerError as `load` does."""
+    return hasattr(load("winograd"), "omp_get_thread_num")
 
 
 def stems() -> list[str]:
@@ -102,7 +117,6 @@ def _find_or_build(stem: str, notify: Notify | None) -> ctypes.CDLL:
     first = results[0]
     if isinstance(first, CompilerError):
         raise first
-    library = _load(first, stem)
     for name, content in zip(missing, results, strict=True):
         if isinstance(content, bytes):
             try:
@@ -111,7 +125,7 @@ def _find_or_build(stem: str, notify: Notify | None) -> ctypes.CDLL:
                 if notify:
                     notify(f"Cannot keep the compiled kernels in {folder} ({error.strerror or error}).")
                 break
-    return library
+    return _find(folder, stem, command) or _load(first, stem)
 
 
 def _key(stem: str, command: Sequence[str]) -> str:
@@ -142,10 +156,10 @@ def _processor() -> str:
 
 def _build(stem: str, command: Sequence[str]) -> bytes | CompilerError:
     """The shared object's content, or why there is none. Without OpenMP it works on one thread."""
-    with tempfile.TemporaryDirectory(prefix="umlite-build-") as folder:
-        target = Path(folder) / f"{stem}.so"
-        source = SOURCE / f"{stem}.c"
-        try:
+    source = SOURCE / f"{stem}.c"
+    try:
+        with tempfile.TemporaryDirectory(prefix="umlite-build-") as folder:
+            target = Path(folder) / f"{stem}.so"
             try:
                 compile_source(source, target, command, [_native(), *THREADS])
             except CompilerError as first:
@@ -154,16 +168,22 @@ def _build(stem: str, command: Sequence[str]) -> bytes | CompilerError:
                 except CompilerError:
                     raise first from None
             return target.read_bytes()
-        except CompilerError as error:
-            return error
+    except CompilerError as error:
+        return error
+    except OSError as error:
+        return CompilerError(f"No room to build {source.name} in: {error}.")
 
 
 def _find(folder: Path, stem: str, command: Sequence[str]) -> ctypes.CDLL | None:
-    """A kept library whose content is what its name says. Others are left to be replaced."""
+    """A kept library whose content is what its name says; others are removed. CompilerError where it cannot run."""
     for path in _files(folder, stem, command):
         with suppress(OSError):
-            if trusted(path) and _digest(path.read_bytes()) == path.stem.rsplit("-", 1)[1]:
-                library = ctypes.CDLL(str(path))
+            content = path.read_bytes()
+            if trusted(path) and _digest(content) == path.stem.rsplit("-", 1)[1]:
+                try:
+                    library = ctypes.CDLL(str(path))
+                except OSError:  # nothing may run from that disk
+                    library = _load(content, stem)
                 with suppress(OSError):
                     os.utime(path)
                 return library
@@ -182,14 +202,14 @@ def _digest(content: bytes) -> str:
 
 
 def _load(content: bytes, stem: str) -> ctypes.CDLL:
-    """Load what was just built from a private folder, so that nothing depends on the cache."""
-    with tempfile.TemporaryDirectory(prefix="umlite-load-") as folder:
-        path = Path(folder) / f"{stem}.so"
-        path.write_bytes(content)
-        try:
+    """Load a library from a private folder, where the cache cannot be used."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="umlite-load-") as folder:
+            path = Path(folder) / f"{stem}.so"
+            path.write_bytes(content)
             return ctypes.CDLL(str(path))
-        except OSError as error:
-            raise CompilerError(f"What the C compiler built from {stem}.c cannot be loaded: {error}.") from error
+    except OSError as error:
+        raise CompilerError(f"What the C compiler built from {stem}.c cannot be loaded: {error}.") from error
 
 
 def _keep(folder: Path, name: str, content: bytes) -> None:
@@ -204,6 +224,7 @@ def _keep(folder: Path, name: str, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     stem = name.rsplit("-", 1)[0]
-    versions = sorted(folder.glob(f"{stem}-{'?' * 20}-{'?' * 20}.so"), key=lambda path: path.stat().st_mtime)
-    for path in versions[:-VERSIONS_KEPT]:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another process may drop them at the same moment
+        versions = sorted(folder.glob(f"{stem}-{'?' * 20}-{'?' * 20}.so"), key=lambda path: path.stat().st_mtime)
+        for path in versions[:-VERSIONS_KEPT]:
+            path.unlink()

@@ -127,10 +127,17 @@ def _checksum(array: Floats) -> int:
 
 
 def _drop_oldest(kept: Path) -> None:
-    files = {path: path.stat() for path in kept.parent.glob(f"*{SUFFIX}") if path != kept}
-    total = kept.stat().st_size + sum(status.st_size for status in files.values())
-    for path in sorted(files, key=lambda path: files[path].st_mtime):
+    """Other processes may do the same at the same moment: a file that is gone is as good as removed."""
+    files: list[tuple[float, int, Path]] = []
+    for path in kept.parent.glob(f"*{SUFFIX}"):
+        with suppress(OSError):
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
         if total <= FOLDER_LIMIT_BYTES:
             break
-        total -= files[path].st_size
-        path.unlink(missing_ok=True)
+        if path != kept:
+            total -= size
+            with suppress(OSError):
+                path.unlink()

@@ -146,12 +146,13 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
 def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, str]:
     """Whether the device has kernels of ours, and which or why not."""
     if device.type == "cpu":
-        from umlite.cpu.compiler import CompilerError, compiler, load, stems
+        from umlite.cpu.compiler import CompilerError, compiler, load, stems, threaded
 
         try:
             for stem in stems():
                 load(stem, notify)
-            return True, f"C, compiled by {compiler()[0]}"
+            alone = "" if threaded() else ", which has no OpenMP: on one thread"
+            return True, f"C, compiled by {compiler()[0]}{alone}"
         except CompilerError as error:
             return False, str(error).rstrip(".")
     if device.type == "cuda":

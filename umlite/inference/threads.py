@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
-CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+GROUPS = Path("/proc/self/cgroup")
+MOUNT = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> tuple[int, str]:
@@ -22,9 +25,32 @@ def available_threads() -> tuple[int, str]:
 
 
 def _group_limit() -> int | None:
-    """Whole cores of this process's control group (Linux, version 2); None without a limit."""
+    """Whole cores of this process's control group, the least of it and those around it; None without a limit."""
+    cores = min((quota for folder in _group_folders() if (quota := _quota(folder)) is not None), default=None)
+    return None if cores is None else max(1, math.ceil(cores))
+
+
+def _group_folders() -> Iterator[Path]:
+    """Of the groups that this process is in, and of those around them, as far as they can be seen from here."""
     try:
-        quota, period = CPU_LIMIT.read_text().split()
-        return max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no control group, or "max"
-        return None
+        lines = GROUPS.read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = MOUNT / "cpu" if controllers else MOUNT  # version 1 has a tree of its own for each controller
+        place = PurePosixPath(name).relative_to("/")
+        yield from (mount / part for part in (place, *place.parents))
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores' worth of time that a group gets; None where it has no limit, or is not to be seen."""
+    with suppress(OSError, ValueError):  # "max" is no number
+        quota, period = map(int, (folder / "cpu.max").read_text().split())
+        return quota / period
+    with suppress(OSError, ValueError):  # version 1
+        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else None
+    return None

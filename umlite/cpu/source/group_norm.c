@@ -4,13 +4,14 @@
 //   scale = gamma / sqrt(variance of the group + eps),  shift = beta - scale * mean of the group
 //
 // Sums are taken over blocks of voxels: first the block's mean, then squares around it, both while the block is in the
-// first cache, so that a large mean costs no digits. Blocks are joined in double.
+// first cache, so that a large mean costs no digits. Blocks are joined in double, in their own order: results do not depend
+// on the threads.
 #include "pending.h"
+#include "statistics.h"
 #include "threads.h"
-#include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 32, MOST_LINES = 4 };
+enum { BLOCK = 32, MOST_LINES = 4, MOST_PARTS = 128 };
 
 // total[i] += sum, squares[i] += sum of squares, over n <= BLOCK voxels from `first` on, for `lines` lines of channels
 // from c on. Voxels are read in the order in which they lie, and as many sums run side by side as there are vectors.
@@ -22,10 +23,7 @@ INLINE void add_lines(const int lines, const pending_t *f, long first, int n, lo
   UNROLL for (int h = 0; h < lines * VECS; h++) mean[h] = s[h] * splat(1.f / n);
   ROLLED for (int i = 0; i < n; i++)
     UNROLL for (int h = 0; h < lines * VECS; h++) q[h] += (value[i][h] - mean[h]) * (value[i][h] - mean[h]);
-  UNROLL for (int h = 0; h < lines * VECS; h++) {
-    add_double(total + h * LANES, s[h]);
-    add_double(squares + h * LANES, fma_(s[h], mean[h], q[h]));
-  }
+  UNROLL for (int h = 0; h < lines * VECS; h++) add_moments(s[h], mean[h], q[h], n, total + h * LANES, squares + h * LANES);
 }
 NOINLINE void add_1(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(1, f, v, n, c, t, s); }
 NOINLINE void add_2(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(2, f, v, n, c, t, s); }
@@ -43,18 +41,20 @@ static void add_block(const pending_t *f, long first, int n, double *total, doub
 // scale, shift: [channels as stored], zeros beyond `channels`. gamma, beta: [channels]. Returns 0, or 1 without memory.
 long group_norm(long threads, long voxels, long channels, long groups, double eps, const pending_t *f, const float *gamma,
                 const float *beta, float *scale, float *shift) {
-  const long stored = f->channels, blocks = (voxels + BLOCK - 1) / BLOCK;
-  double *total = calloc(2 * stored * (threads + 1), sizeof *total);
+  const long stored = f->channels, blocks = (voxels + BLOCK - 1) / BLOCK, each = (blocks + MOST_PARTS - 1) / MOST_PARTS;
+  const long parts = (blocks + each - 1) / each;
+  double *total = calloc((size_t)(2 * stored * parts), sizeof *total);
   if (!total) return 1;
   long next = 0;
   PARALLEL(threads) {
-    double *own = total + 2 * stored * (thread_number() + 1);
-    for (long b; (b = take(&next, 8)) < blocks;)
-      for (long i = b; i < b + 8 && i < blocks; i++)
-        add_block(f, i * BLOCK, voxels - i * BLOCK < BLOCK ? voxels - i * BLOCK : BLOCK, own, own + stored);
+    for (long part; (part = take(&next, 1)) < parts;) {
+      double *own = total + 2 * stored * part;
+      for (long b = part * each; b < (part + 1) * each && b < blocks; b++)
+        add_block(f, b * BLOCK, voxels - b * BLOCK < BLOCK ? voxels - b * BLOCK : BLOCK, own, own + stored);
+    }
   }
-  for (long t = 1; t <= threads; t++)
-    for (long i = 0; i < 2 * stored; i++) total[i] += total[2 * stored * t + i];
+  for (long part = 1; part < parts; part++)
+    for (long i = 0; i < 2 * stored; i++) total[i] += total[2 * stored * part + i];
   const long width = channels / groups;
   for (long g = 0; g < groups; g++) {
     double mean = 0, square = 0;

@@ -1,13 +1,23 @@
 // Mean and variance per channel, and the normalisation that follows from them.
 //
-// A few voxels at a time are summed twice while they are in L1: their mean first, then the squares of what differs from it.
-// S1 += sum, S2 += centred squares + sum^2 / n, both kept in double: a large mean costs no accuracy.
+// A few voxels at a time are summed twice while they are in L1: their sum first, then the squares of what differs from their
+// mean m, however it was rounded. S1 += sum, S2 += squares + m * (2 sum - n m), the sum of the plain squares: formed and kept
+// in double, or rounding would grow with the mean.
 // Every block of work has its own S1 and S2. They are added up in the order of the blocks, so results do not depend on the
 // number of threads or on which of them was faster.
 #pragma once
 #include <math.h>
 #include "vector.h"
 
+// n numbers a lane: their sum, (about) their mean, and the squares around that mean. S1, S2: LANES channels.
+INLINE void add_moments(vec total, vec mean, vec squares, int n, double *S1, double *S2) {
+  const dvec t = __builtin_convertvector(total, dvec), m = __builtin_convertvector(mean, dvec);
+  dvec sums;
+  add_double(S1, total);
+  memcpy(&sums, S2, sizeof sums);
+  sums += __builtin_convertvector(squares, dvec) + m * (t + t - m * n);
+  memcpy(S2, &sums, sizeof sums);
+}
 // n vectors (one per voxel), `stride` vectors apart; S1, S2: LANES channels.
 INLINE void add_statistics(const vec *x, int n, int stride, double *S1, double *S2) {
   vec s[4] = {zero(), zero(), zero(), zero()};
@@ -24,8 +34,7 @@ INLINE void add_statistics(const vec *x, int n, int stride, double *S1, double *
     const vec d = x[i * stride] - mean;
     s[0] += d * d;
   }
-  add_double(S1, total);
-  add_double(S2, total * mean + ((s[0] + s[1]) + (s[2] + s[3])));
+  add_moments(total, mean, (s[0] + s[1]) + (s[2] + s[3]), n, S1, S2);
 }
 // blocks x [2][channels] sums over n voxels -> scale and shift of (x - mean) / sqrt(variance + eps) * gamma + beta.
 static void finish_statistics(const double *sums, long blocks, long channels, double n, const float *gamma, const float *beta,

@@ -1,7 +1,8 @@
 // Vectors of floats for every instruction set from one source: the compiler's vector types, and a handful of intrinsics
 // where plain operators would not give the instruction that is meant.
 //
-//   vec     LANES floats: 16 with AVX-512, 8 with AVX, 4 elsewhere (NEON, SSE2, plain C)
+//   vec     LANES floats: 16 with AVX-512, 8 with AVX, 4 elsewhere (NEON, SSE2, plain C). -DLANES=16 or 8 where registers
+//           are shorter builds the same loops out of pairs of them, slowly: for tests of every width on one machine
 //   ivec    LANES 32-bit integers; comparisons of two vec give an ivec of 0 and -1
 //   LINE    16 floats, 64 bytes: a cache line, the unit in which channels are stored; VECS vectors of LANES floats
 //
@@ -17,12 +18,14 @@
 #include <emmintrin.h>
 #endif
 
+#ifndef LANES
 #if defined(__AVX512F__)
 #define LANES 16
 #elif defined(__AVX__)
 #define LANES 8
 #else
 #define LANES 4
+#endif
 #endif
 #define LINE 16
 #define VECS (LINE / LANES)
@@ -46,13 +49,13 @@ INLINE vec fma_(vec a, vec b, vec c) { return a * b + c; }
 // Lane by lane where the mask is -1 or 0: a where set, b elsewhere.
 INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 INLINE vec max_(vec a, vec b) {
-#if defined(__AVX512F__)
+#if LANES == 16 && defined(__AVX512F__)
   return (vec)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX__)
+#elif LANES == 8 && defined(__AVX__)
   return (vec)_mm256_max_ps((__m256)a, (__m256)b);
-#elif defined(__ARM_NEON)
+#elif LANES == 4 && defined(__ARM_NEON)
   return (vec)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
-#elif defined(__SSE2__)
+#elif LANES == 4 && defined(__SSE2__)
   return (vec)_mm_max_ps((__m128)a, (__m128)b);
 #else
   return choose(a > b, a, b);
@@ -61,11 +64,11 @@ INLINE vec max_(vec a, vec b) {
 INLINE vec min_(vec a, vec b) { return -max_(-a, -b); }
 // Past the caches, without reading the line first; p must be aligned to the vector. Whole lines only, or it is slow.
 INLINE void stream(float *p, vec a) {
-#if defined(__AVX512F__)
+#if LANES == 16 && defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)a);
-#elif defined(__AVX__)
+#elif LANES == 8 && defined(__AVX__)
   _mm256_stream_ps(p, (__m256)a);
-#elif defined(__SSE2__)
+#elif LANES == 4 && defined(__SSE2__)
   _mm_stream_ps(p, (__m128)a);
 #else
   store(p, a);
