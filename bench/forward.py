@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
 
     print(f"\n{backbone}: window {' x '.join(map(str, window))}, set up in {setup:.2f} s", flush=True)
     seconds: dict[str, list[float]] = {"reference": [], **{str(n): [] for n in requests}}
+    steps: list[dict[str, float]] = []  # of the window with the most classes
     error = 0.0
     for pair in range(options.pairs + 1):  # the first warms up, and is where both answers are compared
         expected, taken = timed(reference, device)
@@ -104,6 +106,7 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         if pair:
             for side, value in times.items():
                 seconds[side].append(value)
+            steps.append(segmenter._engine.step_seconds())
         print("  " + ("warm-up  " if pair == 0 else f"pair {pair}   "), end="")
         print("  ".join(f"{side}: {value:.3f} s" for side, value in times.items()), flush=True)
     operations = sum(published_operations(manifest.network, window).values())
@@ -132,11 +135,30 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
             f"({spread(ratios)['least']:.1f} to {spread(ratios)['most']:.1f}), {rate} published GFLOP/s"
         )
     print(f"  worst error {error:.1e} of a class's standard deviation")
+    result["layers"] = layer_rows(segmenter, steps, seconds[str(max(requests))])
+    for row in result["layers"]:
+        print(f"  {row['ms']:8.2f} ms  {row['share']:6.1%}  {row['step']:28} {row['algorithm']}")
     if not options.no_memory:
         result["memory"] = {side: memory_in_subprocess(side, backbone, options) for side in ("ours", "reference")}
         for side, memory in result["memory"].items():
             print(f"  {side}: {memory['peak_gb']} GB at most, {memory['resident_gb']} GB between windows")
     return result
+
+
+def layer_rows(
+    segmenter: Segmenter, steps: Sequence[dict[str, float]], windows: Sequence[float]
+) -> list[dict[str, Any]]:
+    """A row a step of a window: median milliseconds, share of the window's, algorithm; the heads are what is left."""
+    if not all(steps):
+        return []
+    how = {row["layer"]: row["algorithm"] for row in segmenter.layers()}
+    whole = statistics.median(windows)
+    medians = {name: statistics.median(taken[name] for taken in steps) for name in steps[0]}
+    medians["heads"] = whole - sum(medians.values())
+    return [
+        {"step": name, "ms": round(1000 * median, 2), "share": round(median / whole, 4), "algorithm": how.get(name, "")}
+        for name, median in medians.items()
+    ]
 
 
 def timed(compute: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:

@@ -24,6 +24,10 @@ def test_forward() -> None:
     (network,) = data["networks"]
     assert [row["classes"] for row in network["ours"]] == [1, 32]
     assert network["worst_error"] < 1e-3
+    layers = {row["step"]: row for row in network["layers"]}
+    if network["kernels"] == "native":
+        assert {"down_tr64.1", "up_tr64.0.up", "heads"} <= layers.keys()
+        assert sum(row["share"] for row in layers.values()) == pytest.approx(1, abs=0.02)
     assert data["machine"]["threads"] == 1
 
 

@@ -94,6 +94,9 @@ class CpuEngine(Engine):
     def layers(self) -> list[dict[str, str]]:
         return plan_rows(self._network(self.manifest.window)[0].net.choices)
 
+    def step_seconds(self) -> dict[str, float]:
+        return dict(self._made[1].net.seconds) if self._made else {}
+
     @staticmethod
     def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
         """The plan with the largest weights that leave a run half of its memory; the smallest where none do."""

@@ -92,6 +92,10 @@ class Engine(ABC):
         """How each convolution of a window runs, a row of words per layer; empty where nothing is chosen."""
         return []
 
+    def step_seconds(self) -> dict[str, float]:
+        """Wall time of each step of the last window's backbone, in order; empty where steps are not timed."""
+        return {}
+
 
 def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Engine:
     """Load a weights file into the engine of a plan. Raises WeightsError as `load_model` does.
