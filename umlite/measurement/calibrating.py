@@ -120,7 +120,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     sizes = {name: path.stat().st_size for name, path in files.items()}
     byte = max(read["noise"] - read["flat"], 0.0) / (sizes["noise"] - sizes["flat"])
     scan = read_scan(files["noise"])
-    voxels = scan.hu.size
+    voxels = math.prod(scan.shape)
     prepared = _seconds(lambda: segmenter.prepare(scan))
     closer = read_scan(_noise(shape, near))
     prepared_closer = _seconds(lambda: segmenter.prepare(closer))

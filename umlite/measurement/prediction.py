@@ -79,7 +79,7 @@ def predict(
     needed = len(needed_classes(names, segmenter.classes.names))
     grid, distinct = _count(volume, window, overlap)
     shapes = run_shapes(scan, volume, window)
-    voxels, kept, files = scan.hu.size, volume.voxels.numel(), len(names)
+    voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
     size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
     c = calibration
     steps = {
