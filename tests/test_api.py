@@ -45,7 +45,7 @@ def test_result(result: Segmentation, scan_file: Path) -> None:
     assert result.voxels["liver"] == mask.sum()
     assert result.volumes_ml["liver"] == pytest.approx(mask.sum() * 0.064)
     assert result.windows.run == result.windows.total > 1
-    assert list(result.timings) == ["read", "prepare", "windows", "postprocess", "restore"]
+    assert list(result.timings) == ["read", "prepare", "windows", "postprocess"]
     assert np.array_equal(result.mask("Right Kidney"), result.mask("kidney_right"))
 
 
