@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -45,7 +46,7 @@ def test_result(result: Segmentation, scan_file: Path) -> None:
     assert result.voxels["liver"] == mask.sum()
     assert result.volumes_ml["liver"] == pytest.approx(mask.sum() * 0.064)
     assert result.windows.run == result.windows.total > 1
-    assert list(result.timings) == ["read", "prepare", "windows", "postprocess", "restore"]
+    assert list(result.timings) == ["read", "prepare", "windows", "postprocess"]
     assert np.array_equal(result.mask("Right Kidney"), result.mask("kidney_right"))
 
 
@@ -168,6 +169,28 @@ def test_a_scan_too_large_for_the_memory(segmenter: Segmenter, scan_file: Path, 
     monkeypatch.setattr("umlite.inference.memory.free_bytes", lambda _device: 10_000)
     with pytest.raises(DeviceError, match=r"1 classes over .* GB are free.*--classes"):
         segmenter.segment(scan_file, "spleen")
+
+
+@pytest.mark.parametrize("output", ["masks", "labels.nii.gz"])
+def test_memory_does_not_grow_with_the_length(
+    segmenter: Segmenter, tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays of numpy alone, from a file of 13 and of 26 MB to files of one class and its host."""
+    monkeypatch.setattr("umlite.volume.voxels.HELD_BYTES", 0)
+    segmenter.segment(make_scan((20, 20, 20)), "liver,liver_tumor", overlap=0.0).save(tmp_path / output)
+    peaks = []
+    for length in (400, 800):
+        scan = np.asarray(make_scan((16, 16, length // 8)).dataobj).repeat(8, 0).repeat(8, 1).repeat(8, 2)
+        nib.save(nib.Nifti1Image(np.asfortranarray(scan), np.diag([0.5, 0.5, 0.5, 1])), tmp_path / "long.nii.gz")
+        del scan
+        tracemalloc.start()
+        result = segmenter.segment(tmp_path / "long.nii.gz", "liver,liver_tumor", overlap=0.0)
+        result.save(tmp_path / output)
+        assert result.voxels["liver"] > 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < 2**25
+    assert peaks[1] - peaks[0] < 2**20
 
 
 def test_window_logits(segmenter: Segmenter) -> None:

@@ -16,7 +16,7 @@ import torch
 from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import DeviceError, RequestError
 from umlite.inference.adaptive import decide_adaptively
-from umlite.inference.bitmask import MAX_CLASSES, BitMask
+from umlite.inference.bitmask import MAX_CLASSES
 from umlite.inference.engine import build_engine
 from umlite.inference.plan import Notify, Plan, choose_plan
 from umlite.inference.postprocessing import needed_classes, postprocess
@@ -26,7 +26,8 @@ from umlite.inference.sweep import blended_logits, decide_volume
 from umlite.inference.windows import check_overlap
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
-from umlite.volume.preparation import Volume, prepare_volume, restore
+from umlite.volume.masks import MasksOnScan
+from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan, read_scan
 from umlite.weights.manifest import Manifest
 from umlite.weights.store import resolve
@@ -159,16 +160,15 @@ class Segmenter:
         del volume
         with watch("postprocess"):
             bits, notes = postprocess(bits, requested)
-        with watch("restore"):
-            bits = BitMask(restore(bits.bits, frame), bits.names)
         warnings = scan.warnings
         if is_empty:
             warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
         if self.manifest.notice:
             warnings += (self.manifest.notice,)
         probability = None if soft is None else Probabilities(soft, frame)
+        masks = MasksOnScan(bits, frame)
         return Segmentation(
-            scan, wanted, bits, counts, watch.seconds, warnings, notes, self.manifest, undecided, probability
+            scan, wanted, masks, counts, watch.seconds, warnings, notes, self.manifest, undecided, probability
         )
 
     def check_request(

@@ -92,27 +92,33 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Segment one scan after the other, each saved before the next is read. Errors of a scan are outcomes.
 
+    No outcome is kept here: callers that forget one before they ask for the next need memory for one scan only.
+
     overlap, windows: as of `Segmenter.segment`. probabilities: write those too. forecast: predicts each scan's cost,
     and refuses what is too large.
     Raises RequestError before the first scan when the request itself cannot be served.
     """
     wanted = segmenter.check_request(classes, overlap, windows)
     scans = {os.path.realpath(job.scan) for job in jobs}
+
+    def run(job: Job) -> Outcome:
+        check_output(job, wanted, scans, overwrite=overwrite, probabilities=probabilities)
+        progress = progress_of(job.scan.name)
+        options: dict[str, Any] = {"overlap": overlap, "windows": windows, "progress": progress}
+        if probabilities:
+            options["probabilities"] = _existing(job.probability_folder)
+        predicted: list[Prediction | None] = []
+        if forecast is not None:
+            options["inspect"] = _inspection(forecast, [c.name for c in wanted], predicted)
+        start_peak()
+        result = segmenter.segment(job.scan, classes, **options)
+        files = _save(result, job, overwrite=overwrite)
+        cost = Cost(sum(result.timings.values()), peak_bytes(), next(iter(predicted), None))
+        return Outcome(job, result, files, cost=cost)
+
     for job in jobs:
         try:
-            check_output(job, wanted, scans, overwrite=overwrite, probabilities=probabilities)
-            progress = progress_of(job.scan.name)
-            options: dict[str, Any] = {"overlap": overlap, "windows": windows, "progress": progress}
-            if probabilities:
-                options["probabilities"] = _existing(job.probability_folder)
-            predicted: list[Prediction | None] = []
-            if forecast is not None:
-                options["inspect"] = _inspection(forecast, [c.name for c in wanted], predicted)
-            start_peak()
-            result = segmenter.segment(job.scan, classes, **options)
-            files = _save(result, job, overwrite=overwrite)
-            cost = Cost(sum(result.timings.values()), peak_bytes(), next(iter(predicted), None))
-            yield Outcome(job, result, files, cost=cost)
+            yield run(job)
         except UmliteError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of ours must not cost the other scans: the caller reports it in full

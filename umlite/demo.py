@@ -85,5 +85,5 @@ def run_demo(
     seconds = time.perf_counter() - start
     result.save(folder / "masks")
     notice = result.manifest.notice
-    picture = save_picture(folder / "picture.png", read.hu, read.affine, result.bits, result.classes, notice)
+    picture = save_picture(folder / "picture.png", read, result.masks, result.classes, notice)
     return Demonstration(result, truth, picture, scan, folder / "masks", seconds)

@@ -51,6 +51,13 @@ def test_scan(scan_file: Path) -> None:
     assert data["requests"]["all"]["ratio"] > 0
 
 
+def test_long_scan() -> None:
+    data = report("long_scan")
+    assert [row["slices"] for row in data["scans"]] == [16, 32]
+    assert all(0.05 < row["peak_gb"] < 5 for row in data["scans"])
+    assert "growth_gb_per_800" in data
+
+
 def test_table(scan_file: Path) -> None:
     script = [sys.executable, "-m", "bench.scan", str(scan_file), "--backbone", "unet", "--no-reference"]
     made = subprocess.run([*script, "--quick", "--threads", "1"], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from umlite.inference.memory import ADAPTIVE, RunShapes, SumsLayout, peak_bytes, step_bytes, vram_bytes
@@ -26,6 +28,19 @@ def test_what_grows_is_the_scan_and_the_bits() -> None:
     voxels = 300 * 250 * 400
     assert two["write"] - one["write"] == (2 + 4) * voxels
     assert two["windows"] - one["windows"] == (2 + 4 + 4) * voxels
+
+
+def test_a_scan_that_stays_in_its_file_takes_nothing() -> None:
+    model = (150, 125, 200)
+    one, two = (RunShapes((300, 250, n), 0, 0, (150, 125, n // 2), model, WINDOW) for n in (400, 800))
+    held = replace(one, hu_bytes=2, stored_bytes=2)
+    scan = 300 * 250 * 400 * 2
+    for step, size in step_bytes(held, 32).items():
+        assert size - step_bytes(one, 32)[step] == scan, step
+    assert step_bytes(one, 32)["read"] == 0
+    growth = {step: size - step_bytes(one, 32)[step] for step, size in step_bytes(two, 32).items()}
+    assert {step for step, size in growth.items() if size} == {"prepare"}
+    assert growth["prepare"] == 4 * 150 * 125 * 200
 
 
 def test_bits_take_eight_bytes_beyond_32_classes() -> None:

@@ -10,7 +10,7 @@ from samples import make_scan
 
 from umlite import Segmenter
 from umlite.measurement.calibration import Calibration
-from umlite.measurement.prediction import predict
+from umlite.measurement.prediction import Prediction, predict
 from umlite.volume.reading import read_scan
 
 RATES = Calibration(
@@ -58,6 +58,22 @@ def test_the_file_counts(segmenter: Segmenter, tmp_path: Path) -> None:
     scan = read_scan(tmp_path / "scan.nii.gz")
     cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
     assert cost.steps["read"] == pytest.approx(1e-3 * (tmp_path / "scan.nii.gz").stat().st_size)
+
+
+def test_a_large_scan_is_read_twice_and_not_kept(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nib.save(make_scan(), tmp_path / "scan.nii.gz")
+
+    def cost() -> Prediction:
+        scan = read_scan(tmp_path / "scan.nii.gz")
+        return predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+
+    held = cost()
+    monkeypatch.setattr("umlite.volume.voxels.HELD_BYTES", 0)
+    large = cost()
+    assert large.steps["prepare"] == large.steps["read"] == held.steps["read"] > held.steps["prepare"] == 0
+    assert held.peak_bytes - large.peak_bytes == 2 * 40 * 36 * 30
 
 
 def test_host_organs_count(segmenter: Segmenter) -> None:

@@ -13,22 +13,27 @@ from PIL import Image
 from umlite.classes import ClassTable
 from umlite.inference.bitmask import BitMask
 from umlite.results.picture import save_picture
+from umlite.volume import masks, voxels
+from umlite.volume.masks import MasksOnScan
+from umlite.volume.preparation import prepare_volume
+from umlite.volume.reading import read_scan
 
 TABLE = ClassTable(["liver", "liver_tumor", "spleen"])
 
 
-def draw(path: Path, axes: str = "RAS", masks: bool = True) -> np.ndarray:
+def draw(path: Path, axes: str = "RAS", liver: bool = True) -> np.ndarray:
     """A body with a bright block at its right front top, outlined as the liver."""
     hu = np.full((40, 30, 20), -1000, np.float32)
     hu[5:35, 5:25, :] = 0
-    liver = np.zeros(hu.shape, np.uint8)
-    if masks:
-        liver[22:34, 12:24, 8:18] = 1
     affine = np.diag([2.0, 2, 4, 1])
     transform = ornt_transform(nib.io_orientation(affine), axcodes2ornt(tuple(axes)))
-    image, label = (nib.Nifti1Image(a, affine).as_reoriented(transform) for a in (hu, liver))
-    bits = BitMask.from_masks({name: np.asarray(label.dataobj) > 0 for name in ("liver",)})
-    save_picture(path, np.asarray(image.dataobj), image.affine, bits, [TABLE[0]], "a caption")
+    nib.save(nib.Nifti1Image(hu, affine).as_reoriented(transform), path.with_suffix(".nii"))
+    scan = read_scan(path.with_suffix(".nii"))
+    frame = prepare_volume(scan, (2.0, 2.0, 4.0), (-175.0, 250.0)).frame
+    assert (frame.start, frame.stop) == ((5, 5, 0), (35, 25, 20))
+    bits = BitMask.zeros(frame.shape, ["liver"])
+    bits.bits[17:29, 7:19, 8:18] = liver
+    save_picture(path, scan, MasksOnScan(bits, frame), [TABLE[0]], "a caption")
     return np.array(Image.open(path))
 
 
@@ -45,6 +50,15 @@ def test_orientation_does_not_change_the_picture(tmp_path: Path, axes: str) -> N
     assert np.array_equal(draw(tmp_path / "a.png"), draw(tmp_path / "b.png", axes))
 
 
+@pytest.mark.parametrize("axes", ["RAS", "PIR"])
+def test_a_large_scan_is_read_again(tmp_path: Path, axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = draw(tmp_path / "a.png")
+    monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+    monkeypatch.setattr(voxels, "_SLAB_BYTES", 1)
+    monkeypatch.setattr(masks, "_SLAB_VOXELS", 1)
+    assert np.array_equal(draw(tmp_path / "b.png", axes), expected)
+
+
 def test_nothing_segmented_is_a_picture_too(tmp_path: Path) -> None:
-    pixels = draw(tmp_path / "p.png", masks=False)
+    pixels = draw(tmp_path / "p.png", liver=False)
     assert not (pixels == TABLE[0].color).all(axis=2).any()

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from scipy.ndimage import gaussian_filter
 
 from umlite.errors import InputError
+from umlite.volume import voxels
 from umlite.volume.preparation import Volume, prepare_volume, restore
 from umlite.volume.reading import Scan, read_scan
 
@@ -102,6 +103,40 @@ def test_preparation_and_restoring_are_monais(name: str, shape: tuple[int, int, 
     position = np.einsum("ij,j...->i...", np.linalg.solve(model, affine), index)[:3]
     from_tie = np.abs(position - np.floor(position) - 0.5).min(axis=0)
     assert not (differ & (from_tie > 1e-5)).any()
+
+
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize("shape", [(41, 36, 23), (37, 40, 1), (30, 1, 44)])
+def test_a_scan_that_stays_in_its_file(
+    name: str, shape: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal to the last bit; read forward once, a plane at a time, unless the scan is sheared."""
+    affine = nib.affines.from_matvec(AFFINES[name], (-33.5, 12.25, 700))
+    path = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(ct_like(shape), affine), path)
+    expected = prepare_volume(read_scan(path), MODEL_MM, HU)
+    for part in (1, 30_000):
+        monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+        monkeypatch.setattr(voxels, "_SLAB_BYTES", part)
+        scan = read_scan(path)
+        if "sheared" not in name:
+            monkeypatch.setattr(voxels, "read_array", lambda *_: pytest.fail("read as a whole"))
+        volume = prepare_volume(scan, MODEL_MM, HU)
+        assert torch.equal(volume.voxels, expected.voxels)
+        assert volume.voxels.is_contiguous()
+        np.testing.assert_array_equal(volume.affine, expected.affine)
+        assert volume.frame.shape == expected.frame.shape
+
+
+def test_a_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+    hu = ct_like((9, 8, 70))
+    nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "scan.nii")
+    scan = read_scan(tmp_path / "scan.nii")
+    hu[-1, -1, -1] += 1
+    nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "scan.nii")
+    with pytest.raises(InputError, match="changed while it was read"):
+        prepare_volume(scan, MODEL_MM, HU)
 
 
 def test_tiny_voxels(scan_of: MakeScan) -> None:
@@ -200,6 +235,26 @@ def test_labels_stay_where_they_were(
     found = np.stack(np.unravel_index(restored.reshape(-1).astype(np.int64) - 1, volume.voxels.shape))
     bounded = np.clip(position, 0, np.array(volume.voxels.shape)[:, None] - 1)
     assert np.abs(bounded - found).max() <= 0.5 + 2e-4
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_planes_are_those_of_the_whole(data: st.DataObject) -> None:
+    """Through flips, permutations, oblique and sheared affines and crops; no voxel differs."""
+    shape, spacing = data.draw(shapes), data.draw(spacings)
+    axes = data.draw(st.permutations([0, 1, 2]))
+    signs = data.draw(st.tuples(*[st.sampled_from([-1, 1])] * 3))
+    turn = rotation(data.draw(st.sampled_from([(0.0, 0.0, 0.0), (12.0, -7.0, 20.0)])))
+    shear = np.eye(3) + data.draw(st.sampled_from([0.0, 3e-6, 0.3])) * np.eye(3)[:, [1, 2, 0]]
+    affine = nib.affines.from_matvec((turn @ shear @ np.diag(signs))[:, axes] @ np.diag(spacing), (5, -6, 70))
+    hu = np.where(np.random.default_rng(0).random(shape) < data.draw(st.sampled_from([1, 0.01])), 40, -1000)
+    volume = prepare_volume(read_scan(nib.Nifti1Image(hu.astype(np.int16), affine)), MODEL_MM, HU)
+    labels = np.arange(1, volume.voxels.numel() + 1, dtype=np.uint32).reshape(volume.voxels.shape)
+    whole = restore(labels, volume.frame)
+    first, end = sorted(data.draw(st.tuples(*[st.integers(0, shape[2])] * 2)))
+    part = restore(labels, volume.frame, slice(first, end))
+    assert part.dtype == whole.dtype
+    np.testing.assert_array_equal(part, whole[:, :, first:end])
 
 
 @settings(max_examples=20, deadline=None)

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 
 from umlite.errors import InputError
-from umlite.volume import scaling
+from umlite.volume import scaling, voxels
 from umlite.volume.reading import read_scan
 
 AFFINE = nib.affines.from_matvec(np.diag([-0.8, -0.8, 2.5]), (100, 90, -700))
 HU = np.random.default_rng(0).integers(-1000, 1500, (7, 6, 5)).astype(np.int16)
+
+
+@pytest.fixture(autouse=True, params=["held", "in its file"])
+def _memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small scans are held; here they are read plane by plane too, as large ones are."""
+    if request.param != "held":
+        monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+        monkeypatch.setattr(voxels, "_SLAB_BYTES", 1)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from umlite.errors import OutputError
 from umlite.files import replacing
+from umlite.inference.bitmask import BitMask
 from umlite.volume import writing
 from umlite.volume.label_table import read_label_names
 from umlite.volume.reading import Scan, read_scan
@@ -20,6 +21,14 @@ AFFINE = nib.affines.from_matvec(np.diag([-0.8, -0.8, 2.5]), (100.123, 90, -700)
 SHAPE = (7, 6, 5)
 MASK = np.random.default_rng(0).integers(0, 2, SHAPE).astype(bool)
 NAMES = {1: ("spleen", (1, 2, 3)), 6: ("liver", (4, 5, 6))}
+
+
+def masks_of(
+    *masks: np.ndarray, names: Sequence[str] = ("liver", "spleen", "none"), slab: int = 2
+) -> Iterator[BitMask]:
+    """Slabs of so many planes with a class for each mask."""
+    bits = BitMask.from_masks(dict(zip(names, masks, strict=False)))
+    return (BitMask(bits.bits[:, :, first : first + slab], bits.names) for first in range(0, SHAPE[2], slab))
 
 
 def make_scan(folder: Path, kind: type = nib.Nifti1Image) -> Scan:
@@ -41,17 +50,19 @@ def scan(tmp_path: Path) -> Scan:
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-@pytest.mark.parametrize("slab", [1, 1 << 22])
-def test_masks_lie_on_the_scan(kind: type, slab: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("slab", "planes"), [(1, 1), (1, 3), (84, 5), (1 << 22, 2)])
+def test_masks_lie_on_the_scan(
+    kind: type, slab: int, planes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writing, "_BLOCK_VOXELS", slab)
     scan = make_scan(tmp_path, kind)
     folder = tmp_path / "new" / "deep"
-    masks = [("liver", MASK), ("spleen", np.asfortranarray(MASK.astype(np.uint32) * 512)), ("none", MASK & False)]
-    paths = write_masks(folder, iter(masks), scan)
+    masks = masks_of(MASK, np.roll(MASK, 1), MASK & False, slab=planes)
+    paths = write_masks(folder, ["liver", "spleen", "none"], masks, scan)
     assert paths == [folder / "liver.nii.gz", folder / "spleen.nii.gz", folder / "none.nii.gz"]
     assert sorted(folder.iterdir()) == sorted(paths)
     source = nib.load(tmp_path / "scan.nii.gz")
-    for path, expected in zip(paths, (MASK, MASK, MASK & False), strict=True):
+    for path, expected in zip(paths, (MASK, np.roll(MASK, 1), MASK & False), strict=True):
         image = nib.load(path)
         assert type(image) is kind
         assert image.get_data_dtype() == np.uint8
@@ -81,7 +92,7 @@ def test_pairs_and_other_images(tmp_path: Path) -> None:
     images = [tmp_path / "scan.hdr", nib.MGHImage(np.full(SHAPE, -50, np.int16), AFFINE)]
     big_endian = nib.Nifti1Image(np.full(SHAPE, -50, np.int16), AFFINE, nib.Nifti1Header(endianness=">"))
     for number, source in enumerate([*images, big_endian]):
-        [path] = write_masks(tmp_path / str(number), [("a", MASK)], read_scan(source))
+        [path] = write_masks(tmp_path / str(number), ["liver"], masks_of(MASK), read_scan(source))
         image = nib.load(path)
         assert type(image) is nib.Nifti1Image
         np.testing.assert_allclose(image.affine, AFFINE, rtol=1e-6)
@@ -90,7 +101,7 @@ def test_pairs_and_other_images(tmp_path: Path) -> None:
 
 def test_no_form_stays_no_form(scan: Scan, tmp_path: Path) -> None:
     scan.header["sform_code"] = scan.header["qform_code"] = 0
-    [path] = write_masks(tmp_path, [("a", MASK)], scan)
+    [path] = write_masks(tmp_path, ["liver"], masks_of(MASK), scan)
     assert nib.load(path).header["sform_code"] == nib.load(path).header["qform_code"] == 0
 
 
@@ -112,26 +123,29 @@ def test_label_map(highest: int, dtype: type, name: str, scan: Scan, tmp_path: P
 
 
 def test_same_bytes_every_time(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [first] = write_masks(tmp_path / "a", [("liver", MASK)], scan)
+    [first] = write_masks(tmp_path / "a", ["liver"], masks_of(MASK), scan)
     monkeypatch.setattr("time.time", lambda: 4e9)
-    [second] = write_masks(tmp_path / "b", [("spleen", np.asfortranarray(MASK).astype(np.int64))], scan)
+    second, _ = write_masks(
+        tmp_path / "b", ["spleen", "liver"], masks_of(np.roll(MASK, 1), MASK, names=("liver", "spleen")), scan
+    )
     assert first.read_bytes() == second.read_bytes()
 
 
-def stopping(error: BaseException) -> Iterator[tuple[str, np.ndarray]]:
-    yield "liver", MASK
-    yield "spleen", MASK
+def stopping(error: BaseException) -> Iterator[BitMask]:
+    slabs = masks_of(MASK, MASK)
+    yield next(slabs)
+    yield next(slabs)
     raise error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), OSError(28, "No space left on device")])
 def test_interruption_leaves_nothing(error: BaseException, scan: Scan, tmp_path: Path) -> None:
     old = tmp_path / "old"
-    [kept] = write_masks(old, [("liver", ~MASK)], scan)
+    [kept] = write_masks(old, ["liver"], masks_of(~MASK), scan)
     before = kept.read_bytes()
     for folder in (tmp_path / "new" / "deep", old):
         with pytest.raises((type(error), OutputError)):
-            write_masks(folder, stopping(error), scan)
+            write_masks(folder, ["liver", "spleen"], stopping(error), scan)
     assert not (tmp_path / "new").exists()
     assert list(old.iterdir()) == [kept]
     assert kept.read_bytes() == before
@@ -152,8 +166,9 @@ def test_full_disk(suffix: str, scan: Scan, tmp_path: Path, monkeypatch: pytest.
     out = tmp_path / "out"
     with pytest.raises(OutputError, match="disk is full"):
         write_label_map(out / f"spleen{suffix}", MASK.astype(np.uint8), NAMES, scan)
-    with pytest.raises(OutputError, match="disk is full"):
-        write_masks(out, [("liver", MASK), ("spleen", MASK)], scan)
+    for names in (["liver", "spleen"], ["spleen", "liver"]):
+        with pytest.raises(OutputError, match=r"spleen.nii.gz: the disk is full"):
+            write_masks(out, names, masks_of(MASK, MASK), scan)
     assert not out.exists()
 
 
@@ -167,32 +182,39 @@ def test_a_failed_rename_takes_the_others_back(scan: Scan, tmp_path: Path, monke
 
     monkeypatch.setattr(os, "replace", refuse_liver)
     with pytest.raises(OutputError, match="permission denied"):
-        write_masks(tmp_path / "new", [("liver", MASK), ("spleen", MASK)], scan)
+        write_masks(tmp_path / "new", ["liver", "spleen"], masks_of(MASK, MASK), scan)
     assert not (tmp_path / "new").exists()
 
 
-def test_one_mask_at_a_time(scan: Scan, tmp_path: Path) -> None:
-    def masks() -> Iterator[tuple[str, np.ndarray]]:
-        for number in range(3):
+def test_one_slab_at_a_time(scan: Scan, tmp_path: Path) -> None:
+    def slabs() -> Iterator[BitMask]:
+        for slab in masks_of(MASK, MASK):
             files = list((tmp_path / "out").iterdir())
-            assert len(files) == number
+            assert len(files) == 2
             assert all(file.name.startswith(".umlite-") for file in files)
-            yield f"m{number}", MASK
+            yield slab
 
-    assert len(write_masks(tmp_path / "out", masks(), scan)) == 3
+    assert len(write_masks(tmp_path / "out", ["liver", "spleen"], slabs(), scan)) == 2
 
 
 @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "a\0b", "/etc/a", "liver"])
 def test_bad_mask_names(name: str, scan: Scan, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
-        write_masks(tmp_path / "new", [("liver", MASK), (name, MASK)], scan)
+        write_masks(tmp_path / "new", ["liver", name], masks_of(MASK, MASK, names=("liver", name or "x")), scan)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("mask", [MASK[1:], MASK[:, :-1], MASK[..., 1:], np.concatenate([MASK, MASK], 2)])
+def test_masks_of_another_shape(mask: np.ndarray, scan: Scan, tmp_path: Path) -> None:
+    bits = BitMask.from_masks({"a": mask})
+    slabs = [BitMask(bits.bits[:, :, z : z + 1], bits.names) for z in range(mask.shape[2])]
+    with pytest.raises(OutputError, match="expected integers of the scan's shape"):
+        write_masks(tmp_path / "new", ["a"], slabs, scan)
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("mask", [MASK[1:], MASK.astype(np.float32), MASK[None]])
-def test_bad_masks(mask: np.ndarray, scan: Scan, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="expected integers of the scan's shape"):
-        write_masks(tmp_path / "new", [("a", mask)], scan)
+def test_bad_label_arrays(mask: np.ndarray, scan: Scan, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="expected integers of the scan's shape"):
         write_label_map(tmp_path / "new" / "a.nii", mask, NAMES, scan)
     assert not (tmp_path / "new").exists()
@@ -214,15 +236,15 @@ def test_something_in_the_way(scan: Scan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(OutputError, match="stands where a folder is needed"):
-            write_masks(folder, [("a", MASK)], scan)
-    (tmp_path / "out" / "a.nii.gz").mkdir(parents=True)
+            write_masks(folder, ["liver"], masks_of(MASK), scan)
+    (tmp_path / "out" / "liver.nii.gz").mkdir(parents=True)
     with pytest.raises(OutputError, match="a folder of that name exists"):
-        write_masks(tmp_path / "out", [("b", MASK), ("a", MASK)], scan)
-    assert os.listdir(tmp_path / "out") == ["a.nii.gz"]
+        write_masks(tmp_path / "out", ["spleen", "liver"], masks_of(MASK, MASK), scan)
+    assert os.listdir(tmp_path / "out") == ["liver.nii.gz"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_folder_without_permission(scan: Scan, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="permission denied"):
-        write_masks(tmp_path / "locked", [("a", MASK)], scan)
+        write_masks(tmp_path / "locked", ["liver"], masks_of(MASK), scan)

@@ -102,6 +102,7 @@ def segment(
                 forecast=Forecast(segmenter, overlap, limits, tell, windows),
             ):
                 report.add(outcome)
+                del outcome  # its scan and masks need not be in memory beside the next scan's
         if as_json:
             chosen = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
             show_json({"umlite": __version__, **chosen, **report.scans(), "exit_code": report.code})

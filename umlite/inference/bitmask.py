@@ -114,8 +114,10 @@ class BitMask:
         """Voxels per class."""
         counts = dict.fromkeys(self.names, 0)
         for (slab,) in _slabs(self.bits):
+            anywhere = np.bitwise_or.reduce(slab, axis=None)
             for name in self.names:
-                counts[name] += int(np.count_nonzero(slab & self._bit(name)))
+                if anywhere & self._bit(name):
+                    counts[name] += int(np.count_nonzero(slab & self._bit(name)))
         return counts
 
     def boxes(self) -> dict[str, Box]:

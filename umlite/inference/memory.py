@@ -48,7 +48,8 @@ def free_bytes(device: torch.device) -> int | None:
 class RunShapes:
     """What the memory of a run depends on.
 
-    scan: voxels of the scan. hu_bytes: of a voxel as it is kept, 2 or 4; stored_bytes: of one in the file.
+    scan: voxels of the scan. hu_bytes: of a voxel as it is kept, 2 or 4; stored_bytes: of one in the file. Both are 0
+    where a few planes at a time are read.
     model: the resampled grid. volume: the foreground in it. window: of the weights.
     """
 
@@ -93,7 +94,8 @@ ADAPTIVE = SumsLayout(thickness=2.5, more=1)
 def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> dict[str, int]:
     """Bytes that a run holds at its fullest in each step, without the process and its network.
 
-    classes: computed, hosts included. The scan stays from reading to the end.
+    classes: computed, hosts included. A scan that is kept stays from reading to the end; masks stay on the model's grid
+    and are written a few planes at a time.
     """
     scan, model, volume = (math.prod(shape) for shape in (shapes.scan, shapes.model, shapes.volume))
     padded, window = math.prod(shapes.padded), math.prod(shapes.window)
@@ -110,8 +112,7 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
         "prepare": hu + 4 * model + 4 * volume,
         "windows": hu + seen + sums + bits * padded,
         "postprocess": hu + 2 * bits * volume + int(5 * BOX_SHARE * volume),
-        "restore": hu + bits * volume + bits * scan,
-        "write": hu + bits * scan,
+        "write": hu + bits * volume,
     }
 
 

@@ -14,7 +14,7 @@ from umlite.api import Request, Segmenter
 from umlite.measurement.peak_memory import peak_bytes, start_peak
 from umlite.measurement.reference_pipeline import ReferencePipeline
 
-STEPS = ("read", "prepare", "windows", "postprocess", "restore", "write")
+STEPS = ("read", "prepare", "windows", "postprocess", "write")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from umlite.inference.postprocessing import postprocess
 from umlite.measurement.calibration import Calibration, remember, remembered
 from umlite.measurement.peak_memory import peak_bytes, start_peak
 from umlite.measurement.shapes import run_shapes
-from umlite.volume.preparation import restore
-from umlite.volume.reading import Scan, read_scan
+from umlite.volume.masks import MasksOnScan
+from umlite.volume.reading import read_scan
 from umlite.volume.writing import write_masks
 
 SECONDS = 4.0
@@ -120,7 +121,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     sizes = {name: path.stat().st_size for name, path in files.items()}
     byte = max(read["noise"] - read["flat"], 0.0) / (sizes["noise"] - sizes["flat"])
     scan = read_scan(files["noise"])
-    voxels = scan.hu.size
+    voxels = math.prod(scan.shape)
     prepared = _seconds(lambda: segmenter.prepare(scan))
     closer = read_scan(_noise(shape, near))
     prepared_closer = _seconds(lambda: segmenter.prepare(closer))
@@ -129,11 +130,12 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     model = max(prepared_closer - prepared, 0.0) / more
     organs = _organs(volume.voxels.shape, names)
     cleaned = _seconds(lambda: postprocess(organs, names))
-    on_scan = BitMask(restore(organs.bits, volume.frame), organs.names)
-    restored = _seconds(lambda: restore(organs.bits, volume.frame))
+    on_scan = MasksOnScan(organs, volume.frame)
+    restored = _seconds(lambda: deque(on_scan.slabs(), maxlen=0))
     tiny = read_scan(_noise((4, 4, 4), fine))
     blank = BitMask.zeros(tiny.shape, names)
-    write = [_writing(folder / "files", s, b) for s, b in ((tiny, blank), (scan, on_scan))]
+    write_tiny = _seconds(lambda: write_masks(folder / "files", names, [blank], tiny))
+    write = _seconds(lambda: write_masks(folder / "files", names, on_scan.slabs(), scan))
     return {
         "read_voxel_s": max(read["flat"] - byte * sizes["flat"], 0.0) / voxels,
         "read_byte_s": byte,
@@ -141,8 +143,8 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
         "prepare_model_s": model,
         "postprocess_s": cleaned / volume.voxels.numel() / len(names),
         "restore_s": restored / voxels,
-        "write_voxel_s": max(write[1] - write[0], 0.0) / voxels / len(names),
-        "write_file_s": write[0] / len(names),
+        "write_voxel_s": max(write - restored - write_tiny, 0.0) / voxels / len(names),
+        "write_file_s": write_tiny / len(names),
     }
 
 
@@ -152,10 +154,6 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-def _writing(folder: Path, scan: Scan, bits: BitMask) -> float:
-    return _seconds(lambda: write_masks(folder, bits.class_masks(bits.names), scan))
 
 
 def _noise(shape: tuple[int, ...], spacing: tuple[float, ...]) -> nib.Nifti1Image:

@@ -15,7 +15,7 @@ from umlite.errors import OutputError
 from umlite.files import file_sha256, make_folder, replacing
 from umlite.measurement.machine import processor_name
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Calibration:
 
     window_s + class_s * classes: a window. decide_s: a voxel of the model's volume and class.
     read_voxel_s, read_byte_s: a voxel of the scan, a byte of its file. prepare_scan_s, prepare_model_s: a voxel of the
-    scan, of the model's grid. postprocess_s: a voxel of the model's volume and class. restore_s: a voxel of the scan.
-    write_voxel_s, write_file_s: a voxel of the scan and class, a file.
+    scan, of the model's grid. postprocess_s: a voxel of the model's volume and class. restore_s, write_voxel_s,
+    write_file_s: of writing, a voxel of the scan, a voxel of the scan and class, a file.
     process_bytes, class_bytes: resident with the network and what a window needs, without any scan; further, for each
     class. device_bytes: of a GPU's memory, likewise, for all classes; 0 on a CPU.
     """

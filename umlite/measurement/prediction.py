@@ -79,16 +79,17 @@ def predict(
     needed = len(needed_classes(names, segmenter.classes.names))
     grid, distinct = _count(volume, window, overlap)
     shapes = run_shapes(scan, volume, window)
-    voxels, kept, files = scan.hu.size, volume.voxels.numel(), len(names)
+    voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
     size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
     c = calibration
+    read = c.read_voxel_s * voxels + c.read_byte_s * size
+    again = 0.0 if scan.is_held else read
     steps = {
-        "read": c.read_voxel_s * voxels + c.read_byte_s * size,
-        "prepare": c.prepare_scan_s * voxels + c.prepare_model_s * math.prod(shapes.model),
+        "read": read,
+        "prepare": again + c.prepare_scan_s * voxels + c.prepare_model_s * math.prod(shapes.model),
         "windows": distinct * (c.window_s + c.class_s * needed) + c.decide_s * kept * needed,
         "postprocess": c.postprocess_s * kept * files,
-        "restore": c.restore_s * voxels,
-        "write": c.write_voxel_s * voxels * files + c.write_file_s * files,
+        "write": (c.restore_s + c.write_voxel_s * files) * voxels + c.write_file_s * files,
     }
     on_gpu = segmenter.plan.device.type == "cuda"
     layout = ADAPTIVE if windows == "adaptive" else ALL_WINDOWS

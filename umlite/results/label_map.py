@@ -8,8 +8,27 @@ import numpy as np
 
 from umlite.classes import AnatomyClass
 from umlite.inference.bitmask import BitMask
+from umlite.volume.masks import MasksOnScan
 
 PAINTED = ("organ", "vessel", "tumor")  # later kinds over earlier ones
+
+
+class LabelMap:
+    """What looks like an array [X, Y, Z] of the scan's grid, and is painted where it is read: [:, :, a:b]."""
+
+    def __init__(self, masks: MasksOnScan, classes: Sequence[AnatomyClass]) -> None:
+        self.shape, self.dtype = masks.shape, label_dtype(classes)
+        self._masks, self._classes = masks, classes
+
+    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
+        """Whole planes of the scan's last axis: [:, :, first:end]."""
+        first, end, _ = index[2].indices(self.shape[2])
+        return paint_label_map(self._masks.planes(first, end), self._classes)
+
+
+def label_dtype(classes: Sequence[AnatomyClass]) -> np.dtype:
+    """The smallest unsigned integers that hold the published indices."""
+    return np.dtype(np.uint8 if max((c.index for c in classes), default=0) < 256 else np.uint16)
 
 
 def paint_label_map(bits: BitMask, classes: Sequence[AnatomyClass]) -> np.ndarray:
@@ -18,8 +37,7 @@ def paint_label_map(bits: BitMask, classes: Sequence[AnatomyClass]) -> np.ndarra
     In Fortran order, as NIfTI stores it, painted plane by plane.
     Where classes overlap, tumours lie over vessels and vessels over organs; within a kind the higher index wins.
     """
-    largest = max((c.index for c in classes), default=0)
-    labels = np.zeros(bits.shape, np.uint8 if largest < 256 else np.uint16, order="F")
+    labels = np.zeros(bits.shape, label_dtype(classes), order="F")
     ordered = sorted(classes, key=lambda c: (PAINTED.index(c.kind), c.index))
     masks = bits.class_masks([c.name for c in ordered])
     for c, (_, mask) in zip(ordered, masks, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from umlite.classes import AnatomyClass
 from umlite.files import make_folder, replacing
 from umlite.inference.bitmask import BitMask
+from umlite.volume.masks import MasksOnScan
+from umlite.volume.reading import Scan
 
 WINDOW_HU = (-160.0, 240.0)  # soft tissue, as radiologists view an abdomen
 PANEL_PIXELS = 480  # of the longest side of a panel
@@ -20,22 +22,25 @@ PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # RAS axis across each plane
 
 
 def save_picture(
-    path: Path, hu: np.ndarray, affine: np.ndarray, bits: BitMask, classes: Sequence[AnatomyClass], caption: str = ""
+    path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
 ) -> Path:
     """Write a PNG: the slices through the middle of the masks, outlines over the scan, names of what is in view.
 
-    hu: [X, Y, Z] HU; bits on the same grid. Shown as radiologists do: the patient's right on the left.
-    Raises OutputError.
+    Shown as radiologists do: the patient's right on the left. Raises OutputError, InputError where the scan cannot be
+    read again.
     """
-    orientation = nib.io_orientation(affine)
-    hu = nib.apply_orientation(hu, orientation)
-    masks = BitMask(nib.apply_orientation(bits.bits, orientation), bits.names)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[orientation[:, 0].argsort()]
-    place = _middle(masks.bits)
+    orientation = nib.io_orientation(scan.affine)
+    stored = orientation[:, 0].argsort()  # the scan's axis that runs along each RAS axis
+    place = _middle(masks, orientation[:, 1] < 0)
+    hu = _slices(scan.voxels.slabs(), place)
+    bits = _slices((slab.bits for slab in masks.slabs()), place)
     seen: dict[str, AnatomyClass] = {}
     panels = []
     for name, axis in PLANES.items():
-        panel = _panel(hu, masks, classes, axis, place[axis], spacing, seen)
+        grey = nib.apply_orientation(hu[stored[axis]], orientation).squeeze(axis)
+        shown = BitMask(nib.apply_orientation(bits[stored[axis]], orientation), masks.names)
+        spacing = [float(np.linalg.norm(scan.affine[:3, stored[a]])) for a in range(3) if a != axis]
+        panel = _panel(grey, shown, classes, axis, spacing, seen)
         ImageDraw.Draw(panel).text((6, 4), name, fill=(255, 255, 255), font=ImageFont.load_default(15))
         panels.append(panel)
     make_folder(path.parent)
@@ -44,33 +49,57 @@ def save_picture(
     return path
 
 
-def _middle(bits: np.ndarray) -> list[int]:
-    """The voxel at the centre of everything segmented, or of the scan."""
-    found = bits != 0
-    if not found.any():
-        return [n // 2 for n in bits.shape]
-    profiles = [found.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
-    return [int(np.average(np.arange(len(p)), weights=p)) for p in profiles]
+def _middle(masks: MasksOnScan, flips: Sequence[bool]) -> list[int]:
+    """The voxel of the scan at the centre of everything segmented, or of the scan.
+
+    flips: the axes that run against RAS; along these it is rounded the other way, so that it is the same in RAS.
+    """
+    x, y, z = (np.zeros(n, np.int64) for n in masks.shape)
+    first = 0
+    for slab in masks.slabs():
+        found = slab.bits != 0
+        x += found.sum(axis=(1, 2))
+        y += found.sum(axis=(0, 2))
+        z[first : first + found.shape[2]] = found.sum(axis=(0, 1))
+        first += found.shape[2]
+    place = []
+    for profile, flip in zip((x, y, z), flips, strict=True):
+        along, n = profile[::-1] if flip else profile, len(profile)
+        middle = int(np.average(np.arange(n), weights=along)) if along.any() else n // 2
+        place.append(n - 1 - middle if flip else middle)
+    return place
+
+
+def _slices(slabs: Iterable[np.ndarray], place: Sequence[int]) -> list[np.ndarray]:
+    """The three slices of a volume through `place`, one voxel thick. slabs: of its last axis, in order."""
+    sagittal, coronal, axial = [], [], []
+    first = 0
+    for slab in slabs:
+        sagittal.append(slab[place[0] : place[0] + 1].copy())
+        coronal.append(slab[:, place[1] : place[1] + 1].copy())
+        axial.append(slab[:, :, max(place[2] - first, 0) : max(place[2] + 1 - first, 0)].copy())
+        first += slab.shape[2]
+    return [np.concatenate(parts, axis=2) for parts in (sagittal, coronal, axial)]
 
 
 def _panel(
     hu: np.ndarray,
-    masks: BitMask,
+    bits: BitMask,
     classes: Sequence[AnatomyClass],
     axis: int,
-    index: int,
-    spacing: np.ndarray,
+    spacing: Sequence[float],
     seen: dict[str, AnatomyClass],
 ) -> Image.Image:
-    """One slice with its outlines, at equal scale in both directions; `seen` gathers the classes it shows."""
-    across, up = (a for a in range(3) if a != axis)
+    """One slice with its outlines, at equal scale in both directions; `seen` gathers the classes it shows.
+
+    hu: [across, up]. bits: of the slice, one voxel thick along `axis`. spacing: in mm, across and up.
+    """
     low, high = WINDOW_HU
-    grey = np.clip((_upright(hu.take(index, axis)) - low) / (high - low), 0, 1) * 255
-    size_mm = np.array([hu.shape[across] * spacing[across], hu.shape[up] * spacing[up]])
+    grey = np.clip((_upright(hu) - low) / (high - low), 0, 1) * 255
+    size_mm = np.array(hu.shape) * spacing
     width, height = np.maximum((size_mm * PANEL_PIXELS / size_mm.max()).astype(int), 1)
     panel = Image.fromarray(grey.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
     pixels = np.array(panel)
-    bits = BitMask(masks.bits.take([index], axis), masks.names)
     for c in sorted(classes, key=lambda c: c.kind == "tumor"):
         mask = _upright(np.squeeze(bits.mask(c.name), axis))
         if not mask.any():

@@ -12,10 +12,10 @@ import numpy as np
 
 from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import RequestError
-from umlite.inference.bitmask import BitMask
 from umlite.inference.window_runner import WindowCounts
-from umlite.results.label_map import paint_label_map
+from umlite.results.label_map import LabelMap
 from umlite.results.probabilities import Probabilities
+from umlite.volume.masks import MasksOnScan
 from umlite.volume.probability import STEPS
 from umlite.volume.reading import Scan
 from umlite.volume.writing import is_label_map, write_label_map, write_masks, write_probabilities
@@ -26,8 +26,8 @@ from umlite.weights.manifest import Manifest
 class Segmentation:
     """Masks of one scan on its own grid.
 
-    classes: in the order asked for. bits: a bit per class and voxel. windows: how many ran, were reused, and exist.
-    timings: seconds of read, prepare, windows, postprocess and restore.
+    classes: in the order asked for. masks: of these. windows: how many ran, were reused, and exist.
+    timings: seconds of read, prepare, windows and postprocess; masks come to the scan's grid while they are written.
     warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
     manifest: of the weights used.
     undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
@@ -36,7 +36,7 @@ class Segmentation:
 
     scan: Scan
     classes: tuple[AnatomyClass, ...]
-    bits: BitMask
+    masks: MasksOnScan
     windows: WindowCounts
     timings: dict[str, float]
     warnings: tuple[str, ...]
@@ -47,7 +47,7 @@ class Segmentation:
 
     def mask(self, name: str) -> np.ndarray:
         """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
-        return self.bits.mask(self._only(name))
+        return self.masks.mask(self._only(name))
 
     def probability(self, name: str) -> np.ndarray:
         """Float32 [X, Y, Z] in [0, 1] on the scan's grid, before post-processing; `name` as of `mask`.
@@ -65,7 +65,7 @@ class Segmentation:
     @functools.cached_property
     def voxels(self) -> dict[str, int]:
         """Voxels of each class."""
-        return self.bits.counts()
+        return self.masks.counts()
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -80,13 +80,13 @@ class Segmentation:
 
     def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
         """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
-        masks = self.bits.class_masks([c.name for c in self.classes])
-        return write_masks(folder, masks, self.scan, overwrite=overwrite)
+        names = [c.name for c in self.classes]
+        return write_masks(folder, names, self.masks.slabs(), self.scan, overwrite=overwrite)
 
     def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
         """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
         names = {c.index: (c.name, c.color) for c in self.classes}
-        labels = paint_label_map(self.bits, self.classes)
+        labels = LabelMap(self.masks, self.classes)
         return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
 
     def save_probabilities(self, folder: Path, *, overwrite: bool = True) -> list[Path]:

@@ -25,7 +25,10 @@ _SINGLE_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540
 _PAIR_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: Nifti1PairHeader, 540: Nifti2PairHeader}
 _GZIP = b"\x1f\x8b"
 _GZIP_MOST_RATIO = 1040
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
+
+Size = tuple[int, int, int]
+
 _OTHER_FORMATS = {
     b"NRRD": "an NRRD file",
     b"ObjectType": "a MetaImage file",
@@ -93,19 +96,27 @@ def read_array(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype)
     Reads a gzip to its end, so that its checksum counts. Memory grows with what the file really holds. Raises
     InputError when the file is damaged or too short.
     """
-    wanted = math.prod(shape) * dtype.itemsize
+    data = bytearray()
     with reading(path):
-        if wanted + offset > _most_bytes(path):
-            raise InputError(_short_message(path, wanted, None))
-        data = bytearray()
-        skip = offset
-        for block in read_blocks(path, None):
-            useful = block[skip:] if skip else block
-            skip = max(0, skip - len(block))
-            data += useful[: wanted - len(data)]
-        if len(data) < wanted:
-            raise InputError(_short_message(path, wanted, len(data)))
+        for block in _voxel_blocks(path, offset, math.prod(shape) * dtype.itemsize):
+            data += block
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F")
+
+
+def read_slabs(path: Path, offset: int, shape: Size, dtype: np.dtype, planes: int) -> Iterator[np.ndarray]:
+    """The voxels that `read_array` gives, so many planes of the last axis at a time, fewer at the end.
+
+    Raises InputError as `read_array`, at the latest after the last slab.
+    """
+    size = planes * shape[0] * shape[1] * dtype.itemsize
+    data = bytearray()
+    for block in _voxel_blocks(path, offset, math.prod(shape) * dtype.itemsize):
+        data += block
+        while len(data) >= size:
+            yield np.frombuffer(data[:size], dtype=dtype).reshape((*shape[:2], -1), order="F")
+            del data[:size]
+    if data:
+        yield np.frombuffer(data, dtype=dtype).reshape((*shape[:2], -1), order="F")
 
 
 def read_blocks(path: Path, limit: int | None) -> Iterator[bytes]:
@@ -119,6 +130,23 @@ def read_blocks(path: Path, limit: int | None) -> Iterator[bytes]:
         while left > 0 and (block := stream.read(int(min(_BLOCK, left)))):
             yield block
             left -= len(block)
+
+
+def _voxel_blocks(path: Path, offset: int, wanted: int) -> Iterator[bytes]:
+    """`wanted` bytes from `offset` on, then nothing more, but read to the end. Raises InputError as `read_array`."""
+    with reading(path):
+        if wanted + offset > _most_bytes(path):
+            raise InputError(_short_message(path, wanted, None))
+        found, skip = 0, offset
+        for block in read_blocks(path, None):
+            useful = block[skip:] if skip else block
+            skip = max(0, skip - len(block))
+            useful = useful[: wanted - found]
+            found += len(useful)
+            if useful:
+                yield useful
+        if found < wanted:
+            raise InputError(_short_message(path, wanted, found))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from umlite.errors import InputError
 from umlite.volume.geometry import Grid, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
 from umlite.volume.reading import Scan
-from umlite.volume.resampling import resample_linear, resample_nearest, tensor_of
+from umlite.volume.resampling import resample_linear, resample_linear_planes, resample_nearest, tensor_of
 
 _MOST_VOXELS = 1 << 30
 """A whole body, 700 x 700 x 2000 mm, has 2.9e8 voxels at 1.5 mm; more than this is a wrong spacing."""
@@ -79,27 +79,29 @@ def prepare_volume(scan: Scan, spacing_mm: tuple[float, float, float], hu_range:
             f"{scan.name} claims to cover {extent} mm, too much for a CT scan: expected at most a human body. "
             f"Check the voxel spacing in its header."
         )
-    source = tensor_of(scan.hu).permute(axes)
-    voxels = resample_linear(source, index_map(model, stored), model.shape)
-    voxels = _scale(voxels, hu_range, in_place=voxels.data_ptr() != source.data_ptr())
+    voxels, is_ours = _resampled(scan, axes, index_map(model, stored), model.shape)
+    voxels = _scale(voxels, hu_range, in_place=is_ours)
     start, stop = foreground_box(voxels)
     cropped = voxels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].contiguous()
     return Volume(cropped, crop_grid(model, start, stop).affine, Frame(axes, stored, model, start, stop))
 
 
-def restore(labels: np.ndarray, frame: Frame) -> np.ndarray:
+def restore(labels: np.ndarray, frame: Frame, planes: slice = slice(None)) -> np.ndarray:
     """Labels of the cropped volume on the scan's own grid and axes: nearest neighbour, 0 outside the crop box.
 
-    labels: any integer type or bool, [X, Y, Z] of `frame.shape`.
+    labels: any integer type or bool, [X, Y, Z] of `frame.shape`. planes: of the scan's last axis, all by default.
     Returns the same dtype, of `frame.scan_shape`. Raises ValueError when the shape is another.
     Source: model.md section 7; the order is MONAI's: un-crop with zeros, resample with border padding, reorient.
     """
     if labels.shape != frame.shape:
         raise ValueError(f"expected labels of shape {frame.shape}, the cropped volume's, got {labels.shape}")
     if labels.size == 0:
-        return np.zeros(frame.scan_shape, dtype=labels.dtype, order="F")
+        x, y, z = frame.scan_shape
+        return np.zeros((x, y, len(range(z)[planes])), dtype=labels.dtype, order="F")
     to_model = index_map(frame.stored, frame.model)
-    restored = resample_nearest(labels, to_model, frame.stored.shape, frame.model.shape, frame.start)
+    first, second, third = (planes if axis == 2 else slice(None) for axis in frame.axes)
+    box = (first, second, third)
+    restored = resample_nearest(labels, to_model, frame.stored.shape, frame.model.shape, frame.start, box)
     return restored.transpose([frame.axes.index(axis) for axis in range(3)])
 
 
@@ -116,6 +118,25 @@ def foreground_box(voxels: torch.Tensor) -> tuple[tuple[int, int, int], tuple[in
             return (0, 0, 0), (0, 0, 0)
         start[axis], stop[axis] = int(found[0]), int(found[-1]) + 1
     return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+
+
+def _resampled(
+    scan: Scan, axes: tuple[int, int, int], to_stored: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, bool]:
+    """The scan, its axes in another order, at the voxels of another grid; and whether that memory is not the scan's.
+
+    Voxels that are not held are read a few planes at a time, unless the scan is sheared.
+    """
+    if not scan.is_held:
+        first, second, third = (scan.shape[axis] for axis in axes)
+        order = [axes.index(2), axes.index(1), axes.index(0)]
+        pieces = (tensor_of(slab).permute(2, 1, 0) for slab in scan.voxels.slabs())
+        voxels = resample_linear_planes(pieces, (first, second, third), order, to_stored, shape)
+        if voxels is not None:
+            return voxels, True
+    source = tensor_of(scan.hu).permute(axes)
+    voxels = resample_linear(source, to_stored, shape)
+    return voxels, voxels.data_ptr() != source.data_ptr()
 
 
 def _scale(voxels: torch.Tensor, hu_range: tuple[float, float], in_place: bool) -> torch.Tensor:

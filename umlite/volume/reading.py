@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,8 +16,9 @@ from nibabel.spatialimages import SpatialImage
 from umlite.errors import InputError
 from umlite.volume.geometry import spacing_of
 from umlite.volume.header_checks import check_header, choose_affine, header_of, warn_about_header
-from umlite.volume.nifti import open_nifti, read_array, reading
-from umlite.volume.scaling import range_of, to_hu
+from umlite.volume.nifti import open_nifti, reading
+from umlite.volume.scaling import to_hu
+from umlite.volume.voxels import HeldVoxels, Voxels, file_voxels
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
 
@@ -25,8 +27,8 @@ _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
 class Scan:
     """One CT scan as it was stored.
 
-    hu: [X, Y, Z], axes as stored, scl_slope and scl_inter applied; int16 where whole numbers were stored and all of
-        them fit, else float32.
+    voxels: [X, Y, Z], axes as stored, scl_slope and scl_inter applied; int16 where whole numbers were stored and all
+        of them fit, else float32. Large ones stay in their file.
     affine: float64 [4, 4], voxel index -> RAS mm; sform, else qform, else nibabel's guess.
     header: NIfTI-1 or -2 header to write results with.
     name: file name without its suffixes; "image" for an image without a file.
@@ -34,7 +36,7 @@ class Scan:
     warnings: one sentence each.
     """
 
-    hu: np.ndarray
+    voxels: Voxels
     affine: np.ndarray
     header: nib.Nifti1Header
     name: str
@@ -42,9 +44,18 @@ class Scan:
     warnings: tuple[str, ...]
 
     @property
+    def hu(self) -> np.ndarray:
+        """All voxels as one array. Where they are not held it is read anew: raises InputError where that fails now."""
+        return self.voxels.whole()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the voxels are in memory."""
+        return isinstance(self.voxels, HeldVoxels)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
-        x, y, z = self.hu.shape
-        return x, y, z
+        return self.voxels.shape
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -60,7 +71,7 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
     """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img, NIfTI-1 or -2) or a nibabel image.
 
     What a file is its content decides, not its name. Trailing axes of one voxel are dropped. An image in memory that
-    already is int16 or float32 HU shares its memory with the result.
+    already is int16 or float32 HU shares its memory with the result. A large file is read and checked, not held.
     Raises InputError for anything that is not one readable volume of finite numbers in a known place.
     """
     if isinstance(source, SpatialImage):
@@ -73,8 +84,9 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
         shape, dtype = check_header(file.header, str(path))
         affine, warnings = choose_affine(file.header, None, str(path))
         slope, inter = file.header.get_slope_inter()
-    raw = read_array(file.voxels_path, file.offset, shape, dtype)
-    return _scan(raw, True, slope, inter, affine, file.header, path, str(path), warnings)
+    slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
+    voxels = file_voxels(file.voxels_path, file.offset, shape, dtype, slope, inter)
+    return _scan(voxels, affine, file.header, path, str(path), warnings)
 
 
 def _scan_of_image(image: SpatialImage) -> Scan:
@@ -85,37 +97,27 @@ def _scan_of_image(image: SpatialImage) -> Scan:
     with reading(path or Path("the image")):
         shape, dtype = check_header(header, label, image)
         affine, warnings = choose_affine(header, image.affine, label)
-        data = image.dataobj
-        slope, inter = None, None
-        is_ours = False
-        if isinstance(data, ArrayProxy):
-            slope, inter = float(data.slope), float(data.inter)
-            is_ours = in_file = isinstance(data.file_like, (str, os.PathLike))
-            raw = read_array(Path(data.file_like), data.offset, shape, dtype) if in_file else data.get_unscaled()
-        else:
-            raw = np.asanyarray(data)
-    return _scan(raw.reshape(shape, order="A"), is_ours, slope, inter, affine, header, path, label, warnings)
+        voxels = _voxels_of_image(image.dataobj, shape, dtype)
+    return _scan(voxels, affine, header, path, label, warnings)
+
+
+def _voxels_of_image(data: Any, shape: tuple[int, int, int], dtype: np.dtype) -> Voxels:
+    if not isinstance(data, ArrayProxy):
+        return HeldVoxels(to_hu(np.asanyarray(data).reshape(shape, order="A"), 1.0, 0.0))
+    slope, inter = float(data.slope), float(data.inter)
+    if isinstance(data.file_like, (str, os.PathLike)):
+        return file_voxels(Path(data.file_like), data.offset, shape, dtype, slope, inter)
+    return HeldVoxels(to_hu(data.get_unscaled().reshape(shape, order="A"), slope, inter))
 
 
 def _scan(
-    raw: np.ndarray,
-    is_ours: bool,
-    slope: float | None,
-    inter: float | None,
-    affine: np.ndarray,
-    header: nib.Nifti1Header,
-    path: Path | None,
-    label: str,
-    warnings: list[str],
+    voxels: Voxels, affine: np.ndarray, header: nib.Nifti1Header, path: Path | None, label: str, warnings: list[str]
 ) -> Scan:
-    """is_ours: whether nobody else holds the memory of `raw`, so that it may be changed."""
-    with reading(path or Path("the image")):
-        hu = to_hu(raw, 1.0 if slope is None else slope, 0.0 if inter is None else inter, in_place=is_ours)
-    low, high = range_of(hu)
+    low, high = voxels.ends()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(_not_finite_message(hu, label))
-    warnings = [*warn_about_header(header, affine, hu.shape), *_warn_about_values(low, high), *warnings]
-    return Scan(hu, affine, header, "image" if path is None else scan_name(path), path, tuple(warnings))
+        raise InputError(_not_finite_message(voxels.whole(), label))
+    warnings = [*warn_about_header(header, affine, voxels.shape), *_warn_about_values(low, high), *warnings]
+    return Scan(voxels, affine, header, "image" if path is None else scan_name(path), path, tuple(warnings))
 
 
 def _not_finite_message(hu: np.ndarray, label: str) -> str:

@@ -6,7 +6,7 @@ every axis is sampled by itself, slab by slab, and no intermediate volume exists
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ _ON_GRID_TOL_VOXELS = 1e-7
 _TIE_TOL_VOXELS = 1e-6
 
 Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
 
 
 def resample_linear(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -> torch.Tensor:
@@ -35,29 +36,55 @@ def resample_linear(volume: torch.Tensor, to_source: np.ndarray, shape: Shape) -
         return volume.float()
     order = _memory_order(volume)
     back = [order.index(axis) for axis in range(3)]
-    return _linear_separable(volume.permute(order), [clipped[axis] for axis in order]).permute(back)
+    turned = volume.permute(order)
+    return _linear_separable(
+        lambda low, stop: turned[low:stop].float(), turned.shape, [clipped[axis] for axis in order], volume.device
+    ).permute(back)
+
+
+def resample_linear_planes(
+    pieces: Iterator[torch.Tensor], source_shape: Shape, order: Sequence[int], to_source: np.ndarray, shape: Shape
+) -> torch.Tensor | None:
+    """As `resample_linear`, of a volume that comes a few planes at a time; None where its axes mix.
+
+    pieces: float32 or int16 [n, Y, X] on the CPU, in their order along the first axis; read to the end.
+    source_shape: of the whole volume, before its axes were put in `order`, as those of the pieces are.
+    Returns float32 of `shape`, equal to the last bit to what `resample_linear` gives; None leaves `pieces` as they are.
+    """
+    positions = axis_positions(to_source, shape)
+    if positions is None:
+        return None
+    clipped = [np.clip(positions[axis], 0.0, source_shape[axis] - 1.0) for axis in order]
+    stream = _Stream(pieces)
+    extents = [source_shape[axis] for axis in order]
+    out = _linear_separable(stream.planes, extents, clipped, torch.device("cpu"))
+    stream.finish()
+    return out.permute([order.index(axis) for axis in range(3)])
 
 
 def resample_nearest(
-    labels: np.ndarray, to_source: np.ndarray, shape: Shape, source_shape: Shape, start: Shape
+    labels: np.ndarray, to_source: np.ndarray, shape: Shape, source_shape: Shape, start: Shape, box: Box | None = None
 ) -> np.ndarray:
     """`labels` at the voxels of another grid, nearest neighbour.
 
     labels: any integer type or bool, [X, Y, Z]; the part from index `start` on of a source of `source_shape` that is
         0 elsewhere. Outside the source its nearest border voxel counts.
     to_source: float64 [4, 4], target index -> index of the whole source.
-    shape: of the target.
+    shape: of the target. box: the part of it to give, all by default.
     Returns the same dtype, of `shape`, in Fortran order (x fastest, as NIfTI stores it). Half way between two voxels
-    the higher index wins, for positions within 1e-6 of half way too: rounding noise never decides.
+    the higher index wins, for positions within 1e-6 of half way too: rounding noise never decides. A part is equal to
+    that part of the whole.
     """
+    targets = [np.arange(n)[part] for n, part in zip(shape, box or (slice(None),) * 3, strict=True)]
     positions = axis_positions(to_source, shape)
     if positions is None:
-        result = _nearest_general(labels, to_source, shape, source_shape, start)
+        result = _nearest_general(labels, to_source, targets, source_shape, start)
     else:
         indices = [
-            np.clip(_nearest_index(p), 0, n - 1) - s for p, n, s in zip(positions, source_shape, start, strict=True)
+            np.clip(_nearest_index(p[target]), 0, n - 1) - s
+            for p, target, n, s in zip(positions, targets, source_shape, start, strict=True)
         ]
-        result = _nearest_separable(labels, indices, shape)
+        result = _nearest_separable(labels, indices)
     return result.transpose(2, 1, 0)
 
 
@@ -101,15 +128,52 @@ def _slabs(count: int, voxels_each: float) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, count)
 
 
-def _linear_separable(volume: torch.Tensor, positions: list[np.ndarray]) -> torch.Tensor:
+class _Stream:
+    """Planes of a volume that comes piece by piece and is read forward only."""
+
+    def __init__(self, pieces: Iterator[torch.Tensor]) -> None:
+        self._source, self._pieces = pieces, list[torch.Tensor]()
+        self._first = self._stop = 0  # of the planes in `_pieces`
+
+    def planes(self, low: int, stop: int) -> torch.Tensor:
+        """Planes `low` to `stop` as float32; those before `low` are forgotten."""
+        self._forget(low)
+        while self._stop < stop:
+            self._pieces.append(next(self._source))
+            self._stop += len(self._pieces[-1])
+            self._forget(low)
+        found, first = [], self._first
+        for piece in self._pieces:
+            found.append(piece[max(low - first, 0) : max(stop - first, 0)].float())
+            first += len(piece)
+        return torch.cat(found)
+
+    def _forget(self, low: int) -> None:
+        while self._pieces and self._first + len(self._pieces[0]) <= low:
+            self._first += len(self._pieces.pop(0))
+
+    def finish(self) -> None:
+        """Read what nobody asked for, so that its errors are not missed."""
+        for _ in self._source:
+            pass
+
+
+def _linear_separable(
+    planes: Callable[[int, int], torch.Tensor],
+    source_shape: Sequence[int],
+    positions: list[np.ndarray],
+    device: torch.device,
+) -> torch.Tensor:
+    """planes: gives planes first to stop of the source as float32; asked for in rising order."""
     shape = [len(p) for p in positions]
-    out = torch.empty(shape, dtype=torch.float32, device=volume.device)
-    cheapest_first = sorted(range(3), key=lambda axis: shape[axis] / volume.shape[axis])
-    plane = max(volume.shape[0] / shape[0], 1.0) * volume.shape[1] * volume.shape[2]
-    for start, stop in _slabs(shape[0], max(plane, shape[1] * shape[2])):
+    out = torch.empty(shape, dtype=torch.float32, device=device)
+    cheapest_first = sorted(range(3), key=lambda axis: shape[axis] / source_shape[axis])
+    plane = max(source_shape[0] / shape[0], 1.0) * source_shape[1] * source_shape[2]
+    slabs = list(_slabs(shape[0], max(plane, shape[1] * shape[2])))
+    for start, stop in slabs if positions[0][0] <= positions[0][-1] else reversed(slabs):
         needed = positions[0][start:stop]
         low, high = int(np.floor(needed.min())), int(np.ceil(needed.max()))
-        slab = volume[low : high + 1].float()
+        slab = planes(low, high + 1)
         for axis in cheapest_first:
             slab = _linear_axis(slab, axis, needed - low if axis == 0 else positions[axis])
         out[start:stop] = slab
@@ -186,14 +250,16 @@ def _slab_positions(
     return i * linear[:, 0] + j * linear[:, 1] + (k * linear[:, 2] + linear[:, 3])
 
 
-def _nearest_separable(labels: np.ndarray, indices: list[np.ndarray], shape: Shape) -> np.ndarray:
+def _nearest_separable(labels: np.ndarray, indices: list[np.ndarray]) -> np.ndarray:
     """Labels [X, Y, Z] at an index an axis, 0 where an index is outside. Returns [Z', Y', X'], contiguous."""
-    out = np.zeros(shape[::-1], dtype=labels.dtype)
+    out = np.zeros([len(index) for index in reversed(indices)], dtype=labels.dtype)
     inside = [np.flatnonzero((index >= 0) & (index < n)) for index, n in zip(indices, labels.shape, strict=True)]
     if any(len(covered) == 0 for covered in inside):
         return out
     box = [slice(int(covered[0]), int(covered[-1]) + 1) for covered in inside]
-    x, y, z = (index[part] for index, part in zip(indices, box, strict=True))
+    reached = [index[part] for index, part in zip(indices, box, strict=True)]
+    labels = labels[tuple(slice(int(index.min()), int(index.max()) + 1) for index in reached)]
+    x, y, z = (index - index.min() for index in reached)
     target = out[box[2], box[1], box[0]]
     for start, stop in _slabs(len(z), len(x) * len(y)):
         sources, row = np.unique(z[start:stop], return_inverse=True)
@@ -203,14 +269,13 @@ def _nearest_separable(labels: np.ndarray, indices: list[np.ndarray], shape: Sha
 
 
 def _nearest_general(
-    labels: np.ndarray, to_source: np.ndarray, shape: Shape, source_shape: Shape, start: Shape
+    labels: np.ndarray, to_source: np.ndarray, targets: list[np.ndarray], source_shape: Shape, start: Shape
 ) -> np.ndarray:
-    """Labels [X, Y, Z] through any map, 0 outside. Returns [Z', Y', X'], contiguous."""
-    extents = list(shape[::-1])
-    out = np.zeros(extents, dtype=labels.dtype)
-    x, y, z = (np.arange(n, dtype=np.float64) for n in shape)
-    for first, stop in _slabs(shape[2], 2.0 * shape[0] * shape[1]):
-        flat = np.zeros((stop - first, shape[1], shape[0]), dtype=np.int64)
+    """Labels [X, Y, Z] through any map, 0 outside. targets: indices an axis. Returns [Z', Y', X'], contiguous."""
+    x, y, z = (target.astype(np.float64) for target in targets)
+    out = np.zeros((len(z), len(y), len(x)), dtype=labels.dtype)
+    for first, stop in _slabs(len(z), 2.0 * len(x) * len(y)):
+        flat = np.zeros((stop - first, len(y), len(x)), dtype=np.int64)
         inside = np.ones(flat.shape, dtype=bool)
         for axis, (along_x, along_y, along_z, offset) in enumerate(to_source[:3]):
             plane = along_y * y[:, None] + along_x * x

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 _SLAB_VOXELS = 1 << 22
 _INT16 = np.iinfo(np.int16)
 
+Ends = tuple[float, float]
+"""Least and greatest of some values."""
 
-def to_hu(raw: np.ndarray, slope: float, inter: float, *, in_place: bool = False) -> np.ndarray:
+
+def to_hu(
+    raw: np.ndarray, slope: float, inter: float, *, in_place: bool = False, ends: Ends | None = None
+) -> np.ndarray:
     """raw * slope + inter in the memory order of `raw`: int16 where that is exact, else float32, rounded once.
 
     raw: integers or floats. It becomes int16 where these are integers, slope and inter are whole and all results fit.
     in_place: `raw` may be changed and its memory kept. Without, `raw` itself is returned only where it is HU already.
+    ends: least and greatest number of the whole that `raw` is a part of; its own by default.
     """
     plain = slope == 1 and inter == 0
-    if _is_whole(raw, slope, inter):
+    if hu_dtype(raw.dtype, slope, inter, lambda: ends or range_of(raw)) == np.int16:
         if plain and raw.dtype == np.int16:
             return raw
         keep = in_place and raw.dtype.itemsize == 2
@@ -35,20 +41,21 @@ def to_hu(raw: np.ndarray, slope: float, inter: float, *, in_place: bool = False
     return hu
 
 
-def range_of(values: np.ndarray) -> tuple[float, float]:
+def range_of(values: np.ndarray) -> Ends:
     """Least and greatest value; not finite where any voxel is not, since NaN spreads through both."""
     parts = [(values[part].min(), values[part].max()) for part in _slabs(values)]
     return float(np.min([low for low, _ in parts])), float(np.max([high for _, high in parts]))
 
 
-def _is_whole(raw: np.ndarray, slope: float, inter: float) -> bool:
-    """Whether raw * slope + inter is an int16 everywhere."""
-    if raw.dtype.kind not in "iu" or not float(slope).is_integer() or not float(inter).is_integer():
-        return False
-    if slope == 1 and inter == 0 and raw.dtype.kind == "i" and raw.dtype.itemsize <= 2:
-        return True
-    ends = [value * slope + inter for value in range_of(raw)]
-    return min(ends) >= _INT16.min and max(ends) <= _INT16.max
+def hu_dtype(stored: np.dtype, slope: float, inter: float, ends: Callable[[], Ends]) -> np.dtype:
+    """What `to_hu` makes of numbers of type `stored`. ends: their least and greatest, asked for where they matter."""
+    whole, single = np.dtype(np.int16), np.dtype(np.float32)
+    if stored.kind not in "iu" or not float(slope).is_integer() or not float(inter).is_integer():
+        return single
+    if slope == 1 and inter == 0 and stored.kind == "i" and stored.itemsize <= 2:
+        return whole
+    scaled = [value * slope + inter for value in ends()]
+    return whole if min(scaled) >= _INT16.min and max(scaled) <= _INT16.max else single
 
 
 def _slabs(array: np.ndarray) -> Iterator[tuple[slice, ...]]:

@@ -1,0 +1,88 @@
+"""Voxels that stay in their file are those that would be held, on every reading."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from umlite.errors import InputError
+from umlite.volume import voxels
+from umlite.volume.reading import read_scan
+
+HU = np.random.default_rng(0).integers(-1000, 1500, (7, 6, 5)).astype(np.int16)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    nib.save(nib.Nifti1Image(HU, np.eye(4)), tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz"
+
+
+@pytest.mark.parametrize("slab", [1, 200, 1 << 20])
+@pytest.mark.parametrize("held", [0, 1 << 20])
+def test_slabs_are_the_whole(slab: int, held: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voxels, "HELD_BYTES", held)
+    monkeypatch.setattr(voxels, "_SLAB_BYTES", slab)
+    scan = read_scan(path)
+    assert scan.is_held == (held > 0)
+    assert scan.shape == HU.shape
+    assert scan.voxels.dtype == scan.hu.dtype == np.int16
+    np.testing.assert_array_equal(scan.hu, HU)
+    for _ in range(2):
+        parts = list(scan.voxels.slabs())
+        assert len(parts) == {1: 5, 200: 3}.get(slab, 1)
+        np.testing.assert_array_equal(np.concatenate(parts, 2), HU)
+
+
+def test_the_limit_is_of_stored_bytes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for held in (HU.nbytes - 1, HU.nbytes):
+        monkeypatch.setattr(voxels, "HELD_BYTES", held)
+        assert read_scan(path).is_held == (held == HU.nbytes)
+        assert read_scan(nib.load(path)).is_held == (held == HU.nbytes)
+        assert read_scan(nib.Nifti1Image(HU, np.eye(4))).is_held
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize(("slope", "inter"), [(1, 0), (1, -1024), (-2, 3), (0.5, -1000.25)])
+def test_one_type_for_all_slabs(
+    dtype: str, slope: float, inter: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the last plane has numbers that may be too large for int16."""
+    data = np.zeros((4, 3, 6), dtype)
+    data[..., 5] = np.random.default_rng(0).integers(0, np.iinfo(np.uint8 if dtype == "u1" else np.int16).max, (4, 3))
+    image = nib.Nifti1Image(data, np.eye(4), dtype=data.dtype)
+    image.header.set_slope_inter(slope, inter)
+    nib.save(image, tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[352:] = data.tobytes(order="F")
+    (tmp_path / "a.nii").write_bytes(content)
+    held = read_scan(tmp_path / "a.nii")
+    monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+    monkeypatch.setattr(voxels, "_SLAB_BYTES", 1)
+    scan = read_scan(tmp_path / "a.nii")
+    assert {part.dtype for part in scan.voxels.slabs()} == {held.hu.dtype}
+    assert scan.voxels.dtype == scan.hu.dtype == held.hu.dtype
+    np.testing.assert_array_equal(np.concatenate(list(scan.voxels.slabs()), 2), held.hu)
+    np.testing.assert_array_equal(scan.hu, held.hu)
+    assert scan.voxels.ends() == held.voxels.ends()
+
+
+@pytest.mark.parametrize("same_size", [False, True])
+def test_a_file_that_changes_is_no_garbage(same_size: bool, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voxels, "HELD_BYTES", 0)
+    scan = read_scan(path)
+    before, content = path.stat(), bytearray(gzip.decompress(path.read_bytes()))
+    content[400] ^= 1
+    path.write_bytes(gzip.compress(bytes(content if same_size else content[:-1])))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for read in (lambda: list(scan.voxels.slabs()), lambda: scan.hu):
+        with pytest.raises(InputError, match="changed while it was read" if same_size else "cut short"):
+            read()
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        list(scan.voxels.slabs())
