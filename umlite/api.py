@@ -27,7 +27,7 @@ from umlite.inference.windows import check_overlap
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
 from umlite.volume.masks import MasksOnScan
-from umlite.volume.preparation import Volume, prepare_volume
+from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan, read_scan
 from umlite.weights.manifest import Manifest
 from umlite.weights.store import resolve
@@ -107,9 +107,11 @@ class Segmenter:
         return self._engine.window_logits(x, self._places(self.classes.resolve(classes)))
 
     def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan) -> Volume:
-        """What the network sees of a scan: RAS, at the model's spacing, in [0, 1], cropped to the foreground."""
-        scan = scan if isinstance(scan, Scan) else read_scan(scan)
-        return prepare_volume(scan, self.manifest.spacing_mm, self.manifest.hu_range)
+        """What the network sees of a scan: RAS, at the model's spacing, in [0, 1], cropped to the foreground.
+
+        Its voxels are on the device, or on the host where the device does not resample; the plan's reasons say which.
+        """
+        return self._engine.prepare(scan if isinstance(scan, Scan) else read_scan(scan))
 
     def blended_logits(
         self, volume: Volume, classes: Request = None, *, overlap: float = 0.5, progress: Progress = no_progress

@@ -5,10 +5,12 @@ A CPU build of torch cannot move a tensor to such a device: `transfer`, through 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from paper_cuda import DEVICE, paper_cuda
@@ -28,10 +30,13 @@ from umlite.inference.progress import no_progress
 from umlite.inference.reference_engine import ReferenceEngine
 from umlite.inference.sweep import finished_parts
 from umlite.inference.torch_engine import TorchEngine
+from umlite.inference.windows import Size
 from umlite.kernels import window_attention
 from umlite.kernels.sets import FAST, REFERENCE, TORCH
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
+from umlite.volume import preparation
+from umlite.volume.reading import read_scan
 
 NETWORKS = [
     NetworkConfig(UNetConfig((16, 32, 64, 128)), HeadConfig(5, groups=4)),
@@ -103,7 +108,15 @@ def crossings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             module.load_state_dict(tensors, assign=True)
             return module
 
+        def planes_to_device(
+            parts: Iterable[Tensor], shape: Sequence[int], dtype: torch.dtype, device: torch.device
+        ) -> Tensor:
+            seen.append("to device")
+            assert sum(len(part) for part in parts) == shape[0]
+            return torch.empty(*shape, dtype=dtype, device=device)
+
         monkeypatch.setattr(transfer, "to_device", to_device)
+        monkeypatch.setattr(transfer, "planes_to_device", planes_to_device)
         monkeypatch.setattr(transfer, "to_host", to_host)
         monkeypatch.setattr(transfer, "to_host_later", lambda x: lambda: to_host(x))
         monkeypatch.setattr(transfer, "module_to_device", module_to_device)
@@ -173,6 +186,34 @@ def test_a_sweep_over_a_scan(sums_device: torch.device, crossings: list[str], mo
     assert runner.run + runner.reused == len(field.starts)
     if sums_device == DEVICE:
         assert "to host" not in crossings, "logits and sums stay where they are"
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_scan_is_resampled_on_the_device(
+    dtype: type[np.generic], crossings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its voxels as stored cross, and the volume lies there for the windows as it is."""
+    engine = make(NETWORKS[0])
+    engine.sums_device = DEVICE
+    with unset_fake_temporarily():
+        hu = np.zeros((70, 50, 60), dtype)
+        scan = read_scan(nib.Nifti1Image(hu, np.diag([-3.0, 3.5, 4.0, 1])))
+    seen: list[Tensor] = []
+
+    def box(voxels: Tensor) -> tuple[Size, Size]:
+        seen.append(voxels)
+        return (1, 0, 2), (50, 44, 59)
+
+    monkeypatch.setattr(preparation, "foreground_box", box)  # where the foreground is takes numbers
+    crossings.clear()
+    with _Operations() as called:
+        volume = engine.prepare(scan)
+    assert called.names == ["umlite::resample_hu"]
+    assert crossings == ["to device"]
+    assert [(x.device, x.dtype, x.shape) for x in seen] == [(DEVICE, torch.float32, volume.frame.model.shape)]
+    assert (volume.voxels.device, volume.voxels.shape) == (DEVICE, (49, 44, 57))
+    field = lay_out(engine, volume.voxels, 0.5)
+    assert (field.voxels.device, field.voxels.shape) == (DEVICE, (64, 64, 64))
 
 
 @pytest.mark.usefixtures("crossings")

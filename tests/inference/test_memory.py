@@ -78,3 +78,4 @@ def test_a_gpu_holds_the_volume_and_its_sums() -> None:
     most, least = vram_bytes(500, shapes(400), 3)
     assert least == 500 + 4 * 300 * 250 * 400
     assert most - least == 3 * 4 * 300 * 250 * 96
+    assert vram_bytes(500, shapes(50), 3)[1] == 500 + 4 * 300 * 250 * (50 + 96), "the volume itself beside the padded"

@@ -53,6 +53,7 @@ def test_a_gpu_runs_triton_kernels_in_float16() -> None:
     assert "free memory" in reason(plan, "batch")
     assert "float32" in reason(plan, "precision float16")
     assert reason(plan, "no torch.compile")
+    assert "else on the host" in reason(plan, "resampling on the GPU")
 
 
 @pytest.mark.usefixtures("gpu")
@@ -61,6 +62,7 @@ def test_what_is_asked_for_on_a_gpu() -> None:
     assert (plan.precision, plan.batch, plan.compile, plan.max_vram) == ("float32", 3, True, 8 * 10**9)
     plan = choose_plan(kernels="torch")
     assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
+    assert reason(plan, "resampling on the host")
     with pytest.raises(RequestError, match="float32"):
         choose_plan(kernels="torch", precision="float16")
 

@@ -1,4 +1,4 @@
-"""The engine on a GPU: gather, network, heads, blending and decision without leaving the device.
+"""The engine on a GPU: resampling, gather, network, heads, blending and decision without leaving the device.
 
 Nothing of it has run on a GPU yet. Tests run it for values on a CPU, where its operations have another implementation,
 and step by step on CUDA tensors without numbers; its kernels run in Triton's interpreter and compile for seven GPUs.
@@ -15,6 +15,7 @@ from torch import Tensor
 from umlite.errors import DeviceError, WeightsError
 from umlite.inference import transfer
 from umlite.inference.cuda_graph import RecordedGraphs, can_record
+from umlite.inference.device_preparation import prepare_on
 from umlite.inference.engine import Engine
 from umlite.inference.gpu_memory import available_bytes, is_out_of_memory, limit_memory, windows_at_a_time
 from umlite.inference.memory_ladder import MemoryLadder
@@ -26,6 +27,8 @@ from umlite.kernels.decide import decide
 from umlite.kernels.fused_heads import fused_heads_accumulate
 from umlite.kernels.gather import gather_windows
 from umlite.models.universal import UniversalModel
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
 from umlite.weights.manifest import Manifest
 
 HOST = torch.device("cpu")
@@ -64,6 +67,12 @@ class CudaEngine(Engine):
         self._graphs = RecordedGraphs(self._network) if can_record(plan.device) else None
         self._folded = functools.lru_cache(maxsize=4)(self.features.generator.fold)
         self._ladder = MemoryLadder(plan.batch, self._windows_that_fit, self._forget_graphs, self._tell)
+
+    def prepare(self, scan: Scan) -> Volume:
+        volume = prepare_on(self.plan.device, scan, self.manifest, self._tell)
+        if can_record(self.plan.device):
+            torch.cuda.empty_cache()  # the scan's memory: a graph cannot be recorded into what torch keeps unused
+        return volume
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:

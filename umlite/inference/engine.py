@@ -14,6 +14,8 @@ from umlite.inference.plan import Notify, Plan
 from umlite.inference.windows import Size, importance_map, window_at
 from umlite.kernels.decide import decide, decide_bits_ref
 from umlite.kernels.sets import FAST, REFERENCE, TORCH
+from umlite.volume.preparation import Volume, prepare_volume
+from umlite.volume.reading import Scan
 from umlite.weights.loading import load_model
 from umlite.weights.manifest import Manifest
 
@@ -22,8 +24,9 @@ class Engine(ABC):
     """One network on one device.
 
     An engine computes `window_logits`; everything else has a plain implementation here, which an engine replaces
-    where it can do better: `add_windows` without logits in memory, `decide` in one kernel. A replacement gives the
-    same numbers as its own `window_logits` blended by the plain one, up to rounding, and keeps the order of additions.
+    where it can do better: `prepare` where the windows run, `add_windows` without logits in memory, `decide` in one
+    kernel. A replacement gives the same numbers, of windows those of its own `window_logits` blended by the plain one,
+    up to rounding, and keeps the order of additions.
 
     manifest: of the weights; `manifest.window` is the window. plan: device and batch, with the reasons.
     importance: [D, H, W] float32 on the plan's device, how much each voxel of a window counts.
@@ -36,6 +39,10 @@ class Engine(ABC):
         self.plan = plan
         self.importance = transfer.to_device(importance_map(manifest.window), plan.device)
         self.sums_device = plan.device
+
+    def prepare(self, scan: Scan) -> Volume:
+        """What the network sees of a scan, `prepare_volume`. Its voxels are on the host or on the plan's device."""
+        return prepare_volume(scan, self.manifest.spacing_mm, self.manifest.hu_range)
 
     @abstractmethod
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:

@@ -61,6 +61,12 @@ class RunShapes:
     window: Size
 
     @property
+    def seen_bytes(self) -> int:
+        """Of the volume, and of the padded one where it is another."""
+        volume, padded = math.prod(self.volume), math.prod(self.padded)
+        return 4 * volume + (4 * padded if padded != volume else 0)
+
+    @property
     def padded(self) -> Size:
         """The volume as the windows see it."""
         return padded_shape(self.volume, self.window)
@@ -101,7 +107,6 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
     padded, window = math.prod(shapes.padded), math.prod(shapes.window)
     bits = 4 if classes <= 32 else 8
     hu = shapes.hu_bytes * scan
-    seen = 4 * volume + (4 * padded if padded != volume else 0)
     sums = 0
     if layout.on_host:
         decided = bits * shapes.slab(0.5)
@@ -110,7 +115,7 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
     return {
         "read": hu if shapes.stored_bytes == shapes.hu_bytes else hu + shapes.stored_bytes * scan,
         "prepare": hu + 4 * model + 4 * volume,
-        "windows": hu + seen + sums + bits * padded,
+        "windows": hu + shapes.seen_bytes + sums + bits * padded,
         "postprocess": hu + 2 * bits * volume + int(5 * BOX_SHARE * volume),
         "write": hu + bits * volume,
     }
@@ -126,9 +131,9 @@ def peak_bytes(process: int, each_class: int, shapes: RunShapes, classes: int, l
 
 
 def vram_bytes(workspace: int, shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> tuple[int, int]:
-    """Bytes of a GPU that a run takes, with its sums there and with its sums on the host.
+    """Bytes of a GPU that the windows of a run take, with its sums there and with its sums on the host.
 
-    workspace: of the network and a batch of windows, measured.
+    workspace: of the network and a batch of windows, measured. A scan is resampled there before, where it fits.
     """
-    least = workspace + 4 * math.prod(shapes.padded)
+    least = workspace + shapes.seen_bytes
     return least + 4 * (classes + layout.more) * shapes.slab(layout.thickness), least

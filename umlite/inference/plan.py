@@ -105,7 +105,8 @@ def choose_plan(
     elif made == "torch" or chosen.type == "cuda":
         reasons.append("no torch.compile: it takes tens of seconds, which --compile earns back over many scans")
     last, why_format = _choose_format(chosen, made, kind)
-    reasons = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *why_format, *reasons]
+    first = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *why_format]
+    reasons = [*first, *_where_scans_are_resampled(chosen, made), *reasons]
     return Plan(
         *(engine, chosen, batch, compile, tuple(reasons), made, kind, count, max_vram, max_ram), channels_last=last
     )
@@ -192,6 +193,14 @@ def _choose_format(device: torch.device, kernels: str, precision: str) -> tuple[
     if precision == "float32":
         return False, ["memory format channels first: no tensor cores compute float32, and others read it best so"]
     return True, ["memory format channels last: tensor cores read it without rearranging"]
+
+
+def _where_scans_are_resampled(device: torch.device, kernels: str) -> list[str]:
+    if device.type != "cuda":
+        return []
+    if kernels == "native":
+        return ["resampling on the GPU: of scans that its memory holds, else on the host; of masks on the host"]
+    return ["resampling on the host: a GPU needs native kernels for it"]
 
 
 def _has_bfloat16(device: torch.device) -> bool:

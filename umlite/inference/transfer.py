@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,12 +23,34 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or x.device.type == "cuda":
         return x.to(device)
     there = torch.empty(x.shape, dtype=x.dtype, device=device)
+    _fill(there, x)
+    return there
+
+
+def planes_to_device(parts: Iterable[Tensor], shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of `shape` on `device`, contiguous, of parts on the host that follow each other along its first axis.
+
+    The memory is there before the first part is asked for. On a GPU the next part is read while earlier ones are
+    copied. parts: of `dtype`, any strides; read to the end.
+    """
+    there = torch.empty(*shape, dtype=dtype, device=device)
+    first = 0
+    for part in parts:
+        _fill(there.narrow(0, first, len(part)), part)
+        first += len(part)
+    return there
+
+
+def _fill(there: Tensor, x: Tensor) -> None:
+    """there: contiguous, changed in place. x: on the host."""
     values, target = x.contiguous().view(-1), there.view(-1)
+    if there.device.type != "cuda":
+        target.copy_(values)
+        return
     step = PIECE_BYTES // x.element_size()
     for first in range(0, len(values), step):
         count = min(step, len(values) - first)
         target.narrow(0, first, count).copy_(values.narrow(0, first, count).pin_memory(), non_blocking=True)
-    return there
 
 
 def to_host(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,12 @@ from umlite.volume.resampling import resample_linear, resample_linear_planes, re
 
 _MOST_VOXELS = 1 << 30
 """A whole body, 700 x 700 x 2000 mm, has 2.9e8 voxels at 1.5 mm; more than this is a wrong spacing."""
+
+Size = tuple[int, int, int]
+Resample = Callable[[Scan, Size, np.ndarray, Size, tuple[float, float]], torch.Tensor]
+"""Takes a scan, the order of its axes, the float64 [4, 4] map from an index of the target to one of the scan in that
+order, the target's shape, and what HU become 0 and 1. Gives float32 of that shape in [0, 1], on any device, in memory
+that is not the scan's. `resample_on_host` says what the values are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +55,8 @@ class Frame:
 class Volume:
     """What the network sees of a scan.
 
-    voxels: float32 [X, Y, Z] in [0, 1], RAS, at the model's spacing, cropped to the foreground; contiguous. Of shape
-        (0, 0, 0) when nothing lies above the HU range's lower end.
+    voxels: float32 [X, Y, Z] in [0, 1], RAS, at the model's spacing, cropped to the foreground; contiguous, on the
+        device where they were resampled. Of shape (0, 0, 0) when nothing lies above the HU range's lower end.
     affine: float64 [4, 4] of the cropped volume, voxel index -> RAS mm.
     frame: the way back to the scan.
     """
@@ -63,10 +70,23 @@ class Volume:
         return self.voxels.numel() == 0
 
 
-def prepare_volume(scan: Scan, spacing_mm: tuple[float, float, float], hu_range: tuple[float, float]) -> Volume:
+def resample_on_host(
+    scan: Scan, axes: Size, to_stored: np.ndarray, shape: Size, hu_range: tuple[float, float]
+) -> torch.Tensor:
+    """Trilinear, then HU to [0, 1]: a `Resample`. Outside the scan its nearest border voxel counts."""
+    voxels, is_ours = _resampled(scan, axes, to_stored, shape)
+    return _scale(voxels, hu_range, in_place=is_ours)
+
+
+def prepare_volume(
+    scan: Scan,
+    spacing_mm: tuple[float, float, float],
+    hu_range: tuple[float, float],
+    resample: Resample = resample_on_host,
+) -> Volume:
     """Reorient, resample, scale and crop a scan for the network. The scan is not changed.
 
-    spacing_mm: of the model, in x, y, z order. hu_range: what becomes 0 and 1.
+    spacing_mm: of the model, in x, y, z order. hu_range: what becomes 0 and 1. resample: where that happens.
     Raises InputError when the scan's spacing would make an absurdly large volume.
     Source: model.md section 1, steps 2 to 5; MONAI's Orientation, Spacing, ScaleIntensityRange, CropForeground.
     """
@@ -79,8 +99,7 @@ def prepare_volume(scan: Scan, spacing_mm: tuple[float, float, float], hu_range:
             f"{scan.name} claims to cover {extent} mm, too much for a CT scan: expected at most a human body. "
             f"Check the voxel spacing in its header."
         )
-    voxels, is_ours = _resampled(scan, axes, index_map(model, stored), model.shape)
-    voxels = _scale(voxels, hu_range, in_place=is_ours)
+    voxels = resample(scan, axes, index_map(model, stored), model.shape, hu_range)
     start, stop = foreground_box(voxels)
     cropped = voxels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].contiguous()
     return Volume(cropped, crop_grid(model, start, stop).affine, Frame(axes, stored, model, start, stop))
