@@ -13,17 +13,20 @@ from umlite import Segmenter
 from umlite.phantom import draw_spec, render_phantom
 from umlite.training.evaluate import FIRST_SEED, dice_score, phantom_dice
 
-SHORT_BARS = {"liver": 0.88, "spleen": 0.89, "left_kidney": 0.85, "aorta": 0.89, "postcava": 0.82}
+SHORT_BARS = {"liver": 0.92, "spleen": 0.92, "left_kidney": 0.92, "aorta": 0.94, "postcava": 0.93}
 MEAN_BARS = {
-    "liver": 0.87,
-    "spleen": 0.88,
+    "liver": 0.93,
+    "spleen": 0.93,
     "left_kidney": 0.85,
-    "gallbladder": 0.65,
-    "aorta": 0.84,
-    "stomach": 0.85,
-    "left_lung": 0.89,
-    "postcava": 0.81,
-    "intestine": 0.67,
+    "gallbladder": 0.85,
+    "aorta": 0.88,
+    "stomach": 0.89,
+    "left_lung": 0.92,
+    "right_lung": 0.93,
+    "pancreas": 0.81,
+    "postcava": 0.86,
+    "intestine": 0.8,
+    "bladder": 0.9,
 }
 
 

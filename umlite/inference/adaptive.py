@@ -40,8 +40,8 @@ from umlite.inference.undecided import count_touched
 from umlite.inference.window_runner import WindowCounts, WindowRunner
 from umlite.inference.windows import Size
 
-MARGIN = 2.0
-"""Logits below the threshold at which a class still counts as possible, a probability of 0.12.
+MARGIN = 1.0
+"""Logits below the threshold at which a class still counts as possible, a probability of 0.27.
 
 The curve that it was chosen from is in docs/adaptive.md."""
 KEPT_WINDOWS = 1.5
