@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,19 @@ def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     again = build_engine(path, plan)
     window = torch.rand(1, 1, *first.manifest.window, generator=torch.Generator().manual_seed(5))
     assert torch.equal(first.window_logits(window, [0]), again.window_logits(window, [0]))
+
+
+def test_a_scan_does_not_wait_for_torch_to_import_its_compiler() -> None:
+    program = """
+import sys
+import nibabel as nib
+import numpy as np
+from umlite import Segmenter
+
+segmenter = Segmenter("demo", device="cpu", kernels="native", threads=1)
+hu = np.full((30, 30, 30), 40, np.int16)
+segmenter.segment(nib.Nifti1Image(hu, np.diag([3.0, 3.0, 3.0, 1.0])), ["liver"])
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr

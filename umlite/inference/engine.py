@@ -12,7 +12,7 @@ from torch import Tensor
 from umlite.inference import transfer
 from umlite.inference.plan import Notify, Plan
 from umlite.inference.windows import Size, importance_map, window_at
-from umlite.kernels.decide import decide, decide_bits_ref
+from umlite.kernels.decide import decide, decide_bits_on_host, decide_bits_ref
 from umlite.kernels.sets import FAST, REFERENCE, TORCH
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan
@@ -93,7 +93,7 @@ class Engine(ABC):
         Returns [x, y, z], int32 for up to 32 classes and int64 for up to 64, on the sums' device, any strides.
         Raises WeightsError, naming the class, when a sum is not finite. This one needs no Triton on a GPU.
         """
-        return decide(sums, names, decide_bits_ref if sums.device.type == "cuda" else None)
+        return decide(sums, names, decide_bits_ref if sums.device.type == "cuda" else decide_bits_on_host)
 
     def layers(self) -> list[dict[str, str]]:
         """How each convolution of a window runs, a row of words per layer; empty where nothing is chosen."""

@@ -27,9 +27,8 @@ def decide_bits_ref(sums: Tensor) -> tuple[Tensor, Tensor]:
     return bits, broken
 
 
-@torch.library.custom_op("umlite::decide_bits", mutates_args=())
-def decide_bits(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """The same; on a GPU one pass over the sums. One node for torch.compile. DeviceError on a GPU without Triton."""
+def decide_bits_on_host(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """The same on a CPU, a plane at a time. No operation: torch imports its compiler at the first one."""
     kind = _kind(len(sums))
     bits = torch.zeros(sums.shape[1:], dtype=kind, device=sums.device)
     broken = torch.zeros((), dtype=kind, device=sums.device)
@@ -40,6 +39,12 @@ def decide_bits(sums: Tensor) -> tuple[Tensor, Tensor]:
             if not finite:
                 broken |= (~values.isfinite()).any().to(kind) << k
     return bits, broken
+
+
+@torch.library.custom_op("umlite::decide_bits", mutates_args=())
+def decide_bits(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """The same; on a GPU one pass over the sums. One node for torch.compile. DeviceError on a GPU without Triton."""
+    return decide_bits_on_host(sums)
 
 
 @decide_bits.register_kernel("cuda")
