@@ -65,7 +65,7 @@ def test_lesions_are_sought_out(classes: tuple[str, ...]) -> None:
     present = np.zeros((40, 40, 40), np.uint32)
     present[30:32, 30:32, 30:32] = 1 << 4
     image = make_image(np.zeros(present.shape, np.float32), present, present, len(classes))
-    sampler = WindowSampler((8, 8, 8), (-175, 250), lesions=(4,), lesion_share=1, augment=False)
+    sampler = WindowSampler((8, 8, 8), (-175, 250), rare=(4,), rare_share=1, augment=False)
     rng = np.random.default_rng(0)
     assert all(sampler.draw(image, rng).present.any() for _ in range(20))
 

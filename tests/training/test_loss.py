@@ -97,3 +97,12 @@ def test_dice_counts_leave_out_the_unknown() -> None:
     target = torch.tensor([[[True, False, True, True]]])
     known = torch.tensor([[[True, True, True, False]]])
     assert dice_counts(logits, target, known).tolist() == [[1.0, 2.0, 2.0]]
+
+
+def test_weights_of_classes_weigh_their_losses(case: tuple[torch.Tensor, ...]) -> None:
+    logits, target, known = case
+    alone = [segmentation_loss(*(x[:, c : c + 1] for x in case)).item() for c in range(3)]
+    weighted = segmentation_loss(logits, target, known, torch.tensor([1.0, 3.0, 4.0])).item()
+    assert weighted == pytest.approx((alone[0] + 3 * alone[1] + 4 * alone[2]) / 8, abs=1e-5)
+    even = segmentation_loss(logits, target, known, torch.ones(3)).item()
+    assert even == segmentation_loss(logits, target, known).item()

@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--learning-rate", type=float, default=1.5e-3)
     train.add_argument("--decay", type=int, help="last steps, in which the rate falls; all by default")
     train.add_argument("--generator-rate", type=float, default=0.3, help="of the rate, for what makes heads")
+    train.add_argument("--lesions", type=float, default=1.0, help="weight of a lesion's class in the loss")
     train.add_argument("--average", type=float, default=0.99, help="decay of the moving average, per step")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="windows at a time")
@@ -93,7 +94,8 @@ def _train(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     model = recipe.build_model(options.embedding, options.seed, options.start)
-    training = Training(model, recipe.CLASSES, schedule, options.folder, options.threads)
+    weights = recipe.class_weights(options.lesions)
+    training = Training(model, recipe.CLASSES, schedule, options.folder, options.threads, weights)
     source = recipe.build_source(options.data, options.seed, options.spacing)
     with recipe.build_stream(source, options.seed, options.workers) as stream:
         training.run(stream, recipe.build_validation(options.data, options.spacing))

@@ -10,11 +10,20 @@ _SMOOTH_VOXELS = 1.0
 _TOLERATED_VOXELS = 30.0
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """The mean over the known classes of what `class_losses` says of each, a scalar."""
+def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean over the known classes of what `class_losses` says of each, a scalar.
+
+    weights: of each class in the mean, [classes]; all the same by default.
+    """
     losses, size, voxels = class_losses(logits, target, known)
     entropy, present, absent = losses
-    return _mean(entropy, voxels > 0) + _mean(present, size > 0) + _mean(absent, (voxels > 0) & (size == 0))
+    weights = torch.ones_like(size) if weights is None else weights
+    is_known, is_present = voxels > 0, size > 0
+    return (
+        _mean(entropy, weights * is_known)
+        + _mean(present, weights * is_present)
+        + _mean(absent, weights * (is_known & ~is_present))
+    )
 
 
 def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,5 +64,5 @@ def dice_counts(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     return torch.stack([(guess & truth).sum((0, 2)), guess.sum((0, 2)), truth.sum((0, 2))], dim=1).double()
 
 
-def _mean(values: Tensor, which: Tensor) -> Tensor:
-    return torch.where(which, values, 0).sum() / which.sum().clamp_min(1)
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp_min(1)

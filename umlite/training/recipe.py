@@ -27,13 +27,15 @@ WINDOW = (80, 64, 48)
 HU_RANGE = (-175.0, 250.0)
 PHANTOM_SHARE = 0.7
 MORE_LESIONS = 5.0
-LESION_SHARE, CLASS_SHARE, THIN_SHARE = 0.45, 0.4, 0.1
+RARE_SHARE, CLASS_SHARE, THIN_SHARE = 0.65, 0.25, 0.1
 POOL, WINDOWS_PER_IMAGE = 32, 16
 VALIDATION_SEEDS = tuple(range(900_000, 900_006))
 """Training takes seeds from 0 up, validation these, evaluation seeds from a million up."""
 NOTICE = "Demo weights, trained on phantoms and one scan: for trying the software only, not for any other use."
 
 _LESIONS = tuple(i for i, c in enumerate(PUBLISHED) if c.kind == "tumor")
+_PELVIC = tuple(CLASSES.index(c) for c in ("bladder", "prostate", "left_head_of_femur", "right_head_of_femur"))
+"""Few phantoms have a pelvis."""
 _ABSENT = ("hepatic_vessel_tumor",)
 
 
@@ -59,8 +61,13 @@ def build_source(data: Path, seed: int, spacing_mm: float = SPACING_MM[0]) -> So
 
 def build_stream(source: Source, seed: int, workers: int) -> WindowStream:
     """Training windows, of the size that inference takes: the network's norms depend on it."""
-    sampler = WindowSampler(WINDOW, HU_RANGE, _LESIONS, LESION_SHARE, CLASS_SHARE, THIN_SHARE)
+    sampler = WindowSampler(WINDOW, HU_RANGE, _LESIONS + _PELVIC, RARE_SHARE, CLASS_SHARE, THIN_SHARE)
     return WindowStream(source, sampler, seed, POOL, WINDOWS_PER_IMAGE, workers)
+
+
+def class_weights(lesions: float) -> Tensor:
+    """Of each class in the loss [classes], float32: that of the lesions, and 1."""
+    return torch.tensor([lesions if i in _LESIONS else 1.0 for i in range(len(CLASSES))])
 
 
 def build_validation(data: Path, spacing_mm: float = SPACING_MM[0], windows: int = 2) -> list[Batch]:

@@ -34,13 +34,21 @@ class Training:
 
     folder: keeps checkpoint.pt and log.jsonl; a checkpoint found there is continued.
     threads: windows at a time, a thread each; on a CPU that beats several threads in every operation.
+    weights: of each class in the loss, [classes]; all the same by default.
     Raises InputError when it is another model's.
     """
 
     def __init__(
-        self, model: UniversalModel, classes: Sequence[str], options: Options, folder: Path, threads: int = 1
+        self,
+        model: UniversalModel,
+        classes: Sequence[str],
+        options: Options,
+        folder: Path,
+        threads: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
         self.model, self.classes, self.options, self.folder = model.train(), tuple(classes), options, folder
+        self._weights = weights
         self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
@@ -147,10 +155,11 @@ class Training:
             here = slice(n, n + 1)
             logits, fine, coarse = window_logits(self.model, batch.voxels[here], at, self.supervision)
             truth = _truth(batch, here, at, len(self.classes))
-            loss = segmentation_loss(logits, *truth)
+            loss = segmentation_loss(logits, *truth, self._weights)
             if fine is not None and coarse is not None:
                 centres = _truth(batch, here, (slice(_COARSE // 2, None, _COARSE),) * 3, len(self.classes))
-                extra = segmentation_loss(fine, *truth) + segmentation_loss(coarse, *centres)
+                extra = segmentation_loss(fine, *truth, self._weights)
+                extra = extra + segmentation_loss(coarse, *centres, self._weights)
                 loss = loss + options.supervision * extra
             # biases in front of a norm change nothing, and the native backbone leaves them out
             return float(loss.detach()), torch.autograd.grad(loss, trained, materialize_grads=True)

@@ -28,16 +28,17 @@ class WindowSample:
 class WindowSampler:
     """Draws windows of `window` voxels, HU scaled from `hu_range`.
 
-    lesions: places of the classes that are rare. lesion_share, class_share: how many windows are centred (give or take
-    a quarter of a window) on a lesion, if there is one, and on any class, each class as often; the rest lie anywhere.
+    rare: places of the classes to show often. rare_share, class_share: how many windows are centred (give or take
+    a quarter of a window) on one of those, if there is one, and on any class, each class as often; the rest lie
+    anywhere.
     thin_share: how many windows hold only some slices and zeros above and below, as inference fills up short scans.
     augment: vary brightness, contrast, noise and sharpness.
     """
 
     window: tuple[int, int, int]
     hu_range: tuple[float, float]
-    lesions: Sequence[int] = ()
-    lesion_share: float = 0.3
+    rare: Sequence[int] = ()
+    rare_share: float = 0.3
     class_share: float = 0.4
     thin_share: float = 0.0
     augment: bool = True
@@ -67,10 +68,10 @@ class WindowSampler:
 
     def _centre(self, image: TrainingImage, rng: np.random.Generator) -> NDArray[np.intp]:
         aim = rng.random()
-        lesions = [c for c in self.lesions if c in image.centres]
-        if aim < self.lesion_share and lesions:
-            choices = image.centres[int(rng.choice(lesions))]
-        elif aim < self.lesion_share + self.class_share and image.centres:
+        rare = [c for c in self.rare if c in image.centres]
+        if aim < self.rare_share and rare:
+            choices = image.centres[int(rng.choice(rare))]
+        elif aim < self.rare_share + self.class_share and image.centres:
             choices = image.centres[int(rng.choice(list(image.centres)))]
         else:
             return rng.integers(image.hu.shape)
