@@ -17,10 +17,13 @@ if ! test -e "$folder/ready"; then
     "lib$python-stdlib:arm64" "$python-minimal:arm64" libgomp1:arm64 libstdc++6:arm64 | grep '^[a-z].*:arm64$' | sort -u)
   (cd "$folder" && apt-get download $packages)
   for package in "$folder"/*.deb; do dpkg -x "$package" "$folder/root" && rm "$package"; done
-  # A torch whose wheel for ARM brings no CUDA.
-  python3 -m pip install --quiet --target "$folder/site" --python-version "${python#python}" --only-binary=:all: \
-    --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    'torch==2.8.*' 'numpy<2.4' pytest hypothesis safetensors nibabel platformdirs typer rich requests pillow connected-components-3d
+  # A torch whose wheel for ARM brings no CUDA; what it asks for on this processor is left out.
+  for group in '--no-deps torch==2.8.*' \
+    'filelock typing-extensions sympy networkx jinja2 fsspec numpy<2.4 pytest hypothesis safetensors nibabel platformdirs' \
+    'typer rich requests pillow connected-components-3d'; do
+    python3 -m pip install --quiet --upgrade --target "$folder/site" --python-version "${python#python}" --only-binary=:all: \
+      --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 $group
+  done
 
   # Programs that the tests start, and the compiler, which runs unemulated and cannot be asked what "native" is.
   echo "import sys; sys.executable = '$folder/python'" > "$folder/site/sitecustomize.py"

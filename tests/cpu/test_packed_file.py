@@ -113,6 +113,19 @@ def test_a_network_maps_what_another_packed(cache: Path, monkeypatch) -> None:
     assert len(list(cache.iterdir())) == 2
 
 
+def test_packing_many_is_said_once(monkeypatch) -> None:
+    monkeypatch.setattr("umlite.cpu.kept_weights.SAID_FROM_BYTES", 1)
+    weight = weights(np.random.default_rng(4), 9, 7, 3, 3, 3)
+    first: list[str] = []
+    later: list[str] = []
+    assembled(weight, first)
+    assembled(weight, later)
+    assert [line for line in first if "Packing" in line] == [
+        "Packing the weights for this processor (once, kept in the cache) ..."
+    ]
+    assert not later
+
+
 def test_a_cache_that_cannot_be_written_is_said(cache: Path) -> None:
     cache.write_text("a file where the folder should be")
     said: list[str] = []

@@ -9,6 +9,9 @@ from umlite.cpu.activation import Floats
 from umlite.cpu.compiler import Notify
 from umlite.cpu.packed_file import fill_packed, read_packed
 
+SAID_FROM_BYTES = 128 << 20
+"""Fewer are packed before anyone could read of it."""
+
 
 def kept_weights(
     key: str,
@@ -22,10 +25,12 @@ def kept_weights(
 
     key: of everything that they depend on. sizes: floats of each, whole cache lines. fill: gets a name and its zeroed
     array, and writes its numbers. keep: look for them in the cache, and keep them there. notify: gets a sentence where
-    they cannot be kept.
+    many are made, and where they cannot be kept.
     """
     if keep and (found := read_packed(key)) is not None:
         return found
+    if notify and 4 * sum(sizes.values()) >= SAID_FROM_BYTES:
+        notify(f"Packing the weights for this processor{' (once, kept in the cache)' if keep else ''} ...")
     if keep:
         try:
             fill_packed(key, sizes, fill)
