@@ -18,8 +18,14 @@ def test_every_lesion_differs_from_its_host(kind: str, phase: str) -> None:
         assert abs(lesion_difference_hu(spec, lesion)) >= LEAST_DIFFERENCE_HU
 
 
+def test_a_lesion_stands_out_from_noise() -> None:
+    spec = replace(draw_spec(1), phase="native", noise_hu=33.0)
+    assert lesion_difference_hu(spec, LesionSpec("kidney_tumor", 20.0, 1.0, "faint")) == 33
+    assert lesion_difference_hu(spec, LesionSpec("liver_tumor", 20.0, 1.0, "faint")) == -33
+
+
 def test_only_a_hypervascular_liver_tumour_is_brighter_than_an_arterial_liver() -> None:
-    spec = replace(draw_spec(1), phase="arterial", enhancement=1.0)
+    spec = replace(draw_spec(1), phase="arterial", enhancement=1.0, noise_hu=10.0)
     assert lesion_difference_hu(spec, LesionSpec("liver_tumor", 20.0, 1.2, "solid")) == pytest.approx(54)
     assert lesion_difference_hu(spec, LesionSpec("liver_tumor", 20.0, 0.9, "solid")) == -LEAST_DIFFERENCE_HU
 

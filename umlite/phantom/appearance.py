@@ -77,11 +77,11 @@ def tissue_hu(spec: PhantomSpec) -> dict[str, float]:
 def lesion_difference_hu(spec: PhantomSpec, lesion: LesionSpec) -> float:
     """Viable tumour less host in this phase; a hypervascular liver tumour lights up in the arterial phase.
 
-    Never closer to its host than LEAST_DIFFERENCE_HU; where the table says 0, darker.
+    Never closer to its host than LEAST_DIFFERENCE_HU and the noise of a voxel; where the table says 0, darker.
     """
     if lesion.kind == "liver_tumor" and lesion.contrast > 1.0 and spec.phase == "arterial":
         difference = _HYPERVASCULAR_HU * spec.enhancement
     else:
         difference = LESION_HU[lesion.kind][list(PHASES).index(spec.phase)]
     difference *= lesion.contrast * (_FAINT if lesion.style == "faint" else 1.0)
-    return float(np.copysign(max(abs(difference), LEAST_DIFFERENCE_HU), difference or -1.0))
+    return float(np.copysign(max(abs(difference), LEAST_DIFFERENCE_HU, spec.noise_hu), difference or -1.0))

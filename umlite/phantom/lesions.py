@@ -32,6 +32,7 @@ _HOST_TISSUE = {
 }
 _CANDIDATES = 600
 _RIM_HU, _RIM_MM = 38.0, 2.5
+_WALL_SHARE = 0.9  # how far a tumour of the colon grows into its lumen, in radii
 
 
 def grow_lesions(scene: Scene, kind: str, hosts: Sequence[str]) -> None:
@@ -101,7 +102,7 @@ def _add(
     else:
         np.maximum(field.distance, here.distance, out=field.distance)
     if wanted.kind == "colon_tumor":
-        np.maximum(field.distance, -(here.distance + 0.45 * radius), out=field.distance)
+        np.maximum(field.distance, -(here.distance + _WALL_SHARE * radius), out=field.distance)
     field.distance = np.where(scene.masks[host_name][field.box], field.distance, np.maximum(field.distance, 0.01))
     voxels = int(((field.distance < 0) & (scene.skin[field.box] < 0)).sum())
     if not voxels:
