@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from umlite.phantom.noise import stream
 from umlite.phantom.spec import PHASES, LesionSpec, PhantomSpec
@@ -74,14 +74,18 @@ def tissue_hu(spec: PhantomSpec) -> dict[str, float]:
     return values
 
 
-def lesion_difference_hu(spec: PhantomSpec, lesion: LesionSpec) -> float:
-    """Viable tumour less host in this phase; a hypervascular liver tumour lights up in the arterial phase.
+def viable_tumour_hu(spec: PhantomSpec, lesion: LesionSpec, hosts: Sequence[float]) -> float:
+    """HU of what is alive in a tumour, in this phase. hosts: HU of its host's tissues, the one it grows from first.
 
-    Never closer to its host than LEAST_DIFFERENCE_HU and the noise of a voxel; where the table says 0, darker.
+    Nearly always darker where contrast agent runs; a hypervascular liver tumour lights up in the arterial phase. Never
+    between the tissues of its host, nor closer to them than LEAST_DIFFERENCE_HU and the noise of a voxel.
     """
     if lesion.kind == "liver_tumor" and lesion.contrast > 1.0 and spec.phase == "arterial":
         difference = _HYPERVASCULAR_HU * spec.enhancement
     else:
         difference = LESION_HU[lesion.kind][list(PHASES).index(spec.phase)]
     difference *= lesion.contrast * (_FAINT if lesion.style == "faint" else 1.0)
-    return float(np.copysign(max(abs(difference), LEAST_DIFFERENCE_HU, spec.noise_hu), difference or -1.0))
+    least = max(LEAST_DIFFERENCE_HU, spec.noise_hu)
+    if difference > 0:
+        return max(hosts[0] + difference, max(hosts) + least)
+    return min(hosts[0] + difference, min(hosts) - least)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from umlite.phantom.appearance import LUNG_TUMOR_HU, lesion_difference_hu
+from umlite.phantom.appearance import LUNG_TUMOR_HU, viable_tumour_hu
 from umlite.phantom.noise import Array
 from umlite.phantom.scan_grid import Field
 from umlite.phantom.scene import Lesion, Scene
@@ -24,11 +24,11 @@ DEPTH: dict[str, tuple[float, float]] = {
     "colon_tumor": (0.25, 9.0),
 }
 _BULGING = ("kidney_tumor", "kidney_cyst", "pancreas_tumor")
-_HOST_TISSUE = {
-    "liver_tumor": "liver",
-    "kidney_tumor": "renal_cortex",
-    "pancreas_tumor": "pancreas",
-    "colon_tumor": "bowel_wall",
+_HOST_TISSUES = {
+    "liver_tumor": ("liver",),
+    "kidney_tumor": ("renal_cortex", "renal_medulla"),
+    "pancreas_tumor": ("pancreas",),
+    "colon_tumor": ("bowel_wall",),
 }
 _CANDIDATES = 600
 _RIM_HU, _RIM_MM = 38.0, 2.5
@@ -147,7 +147,7 @@ def _density(scene: Scene, wanted: LesionSpec, field: Field) -> Array:
     if kind == "lung_tumor":
         viable = float(LUNG_TUMOR_HU[list(PHASES).index(scene.spec.phase)])
     else:
-        viable = scene.tissue[_HOST_TISSUE[kind]] + lesion_difference_hu(scene.spec, wanted)
+        viable = viable_tumour_hu(scene.spec, wanted, [scene.tissue[name] for name in _HOST_TISSUES[kind]])
     hu = np.float32(viable) + np.float32(7) * texture
     if wanted.style == "rim" and scene.spec.phase != "native":
         hu += np.float32(_RIM_HU) * np.clip(1 + field.distance / np.float32(_RIM_MM), 0, 1)

@@ -26,7 +26,7 @@ class LesionKind:
 
 KINDS: dict[str, LesionKind] = {
     "liver_tumor": LesionKind(("liver",), (-75, -20), True, (6, 24)),
-    "kidney_tumor": LesionKind(("right_kidney", "left_kidney"), (-90, -15), True, (7, 24)),
+    "kidney_tumor": LesionKind(("right_kidney", "left_kidney"), (-110, -35), True, (7, 24)),
     "kidney_cyst": LesionKind(("right_kidney", "left_kidney"), (-5, 18), False, (6, 21)),
     "pancreas_tumor": LesionKind(("pancreas",), (-55, -20), True, (6, 18)),
     "colon_tumor": LesionKind(("colon",), (30, 90), False, (9, 21)),
