@@ -70,7 +70,7 @@ class Assembly:
 
     def allot(self, *shape: int) -> Floats:
         """Zeroed memory, counted."""
-        array = (buffers.untouched if self.count_only else buffers.zeros)(*shape)
+        array = buffers.untouched(*shape) if self.count_only else buffers.zeros(*shape, threads=self.machine.threads)
         self.bytes += array.nbytes
         return array
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -19,6 +20,8 @@ from umlite.cpu.activation import Floats
 HUGE_PAGE = 2 << 20
 PAGE = 4 << 10
 ALIGNMENT = 64
+PART = 32 << 20
+"""What a thread touches at a time."""
 
 
 def untouched(*shape: int) -> Floats:
@@ -26,8 +29,11 @@ def untouched(*shape: int) -> Floats:
     return np.zeros(shape, np.float32)
 
 
-def zeros(*shape: int) -> Floats:
-    """Zeroed float32 array, C-contiguous, aligned to 64 bytes (2 MiB from 2 MiB on). Private to this process."""
+def zeros(*shape: int, threads: int = 1) -> Floats:
+    """Zeroed float32 array, C-contiguous, aligned to 64 bytes (2 MiB from 2 MiB on). Private to this process.
+
+    threads: how many may touch its pages, which is what takes the time.
+    """
     size = int(np.prod(shape)) * 4
     if size < HUGE_PAGE:
         memory = np.zeros(size + ALIGNMENT, np.uint8)
@@ -35,8 +41,9 @@ def zeros(*shape: int) -> Floats:
     else:
         memory = _huge(size + HUGE_PAGE)
         skip = -memory.ctypes.data % HUGE_PAGE
-    memory[skip : skip + size : PAGE] = 0  # touched now, so that no window pays for it; the system gave zeros
-    return memory[skip : skip + size].view(np.float32).reshape(shape)
+    used = memory[skip : skip + size]
+    _touch(used, threads)
+    return used.view(np.float32).reshape(shape)
 
 
 def trim() -> None:
@@ -68,6 +75,19 @@ class Arena:
     def reuse(self) -> None:
         """What was taken so far will have been read for the last time when what is taken next is written."""
         self._taken = 0
+
+
+def _touch(memory: NDArray[np.uint8], threads: int) -> None:
+    """Have every page in memory now, so that no window pays for it; the system gave zeros."""
+
+    def touch(start: int) -> None:
+        memory[start : start + PART : PAGE] = 0
+
+    if threads == 1 or memory.size <= PART:
+        memory[::PAGE] = 0
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(touch, range(0, memory.size, PART)))
 
 
 def _huge(size: int) -> NDArray[np.uint8]:

@@ -192,5 +192,7 @@ def _tile(x: Tensor) -> dict[str, int]:
     if x.stride(1) != 1 or channels == 1:
         return {"VOXELS": TILE, "CHANNELS": 1}
     divisor = min(channels & -channels, 64)
-    width = divisor if divisor >= 16 else min(triton.next_power_of_2(channels), 64)
-    return {"VOXELS": TILE // width, "CHANNELS": width}
+    if divisor >= 16:
+        return {"VOXELS": TILE // divisor, "CHANNELS": divisor}
+    width = min(triton.next_power_of_2(channels), 64)
+    return {"VOXELS": TILE // 2 // width, "CHANNELS": width}  # each channel masked: a whole tile would spill
