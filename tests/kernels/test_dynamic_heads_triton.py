@@ -174,6 +174,17 @@ def test_nothing_to_do_launches_nothing() -> None:
     assert record(run, "sm_90") == []
 
 
+def test_no_windows_of_a_feature_launch_nothing() -> None:
+    def run() -> None:
+        feature, params = torch.zeros(0, 16, 3, 3, 3, dtype=F16), torch.zeros(0, 2, 153)
+        stem = Stem(torch.zeros(0, 16), torch.zeros(0, 16), torch.zeros(8, 16), torch.zeros(8))
+        place = torch.zeros(3, 3, 3), torch.zeros(2, 9, 9, 9), torch.zeros(0, 3, dtype=torch.int64)
+        launch_heads(feature, stem, params, torch.zeros(0, 2, 3, 3, 3))
+        accumulate_heads(feature, stem, params, *place)
+
+    assert record(run, "sm_90") == []
+
+
 @pytest.mark.parametrize(("side", "kernel"), [(400, "heads_dot"), (1024, "heads_fma")])
 def test_sums_of_more_than_two_billion_numbers(side: int, kernel: str) -> None:
     """Steps over several classes would not fit 32 bits; over one they do, and the rest is 64 bits wide."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Training:
         weights: Tensor | None = None,
     ) -> None:
         self.model, self.classes, self.options, self.folder = model.train(), tuple(classes), options, folder
-        self._weights = weights
+        self._loss = partial(segmentation_loss, weights=weights)
         self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
@@ -155,12 +156,10 @@ class Training:
             here = slice(n, n + 1)
             logits, fine, coarse = window_logits(self.model, batch.voxels[here], at, self.supervision)
             truth = _truth(batch, here, at, len(self.classes))
-            loss = segmentation_loss(logits, *truth, self._weights)
+            loss = self._loss(logits, *truth)
             if fine is not None and coarse is not None:
                 centres = _truth(batch, here, (slice(_COARSE // 2, None, _COARSE),) * 3, len(self.classes))
-                extra = segmentation_loss(fine, *truth, self._weights)
-                extra = extra + segmentation_loss(coarse, *centres, self._weights)
-                loss = loss + options.supervision * extra
+                loss = loss + options.supervision * (self._loss(fine, *truth) + self._loss(coarse, *centres))
             # biases in front of a norm change nothing, and the native backbone leaves them out
             return float(loss.detach()), torch.autograd.grad(loss, trained, materialize_grads=True)
 

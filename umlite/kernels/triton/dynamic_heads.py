@@ -114,9 +114,10 @@ def _prepare(
     variant = choose(source.dtype, params.shape[1], channels, features, architecture(source))
     if WIDTH * max(class_stride, source.stride(1)) >= 2**31:  # products step over several classes in 32 bits
         variant = variant._replace(step=0, block=512)
-    if variant.step and features and source[0, 0].numel() % 16:  # features read one by one take twice the registers
+    voxels = source.shape[2:].numel()
+    if variant.step and features and voxels % 16:  # features read one by one take twice the registers
         variant = variant._replace(warps=8)
-    grid = (triton.cdiv(source[0, 0].numel() if len(source) else 0, variant.block), len(source))
+    grid = (triton.cdiv(voxels, variant.block), len(source))
     packed = (source.flatten(2), None if stem is None else pack_stem(stem), pack_parameters(params, channels))
     options = {"K": channels, "ROW": channels + -channels % 4, "FEATURES": features, "BLOCK": variant.block}
     if variant.step:
