@@ -106,3 +106,14 @@ def test_weights_of_classes_weigh_their_losses(case: tuple[torch.Tensor, ...]) -
     assert weighted == pytest.approx((alone[0] + 3 * alone[1] + 4 * alone[2]) / 8, abs=1e-5)
     even = segmentation_loss(logits, target, known, torch.ones(3)).item()
     assert even == segmentation_loss(logits, target, known).item()
+    tenth = segmentation_loss(logits, target, known, torch.tensor([0.1, 0.3, 0.4])).item()
+    assert tenth == pytest.approx(weighted, abs=1e-5)
+
+
+def test_weights_leave_the_loss_of_absent_classes_as_it_is() -> None:
+    logits = torch.full((1, 2, 50), -2.0)
+    nothing, everything = torch.zeros(1, 2, 50, dtype=torch.bool), torch.ones(1, 2, 50, dtype=torch.bool)
+    logits[:, 1] = 1.0
+    entropy, _, absent = class_losses(logits, nothing, everything)[0]
+    found = segmentation_loss(logits, nothing, everything, torch.tensor([1.0, 9.0])).item()
+    assert found == pytest.approx(float((entropy[0] + 9 * entropy[1]) / 10 + absent.mean()), abs=1e-5)

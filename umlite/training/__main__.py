@@ -1,4 +1,4 @@
-"""`python -m umlite.training`: embed, train, export, average and evaluate the bundled demo weights."""
+"""`python -m umlite.training`: embed, train, export, average, calibrate and evaluate the bundled demo weights."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     mean.add_argument("second", type=Path)
     mean.add_argument("weights", type=Path, help="the .safetensors file to write")
 
+    calibrate = commands.add_parser("calibrate", help="shift each class's logits to its best Dice on held-out phantoms")
+    calibrate.add_argument("before", type=Path, help="the weights file to read")
+    calibrate.add_argument("weights", type=Path, help="the .safetensors file to write")
+    calibrate.add_argument("--phantoms", type=int, default=40)
+
     evaluate = commands.add_parser("evaluate", help="Dice on phantoms never trained on, and on the real scan")
     evaluate.add_argument("weights", type=Path)
     evaluate.add_argument("report", type=Path, help="the .json file to write")
@@ -58,8 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     try:
-        run = {"embed": _embed, "train": _train, "export": _export, "mean": _mean, "evaluate": _evaluate}
-        run[options.command](options)
+        _COMMANDS[options.command](options)
     except UmliteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -118,11 +122,26 @@ def _mean(options: argparse.Namespace) -> None:
     recipe.mean_of_weights(options.first, options.second, options.weights)
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    from umlite.training import recipe
+
+    print(recipe.calibrate(options.before, options.phantoms, options.weights))
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from umlite.training.evaluate import evaluate
 
     print(evaluate(options.weights, options.phantoms, options.data, options.report))
 
+
+_COMMANDS = {
+    "embed": _embed,
+    "train": _train,
+    "export": _export,
+    "mean": _mean,
+    "calibrate": _calibrate,
+    "evaluate": _evaluate,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

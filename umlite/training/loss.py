@@ -13,7 +13,8 @@ _TOLERATED_VOXELS = 30.0
 def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
     """The mean over the known classes of what `class_losses` says of each, a scalar.
 
-    weights: of each class in the mean, [classes]; all the same by default.
+    weights: of each class in those means, [classes]; all the same by default, and always in the third, of absent
+    classes: more weight there would teach silence.
     """
     losses, size, voxels = class_losses(logits, target, known)
     entropy, present, absent = losses
@@ -22,7 +23,7 @@ def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Te
     return (
         _mean(entropy, weights * is_known)
         + _mean(present, weights * is_present)
-        + _mean(absent, weights * (is_known & ~is_present))
+        + _mean(absent, (is_known & ~is_present).float())
     )
 
 
@@ -65,4 +66,4 @@ def dice_counts(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum().clamp_min(1)
+    return (values * weights).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)

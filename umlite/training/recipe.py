@@ -15,6 +15,7 @@ from umlite.models.universal import UniversalModel
 from umlite.training.anatomy import AnatomySource
 from umlite.training.dataset import Batch, Mixture, PhantomSource, Source, WindowStream, fixed_batches
 from umlite.training.network import build_small_network
+from umlite.training.offsets import best_offsets, shift_logits
 from umlite.training.windows import WindowSampler
 from umlite.weights.loading import check_tensors, load_model, save_model
 from umlite.weights.manifest import Manifest
@@ -94,6 +95,17 @@ def mean_of_weights(first: Path, second: Path, path: Path) -> None:
     check_tensors(one.state_dict(), other.state_dict(), second)
     after = other.state_dict()
     export({name: (a + after[name]) / 2 for name, a in one.state_dict().items()}, manifest.network, path)
+
+
+def calibrate(weights: Path, phantoms: int, path: Path) -> str:
+    """Write the weights with each class's logits shifted by its `best_offsets`, and return those as a table."""
+    found = best_offsets(weights, phantoms)
+    model, manifest = load_model(weights, REFERENCE)
+    shift_logits(model, {manifest.classes.index(name): offset for name, (offset, _, _) in found.items()})
+    export(model.state_dict(), manifest.network, path)
+    lines = [f"{'class':30} {'offset':>6} {'Dice':>6} {'with':>6}"]
+    lines += [f"{name:30} {offset:+6.2f} {at_0:6.3f} {best:6.3f}" for name, (offset, at_0, best) in found.items()]
+    return "\n".join(lines)
 
 
 def _sources(data: Path, spacing_mm: float) -> tuple[PhantomSource, AnatomySource]:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from umlite import Segmenter
+from umlite.errors import WeightsError
+from umlite.kernels.sets import REFERENCE
+from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
+from umlite.models.universal import UniversalModel
+from umlite.phantom import draw_spec, render_phantom
+from umlite.training import offsets, recipe
+from umlite.training.offsets import OFFSETS, phantom_counts, shift_logits
+from umlite.weights.loading import load_model
+
+
+def test_only_the_logits_that_were_asked_for_are_shifted(model: UniversalModel) -> None:
+    x = torch.rand(1, 1, 24, 24, 24)
+    with torch.no_grad():
+        before = model(x)
+        shift_logits(model, {4: 1.25, 1: -0.5})
+        shifts = (model(x) - before)[0].flatten(1)
+    wanted = torch.tensor([0, -0.5, 0, 0, 1.25])
+    assert torch.allclose(shifts, wanted[:, None].expand_as(shifts), atol=1e-4)
+
+
+def test_no_offsets_change_no_bit(model: UniversalModel) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    shift_logits(model, {2: 0.0})
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_classes_of_the_same_text_cannot_be_shifted_apart(model: UniversalModel) -> None:
+    with torch.no_grad():
+        model.generator.embedding[3] = model.generator.embedding[2]
+    with pytest.raises(WeightsError, match="are the same"):
+        shift_logits(model, {3: 1.0})
+
+
+def test_controllers_of_each_class_are_refused() -> None:
+    head = HeadConfig(3, "per_class", 12, task_width=0, hidden_width=8, gap_width=8, groups=8)
+    with pytest.raises(WeightsError, match="shared parameter generator"):
+        shift_logits(UniversalModel(NetworkConfig(UNetConfig((8, 8, 8, 16)), head)), {0: 1.0})
+
+
+@pytest.fixture(scope="module")
+def demo() -> Segmenter:
+    return Segmenter("demo")
+
+
+def test_counts_at_offset_0_are_those_of_the_segmenter(demo: Segmenter) -> None:
+    import nibabel as nib
+
+    phantom = render_phantom(replace(draw_spec(4), z_range_mm=(-40.0, 40.0)), demo.manifest.spacing_mm)
+    counts = phantom_counts(demo, phantom)
+    masks = demo.segment(nib.Nifti1Image(phantom.hu, phantom.affine))
+    middle = OFFSETS.index(0.0)
+    assert set(counts) == set(phantom.masks) & set(demo.classes.names)
+    for name, numbers in counts.items():
+        found, true = masks.mask(name), phantom.masks[name]
+        assert numbers[middle].tolist() == [(found & true).sum(), found.sum(), true.sum()], name
+    assert (np.diff(counts["liver"][:, 1]) >= 0).all()
+
+
+def test_calibrated_weights_hold_the_best_offsets(
+    demo: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = {"liver": (0.5, 0.8, 0.9), "kidney_tumor": (-1.0, 0.1, 0.2)}
+    monkeypatch.setattr(recipe, "best_offsets", lambda *_: best)
+    table = recipe.calibrate(demo.weights_path, 1, tmp_path / "new.safetensors")
+    assert "kidney_tumor" in table
+    assert "-1.00" in table
+    image = torch.rand(1, 128)
+    before, after = (
+        load_model(path, REFERENCE)[0].generator(image, range(32))[0, :, -1]
+        for path in (demo.weights_path, tmp_path / "new.safetensors")
+    )
+    wanted = [best[name][0] if name in best else 0.0 for name in demo.classes.names]
+    assert torch.allclose(after - before, torch.tensor(wanted), atol=2e-3)
+
+
+def test_the_best_offset_is_that_of_all_phantoms_together(demo: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts(*_: object) -> dict[str, np.ndarray]:
+        table = np.zeros((len(OFFSETS), 3), np.int64)
+        table[:] = [5, 20, 10]
+        table[OFFSETS.index(0.75)] = [9, 11, 10]
+        return {"liver": table, "spleen": np.tile(np.int64([8, 10, 10]), (len(OFFSETS), 1))}
+
+    monkeypatch.setattr(offsets, "phantom_counts", counts)
+    monkeypatch.setattr(offsets, "render_phantom", lambda *_: None)
+    found = offsets.best_offsets(demo.weights_path, 3)
+    assert list(found) == ["spleen", "liver"]
+    assert found["liver"] == (0.75, pytest.approx(1 / 3), pytest.approx(18 / 21))
+    assert found["spleen"][0] == 0

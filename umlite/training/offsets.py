@@ -1,0 +1,94 @@
+"""Where each class's mask should begin: an offset of its logits, found on held-out phantoms and kept in the weights.
+
+A loss that forbids voxels in the many windows without a class leaves its logits too low for the few with it. A mask is
+where a logit is positive, for the published weights and these alike, so the offset goes into the parameter generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from umlite.api import Segmenter
+from umlite.errors import WeightsError
+from umlite.inference.bitmask import BitMask
+from umlite.inference.postprocessing import postprocess
+from umlite.models.parameter_generator import SharedController
+from umlite.models.universal import UniversalModel
+from umlite.phantom import draw_spec, render_phantom
+from umlite.phantom.phantom import Phantom
+from umlite.phantom.spec import with_more_lesions
+
+OFFSETS = tuple(float(x) for x in np.linspace(-2, 2, 17))
+FIRST_SEED = 900_100
+"""Between the seeds of validation and those of evaluation."""
+MORE_LESIONS = 2.0
+
+Counts = NDArray[np.int64]
+"""[offsets, 3]: overlap, found and true voxels."""
+
+
+def best_offsets(weights: Path, phantoms: int) -> dict[str, tuple[float, float, float]]:
+    """Of each class that the phantoms model: the offset of OFFSETS with the best Dice, Dice at 0, and that Dice.
+
+    Dice over all phantoms together, so that what is found in those without the class counts too, after post-processing.
+    """
+    segmenter = Segmenter(weights)
+    total: dict[str, Counts] = {}
+    for seed in range(FIRST_SEED, FIRST_SEED + phantoms):
+        spec = with_more_lesions(draw_spec(seed), MORE_LESIONS)
+        for name, counts in phantom_counts(segmenter, render_phantom(spec, segmenter.manifest.spacing_mm)).items():
+            total[name] = total.get(name, 0) + counts
+    found = {}
+    for name in (n for n in segmenter.classes.names if n in total):
+        counts = total[name]
+        dice = 2 * counts[:, 0] / np.maximum(counts[:, 1] + counts[:, 2], 1)
+        middle = len(OFFSETS) // 2
+        order = sorted(range(len(OFFSETS)), key=lambda i: (-dice[i], abs(i - middle)))
+        found[name] = (OFFSETS[order[0]], float(dice[middle]), float(dice[order[0]]))
+    return found
+
+
+def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
+    """What is found of each class in a phantom on the model's own grid, at each offset of all classes together."""
+    volume = segmenter.prepare(nib.Nifti1Image(phantom.hu, phantom.affine))
+    box = tuple(slice(*ends) for ends in zip(volume.frame.start, volume.frame.stop, strict=True))
+    names = segmenter.classes.names
+    logits = segmenter.blended_logits(volume).numpy()
+    truth = {name: mask[box] for name, mask in phantom.masks.items() if name in names}
+    counts = {name: np.zeros((len(OFFSETS), 3), np.int64) for name in truth}
+    for i, offset in enumerate(OFFSETS):
+        bits = BitMask.from_masks({name: logits[c] > -offset for c, name in enumerate(names)})
+        masks, _ = postprocess(bits, names)
+        for name, true in truth.items():
+            found = masks.mask(name)
+            counts[name][i] = (found & true).sum(), found.sum(), true.sum()
+    return counts
+
+
+@torch.no_grad()
+def shift_logits(model: UniversalModel, offsets: Mapping[int, float]) -> None:
+    """Add to the logits of some classes, by position, and leave those of the others as they are, up to rounding.
+
+    Only the row of the generator that makes the last bias changes, by the smallest step along the task vectors that
+    does it. Raises WeightsError where the generator is not the shared one, or two classes have the same task vector.
+    """
+    generator = model.generator
+    if not isinstance(generator, SharedController):
+        raise WeightsError("Expected the shared parameter generator: only there is one row the bias of all classes.")
+    classes, width = generator.config.classes, generator.config.task_width
+    tasks = torch.stack([generator.task_vector(c) for c in range(classes)]).double()
+    wanted = torch.tensor([offsets.get(c, 0.0) for c in range(classes)], dtype=torch.float64)
+    if not wanted.any():
+        return
+    step = torch.linalg.lstsq(tasks, wanted[:, None], driver="gelsd").solution[:, 0]
+    if not torch.allclose(tasks @ step, wanted, atol=1e-3):
+        raise WeightsError("The task vectors of some classes are the same: their logits cannot be shifted apart.")
+    row: Tensor = generator.controller.weight[-1].flatten()
+    row[-width:] += step.float()
