@@ -14,7 +14,7 @@ from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom
 from umlite.training import offsets, recipe
-from umlite.training.offsets import OFFSETS, phantom_counts, shift_logits
+from umlite.training.offsets import OFFSETS, phantom_counts, score, shift_logits
 from umlite.weights.loading import load_model
 
 
@@ -83,7 +83,7 @@ def test_calibrated_weights_hold_the_best_offsets(
     assert torch.allclose(after - before, torch.tensor(wanted), atol=2e-3)
 
 
-def test_the_best_offset_is_that_of_all_phantoms_together(demo: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_offset_is_that_of_the_best_score(demo: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     def counts(*_: object) -> dict[str, np.ndarray]:
         table = np.zeros((len(OFFSETS), 3), np.int64)
         table[:] = [5, 20, 10]
@@ -96,3 +96,10 @@ def test_the_best_offset_is_that_of_all_phantoms_together(demo: Segmenter, monke
     assert list(found) == ["spleen", "liver"]
     assert found["liver"] == (0.75, pytest.approx(1 / 3), pytest.approx(18 / 21))
     assert found["spleen"][0] == 0
+
+
+def test_the_score_counts_small_lesions_and_what_is_found_where_none_is() -> None:
+    small, large, none = [1, 1, 3], [90, 100, 100], [0, 49, 0]
+    counts = np.int64([small, large, none])[:, None]
+    assert score(counts).tolist() == pytest.approx([((0.5 + 0.9) / 2 + 2 * 91 / (150 + 103)) / 2])
+    assert score(counts[2:]).tolist() == [0]

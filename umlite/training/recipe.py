@@ -103,7 +103,7 @@ def calibrate(weights: Path, phantoms: int, path: Path) -> str:
     model, manifest = load_model(weights, REFERENCE)
     shift_logits(model, {manifest.classes.index(name): offset for name, (offset, _, _) in found.items()})
     export(model.state_dict(), manifest.network, path)
-    lines = [f"{'class':30} {'offset':>6} {'Dice':>6} {'with':>6}"]
+    lines = [f"{'class':30} {'offset':>6} {'score':>6} {'with':>6}"]
     lines += [f"{name:30} {offset:+6.2f} {at_0:6.3f} {best:6.3f}" for name, (offset, at_0, best) in found.items()]
     return "\n".join(lines)
 
