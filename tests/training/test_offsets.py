@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -53,8 +54,6 @@ def demo() -> Segmenter:
 
 
 def test_counts_at_offset_0_are_those_of_the_segmenter(demo: Segmenter) -> None:
-    import nibabel as nib
-
     phantom = render_phantom(replace(draw_spec(4), z_range_mm=(-40.0, 40.0)), demo.manifest.spacing_mm)
     counts = phantom_counts(demo, phantom)
     masks = demo.segment(nib.Nifti1Image(phantom.hu, phantom.affine))

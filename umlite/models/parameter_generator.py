@@ -64,6 +64,10 @@ class SharedController(ParameterGenerator):
         row = self.embedding[c]
         return F.relu(self.text_to_vision(row)) if self.config.generator == "shared" else row
 
+    def task_vectors(self) -> Tensor:
+        """[classes, task_width]"""
+        return torch.stack([self.task_vector(c) for c in range(self.config.classes)])
+
     def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         weight = self.controller.weight.flatten(1)
         made = []
@@ -74,8 +78,7 @@ class SharedController(ParameterGenerator):
 
     def fold(self, classes: Sequence[int]) -> nn.Module:
         halves = self.controller.weight.flatten(1).split((self.config.gap_width, self.config.task_width), dim=1)
-        tasks = torch.stack([self.task_vector(c) for c in range(self.config.classes)])
-        constants = F.linear(tasks, halves[1], self.controller.bias)
+        constants = F.linear(self.task_vectors(), halves[1], self.controller.bias)
         return _FoldedShared(halves[0], constants[list(classes)])
 
 

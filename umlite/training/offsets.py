@@ -13,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from umlite.api import Segmenter
 from umlite.errors import WeightsError
@@ -59,11 +58,8 @@ def score(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     Half of it is the mean Dice of the phantoms that show the class, where a small lesion counts as much as a large one,
     half the Dice of all phantoms together, where what is found in those without the class counts too.
     """
-    overlap, found, true = np.moveaxis(counts, -1, 0)
-    shows = true[:, 0] > 0
-    each = 2 * overlap[shows] / np.maximum(found[shows] + true[shows], 1)
-    together = 2 * overlap.sum(0) / np.maximum(found.sum(0) + true.sum(0), 1)
-    return (each.mean(0) + together) / 2 if shows.any() else together
+    shows, together = counts[:, 0, 2] > 0, _dice(counts.sum(0))
+    return (_dice(counts[shows]).mean(0) + together) / 2 if shows.any() else together
 
 
 def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
@@ -93,13 +89,13 @@ def shift_logits(model: UniversalModel, offsets: Mapping[int, float]) -> None:
     generator = model.generator
     if not isinstance(generator, SharedController):
         raise WeightsError("Expected the shared parameter generator: only there is one row the bias of all classes.")
-    classes, width = generator.config.classes, generator.config.task_width
-    tasks = torch.stack([generator.task_vector(c) for c in range(classes)]).double()
-    wanted = torch.tensor([offsets.get(c, 0.0) for c in range(classes)], dtype=torch.float64)
-    if not wanted.any():
-        return
+    tasks = generator.task_vectors().double()
+    wanted = torch.tensor([offsets.get(c, 0.0) for c in range(len(tasks))], dtype=torch.float64)
     step = torch.linalg.lstsq(tasks, wanted[:, None], driver="gelsd").solution[:, 0]
     if not torch.allclose(tasks @ step, wanted, atol=1e-3):
         raise WeightsError("The task vectors of some classes are the same: their logits cannot be shifted apart.")
-    row: Tensor = generator.controller.weight[-1].flatten()
-    row[-width:] += step.float()
+    generator.controller.weight[-1, -len(step) :, 0, 0, 0] += step.float()
+
+
+def _dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return 2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1)
