@@ -62,7 +62,7 @@ def source(anatomy: Anatomy) -> TinySource:
 
 @pytest.fixture
 def sampler() -> WindowSampler:
-    return WindowSampler((24, 24, 24), (-175, 250), rare=(4,))
+    return WindowSampler((24, 24, 24), (-175, 250), rare={4: 1.0})
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.training.anatomy import Anatomy, build_anatomy, class_of_structure, synthesise
@@ -67,3 +68,18 @@ def test_lesions_are_known_whatever_the_contrast(anatomy: Anatomy, classes: tupl
     for seed in range(6):  # about half with real HU
         image = synthesise(anatomy, 8, np.random.default_rng(seed))
         assert (image.known[image.known != 0] & tumor).all()
+
+
+@pytest.mark.parametrize(("host_hu", "brighter"), [(30, True), (160, False)])
+def test_kidney_tumours_are_brighter_than_a_native_kidney_only(host_hu: float, brighter: bool) -> None:
+    names = ("right_kidney", "left_kidney", "kidney_tumor")
+    present = np.full((20, 20, 20), class_bits(["left_kidney"], names), np.uint32)
+    healthy = np.full(present.shape, host_hu, np.float32)
+    painted = 0
+    for seed in range(8):
+        hu, found, _ = paint_lesions(healthy, present, present, names, 3, np.random.default_rng(seed))
+        tumour = (found & class_bits(["kidney_tumor"], names)) != 0
+        if tumour.any():
+            painted += 1
+            assert (float(np.median(hu[tumour])) > host_hu) == brighter
+    assert painted

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from umlite.phantom import draw_spec
 from umlite.training.dataset import Mixture, PhantomSource, WindowStream
 from umlite.training.image import TrainingImage, make_image
 from umlite.training.windows import WindowSampler
@@ -65,9 +66,31 @@ def test_lesions_are_sought_out(classes: tuple[str, ...]) -> None:
     present = np.zeros((40, 40, 40), np.uint32)
     present[30:32, 30:32, 30:32] = 1 << 4
     image = make_image(np.zeros(present.shape, np.float32), present, present, len(classes))
-    sampler = WindowSampler((8, 8, 8), (-175, 250), rare=(4,), rare_share=1, augment=False)
+    sampler = WindowSampler((8, 8, 8), (-175, 250), rare={4: 1.0}, rare_share=1, augment=False)
     rng = np.random.default_rng(0)
     assert all(sampler.draw(image, rng).present.any() for _ in range(20))
+
+
+def test_windows_show_rare_classes_as_often_as_asked(classes: tuple[str, ...]) -> None:
+    present = np.zeros((40, 40, 40), np.uint32)
+    present[4:6, 4:6, 4:6] = 1 << 3
+    present[34:36, 34:36, 34:36] = 1 << 4
+    image = make_image(np.zeros(present.shape, np.float32), present, present, len(classes))
+    sampler = WindowSampler((8, 8, 8), (-175, 250), rare={3: 1.0, 4: 3.0}, rare_share=1, augment=False)
+    rng = np.random.default_rng(0)
+    shown = [int(sampler.draw(image, rng).present.max()) for _ in range(200)]
+    assert set(shown) == {1 << 3, 1 << 4}
+    assert 30 < shown.count(1 << 3) < 70
+
+
+def test_phantoms_are_native_as_often_as_asked() -> None:
+    names = ("liver", "aorta")
+    drawn, none = (PhantomSource(names, (12.0,) * 3, native_share=share) for share in (0.0, 1.0))
+    seed = next(s for s in range(100) if draw_spec(s).phase == "arterial" and draw_spec(s).field_of_view == "abdomen")
+    before, after = (source.make(seed) for source in (drawn, none))
+    assert np.array_equal(before.present, after.present)
+    aorta = (before.present & 2) != 0
+    assert np.median(before.hu[aorta]) > 150 > 70 > np.median(after.hu[aorta])
 
 
 class Constant:

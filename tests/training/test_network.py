@@ -6,6 +6,7 @@ import torch
 from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import dynamic_heads_ref
 from umlite.models.universal import UniversalModel
+from umlite.training import native
 from umlite.training.network import Average, Supervision, dynamic_heads_batched, window_logits
 
 
@@ -28,7 +29,8 @@ def test_logits_at_some_voxels_are_the_models(model: UniversalModel) -> None:
     assert coarse is not None
     assert fine.shape == some.shape
     assert coarse.shape == (1, 5, 27)
-    assert (some - every).abs().max() < 0.1 * every.std() + 0.05  # bfloat16 against float32
+    tolerance = 1e-3 if native.available() else 0.1  # of float32, or of bfloat16
+    assert (some - every).abs().max() < tolerance * every.std() + tolerance / 2
 
 
 def test_windows_that_bf16_cannot_train_on_are_refused(model: UniversalModel) -> None:

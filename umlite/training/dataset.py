@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -17,6 +17,8 @@ from umlite.phantom import draw_spec, render_phantom
 from umlite.phantom.spec import with_more_lesions
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, pack_masks
 from umlite.training.windows import WindowSample, WindowSampler
+
+_NATIVE = 3  # a random stream of its own
 
 
 class Source(Protocol):
@@ -31,15 +33,20 @@ class PhantomSource:
 
     absent: classes that no phantom shows and that are therefore known to be absent.
     more_lesions: how many lesions a phantom gets on average beside its own, so that rare classes are seen often.
+    native_share: of the phantoms, how many are rendered without contrast agent, whatever was drawn for them.
     """
 
     classes: tuple[str, ...]
     spacing_mm: tuple[float, float, float]
     absent: tuple[str, ...] = ()
     more_lesions: float = 0.0
+    native_share: float = 0.0
 
     def make(self, seed: int) -> TrainingImage:
-        phantom = render_phantom(with_more_lesions(draw_spec(seed), self.more_lesions), self.spacing_mm)
+        spec = with_more_lesions(draw_spec(seed), self.more_lesions)
+        if np.random.default_rng([_NATIVE, seed]).random() < self.native_share:
+            spec = replace(spec, phase="native")
+        phantom = render_phantom(spec, self.spacing_mm)
         present = pack_masks(phantom.masks, self.classes)
         known = np.full(present.shape, class_bits((*phantom.masks, *self.absent), self.classes), np.uint32)
         return make_image(phantom.hu, present, known, len(self.classes))

@@ -16,22 +16,29 @@ from umlite.training.image import Bits, class_bits
 
 @dataclass(frozen=True)
 class LesionKind:
-    """hu: range of its own HU, or of its difference to the host where `relative`. radius_mm: range."""
+    """hu: range of its own HU, or of its difference to the host where `relative`. radius_mm: range.
+
+    native_hu: that difference in hosts without contrast agent, where it is another.
+    """
 
     hosts: tuple[str, ...]
     hu: tuple[float, float]
     relative: bool
     radius_mm: tuple[float, float]
+    native_hu: tuple[float, float] | None = None
 
 
 KINDS: dict[str, LesionKind] = {
     "liver_tumor": LesionKind(("liver",), (-75, -20), True, (6, 24)),
-    "kidney_tumor": LesionKind(("right_kidney", "left_kidney"), (-110, -35), True, (7, 24)),
+    "kidney_tumor": LesionKind(("right_kidney", "left_kidney"), (-110, -35), True, (7, 24), (20, 45)),
     "kidney_cyst": LesionKind(("right_kidney", "left_kidney"), (-5, 18), False, (6, 21)),
     "pancreas_tumor": LesionKind(("pancreas",), (-55, -20), True, (6, 18)),
     "colon_tumor": LesionKind(("colon",), (30, 90), False, (9, 21)),
     "lung_tumor": LesionKind(("right_lung", "left_lung"), (20, 80), False, (6, 18)),
 }
+
+_NATIVE_BELOW_HU = 60.0
+"""A kidney without contrast agent has some 30 HU, and what is solid in it is brighter; cysts are darker."""
 
 
 def paint_lesions(
@@ -81,10 +88,12 @@ def _paint(
     mask = (distance < 1) & host[box]
     if not mask.any():
         return
-    level = rng.uniform(*kind.hu) + (float(np.median(hu[box][mask])) if kind.relative else 0.0)
+    around = float(np.median(hu[box][mask]))
+    own = kind.native_hu if kind.native_hu and around < _NATIVE_BELOW_HU else kind.hu
+    level = rng.uniform(*own) + (around if kind.relative else 0.0)
     cover = F.avg_pool3d(torch.from_numpy(mask.astype(np.float32))[None, None], 3, 1, 1)[0, 0].numpy()
     cover = np.where(mask, np.maximum(cover, 0.6), cover * 0.5)
     texture = rng.uniform(3, 12) * smooth_noise(distance.shape, 2, rng).numpy()
-    rest = (hu[box] - float(np.median(hu[box][mask]))) * 0.3 if kind.relative else 0.0
+    rest = (hu[box] - around) * 0.3 if kind.relative else 0.0
     hu[box] = hu[box] * (1 - cover) + (level + texture + rest) * cover
     present[box] |= bit * mask.astype(np.uint32)

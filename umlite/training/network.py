@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +57,18 @@ class Supervision(nn.Module):
 def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision: Supervision | None = None) -> Logits:
     """What the model says at some voxels of windows [N, 1, D, H, W]: logits [N, classes, V] float32, differentiable.
 
-    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. bf16 in the backbone
-    where the processor has it; where it has not, torch emulates it some thirty times slower than float32.
+    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. A U-Net on a CPU runs
+    on the native kernels, in float32; others in bf16 where the processor has it. Where it has not, torch emulates it
+    some thirty times slower than float32.
     at: an index of the voxels in [D, H, W]. Raises RequestError on windows smaller than 24^3: on a bottleneck of 2^3
     voxels, bf16 convolutions of torch 2.13 on a CPU compute gradients of their weights from memory that nothing wrote.
     """
     if min(voxels.shape[2:]) < _SMALLEST_SIDE:
         raise RequestError(f"Expected training windows of at least {_SMALLEST_SIDE}^3, found {list(voxels.shape)}.")
-    with torch.autocast(voxels.device.type, torch.bfloat16, enabled=has_bfloat16(voxels.device)):
-        bottleneck, feature = _backbone(model, voxels)
+    backbone = _backbone(model, voxels)
+    half = backbone is model.backbone and has_bfloat16(voxels.device)
+    with torch.autocast(voxels.device.type, torch.bfloat16, enabled=half):
+        bottleneck, feature = backbone(voxels)
         some = feature[(slice(None), slice(None), *at)]
         head_input = model.head_input[1:](model.head_input[0](feature)[(slice(None), slice(None), *at)])
         image = model.generator.image_vector(bottleneck)
@@ -76,18 +80,15 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
     return logits, supervision.fine(some.float()).flatten(2), supervision.coarse(bottleneck.float()).flatten(2)
 
 
-def _backbone(model: UniversalModel, voxels: Tensor) -> tuple[Tensor, Tensor]:
-    """By the native kernels where they can: float32 of a U-Net on a CPU, one window at a time."""
+def _backbone(model: UniversalModel, voxels: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The native kernels where they can: float32 of a U-Net on a CPU, one window at a time."""
     network = model.backbone
     fits = len(voxels) == 1 and all(n % 8 == 0 for n in voxels.shape[2:])
-    if isinstance(network, UNet) and fits and _native(voxels):
-        return native.unet(network, voxels)
-    return cast(tuple[Tensor, Tensor], network(voxels))
+    return partial(native.unet, network) if isinstance(network, UNet) and fits and _native(voxels) else network
 
 
 def _native(voxels: Tensor) -> bool:
-    plain = voxels.device.type == "cpu" and voxels.dtype == torch.float32 and not has_bfloat16(voxels.device)
-    return plain and native.available()
+    return voxels.device.type == "cpu" and voxels.dtype == torch.float32 and native.available()
 
 
 def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,16 +28,16 @@ class WindowSample:
 class WindowSampler:
     """Draws windows of `window` voxels, HU scaled from `hu_range`.
 
-    rare: places of the classes to show often. rare_share, class_share: how many windows are centred (give or take
-    a quarter of a window) on one of those, if there is one, and on any class, each class as often; the rest lie
-    anywhere.
+    rare: the places of classes to show often, and how often one against another. rare_share, class_share: how many
+    windows are centred (give or take a quarter of a window) on one of those, if there is one, and on any class, each
+    class as often; the rest lie anywhere.
     thin_share: how many windows hold only some slices and zeros above and below, as inference fills up short scans.
     augment: vary brightness, contrast, noise and sharpness.
     """
 
     window: tuple[int, int, int]
     hu_range: tuple[float, float]
-    rare: Sequence[int] = ()
+    rare: Mapping[int, float] = field(default_factory=dict)
     rare_share: float = 0.3
     class_share: float = 0.4
     thin_share: float = 0.0
@@ -70,7 +70,8 @@ class WindowSampler:
         aim = rng.random()
         rare = [c for c in self.rare if c in image.centres]
         if aim < self.rare_share and rare:
-            choices = image.centres[int(rng.choice(rare))]
+            often = np.array([self.rare[c] for c in rare])
+            choices = image.centres[int(rng.choice(rare, p=often / often.sum()))]
         elif aim < self.rare_share + self.class_share and image.centres:
             choices = image.centres[int(rng.choice(list(image.centres)))]
         else:
