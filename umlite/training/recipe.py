@@ -44,7 +44,7 @@ _OFTEN = {
     "colon_tumor": 1.5,
     "kidney_cyst": 1.5,
     "lung_tumor": 1.0,
-    "bladder": 1.5,
+    "bladder": 3.0,
     "prostate": 0.4,
     "left_head_of_femur": 0.4,
     "right_head_of_femur": 0.4,
