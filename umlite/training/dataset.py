@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from umlite.phantom import draw_spec, render_phantom
+from umlite.phantom.noise import stream
 from umlite.phantom.spec import with_more_lesions
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, pack_masks
 from umlite.training.windows import WindowSample, WindowSampler
-
-_NATIVE = 3  # a random stream of its own
 
 
 class Source(Protocol):
@@ -44,7 +43,7 @@ class PhantomSource:
 
     def make(self, seed: int) -> TrainingImage:
         spec = with_more_lesions(draw_spec(seed), self.more_lesions)
-        if np.random.default_rng([_NATIVE, seed]).random() < self.native_share:
+        if stream(seed, "native").random() < self.native_share:
             spec = replace(spec, phase="native")
         phantom = render_phantom(spec, self.spacing_mm)
         present = pack_masks(phantom.masks, self.classes)
@@ -138,8 +137,8 @@ def fixed_batches(source: Source, sampler: WindowSampler, seeds: Sequence[int], 
     """The same windows every time, for validation: one batch of `windows` from the image of each seed."""
     batches = []
     for seed in seeds:
-        with WindowStream(_One(source, seed), sampler, seed, 1, windows, 0) as stream:
-            batches.append(stream.batch(0, windows))
+        with WindowStream(_One(source, seed), sampler, seed, 1, windows, 0) as source_stream:
+            batches.append(source_stream.batch(0, windows))
     return batches
 
 
