@@ -93,6 +93,16 @@ def test_phantoms_are_native_as_often_as_asked() -> None:
     assert np.median(before.hu[aorta]) > 150 > 70 > np.median(after.hu[aorta])
 
 
+def test_phantoms_are_noisy_as_often_as_asked() -> None:
+    names = ("liver", "aorta")
+    drawn, all_noisy = (PhantomSource(names, (12.0,) * 3, noisy_share=share) for share in (0.0, 1.0))
+    seed = next(s for s in range(100) if draw_spec(s).noise_hu < 10 and draw_spec(s).field_of_view == "abdomen")
+    before, after = (source.make(seed) for source in (drawn, all_noisy))
+    liver = (before.present & 1) != 0
+    assert np.array_equal(before.present, after.present)
+    assert float((after.hu[liver] - before.hu[liver].astype(np.float32)).std()) > 20
+
+
 class Constant:
     def __init__(self, value: int) -> None:
         self.value = value

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from umlite.training.loss import class_losses, dice_counts, segmentation_loss
+from umlite.training.loss import class_losses, dice_counts, host_loss, segmentation_loss
 
 
 @pytest.fixture
@@ -117,3 +117,49 @@ def test_weights_leave_the_loss_of_absent_classes_as_it_is() -> None:
     entropy, _, absent = class_losses(logits, nothing, everything)[0]
     found = segmentation_loss(logits, nothing, everything, torch.tensor([1.0, 9.0])).item()
     assert found == pytest.approx(float((entropy[0] + 9 * entropy[1]) / 10 + absent.mean()), abs=1e-5)
+
+
+@pytest.fixture
+def organ_and_tumour() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of 100 voxels the first 20 are an organ, the first 5 of those its tumour: target, known, hosts."""
+    target = torch.zeros(1, 2, 100, dtype=torch.bool)
+    target[:, 0, :20], target[:, 1, :5] = True, True
+    return target, torch.ones_like(target), torch.tensor([[False, False], [True, False]])
+
+
+def test_host_loss_is_the_entropy_within_the_host(organ_and_tumour: tuple[torch.Tensor, ...]) -> None:
+    target, known, hosts = organ_and_tumour
+    logits = torch.randn(target.shape, requires_grad=True)
+    found = host_loss(logits, target, known, torch.tensor([1.0, 5.0]), hosts)
+    cut = (x[:, 1:, :20] for x in (logits.detach(), target, known))
+    assert found.item() == pytest.approx(float(class_losses(*cut)[0][0]), abs=1e-6)
+    found.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1, :20].all()
+    assert not logits.grad[0, 0].any()
+    assert not logits.grad[0, 1, 20:].any()
+
+
+def test_host_loss_knows_windows_without_the_class(organ_and_tumour: tuple[torch.Tensor, ...]) -> None:
+    target, known, hosts = organ_and_tumour
+    target[:, 1] = False
+    silent, loud = (torch.full(target.shape, value) for value in (-9.0, 9.0))
+    weights = torch.tensor([1.0, 5.0])
+    assert host_loss(silent, target, known, weights, hosts) < 1e-3 < 8 < host_loss(loud, target, known, weights, hosts)
+    for nothing in (known & False, known & torch.tensor([[True], [False]])):
+        assert host_loss(loud, target, nothing, weights, hosts) == 0
+    target[:, 0] = False
+    assert host_loss(loud, target, known, weights, hosts) == 0
+
+
+def test_host_loss_weighs_what_is_present(organ_and_tumour: tuple[torch.Tensor, ...]) -> None:
+    target, known = (torch.cat([x, x[:, 1:]], 1) for x in organ_and_tumour[:2])
+    target[:, 2] = False
+    hosts = torch.tensor([[False] * 3, [True, False, False], [True, False, False]])
+    logits = torch.randn(target.shape)
+    entropy = class_losses(logits[..., :20], target[..., :20], known[..., :20])[0][0]
+    found = host_loss(logits, target, known, torch.tensor([1.0, 5.0, 5.0]), hosts)
+    assert found.item() == pytest.approx(float(5 * entropy[1] + entropy[2]) / 6, abs=1e-5)
+    plain = segmentation_loss(logits, target, known)
+    added = segmentation_loss(logits, target, known, hosts=hosts) - plain
+    assert added.item() == pytest.approx(float(entropy[1] + entropy[2]) / 2, abs=1e-5)

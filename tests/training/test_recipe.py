@@ -72,6 +72,14 @@ def test_weights_of_another_network_are_no_start(embedding: Path, tmp_path: Path
         recipe.build_model(embedding, seed=0, start=path)
 
 
+def test_lesions_grow_in_their_hosts() -> None:
+    hosts = recipe.host_classes()
+    assert hosts.sum(1).tolist() == [len(c.hosts) for c in PUBLISHED]
+    place = recipe.CLASSES.index
+    kidneys = hosts[place("kidney_tumor")].nonzero().flatten().tolist()
+    assert sorted(kidneys) == sorted([place("right_kidney"), place("left_kidney")])
+
+
 def test_prompt_is_the_published_one() -> None:
     assert class_prompt("Gall Bladder") == "A computerized tomography of a gall bladder"
 

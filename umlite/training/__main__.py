@@ -99,7 +99,9 @@ def _train(options: argparse.Namespace) -> None:
     )
     model = recipe.build_model(options.embedding, options.seed, options.start)
     weights = recipe.class_weights(options.lesions)
-    training = Training(model, recipe.CLASSES, schedule, options.folder, options.threads, weights)
+    training = Training(
+        model, recipe.CLASSES, schedule, options.folder, options.threads, weights, recipe.host_classes()
+    )
     source = recipe.build_source(options.data, options.seed, options.spacing)
     with recipe.build_stream(source, options.seed, options.workers) as stream:
         training.run(stream, recipe.build_validation(options.data, options.spacing))

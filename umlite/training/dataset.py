@@ -19,6 +19,8 @@ from umlite.phantom.spec import with_more_lesions
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, pack_masks
 from umlite.training.windows import WindowSample, WindowSampler
 
+_NOISY_HU = (25.0, 45.0)
+
 
 class Source(Protocol):
     """Makes the image of a seed, always the same one. Picklable."""
@@ -32,7 +34,8 @@ class PhantomSource:
 
     absent: classes that no phantom shows and that are therefore known to be absent.
     more_lesions: how many lesions a phantom gets on average beside its own, so that rare classes are seen often.
-    native_share: of the phantoms, how many are rendered without contrast agent, whatever was drawn for them.
+    native_share, noisy_share: of the phantoms, how many are rendered without contrast agent, and how many with a sharp
+    kernel and the noise of that, whatever was drawn for them.
     """
 
     classes: tuple[str, ...]
@@ -40,11 +43,15 @@ class PhantomSource:
     absent: tuple[str, ...] = ()
     more_lesions: float = 0.0
     native_share: float = 0.0
+    noisy_share: float = 0.0
 
     def make(self, seed: int) -> TrainingImage:
         spec = with_more_lesions(draw_spec(seed), self.more_lesions)
         if stream(seed, "native").random() < self.native_share:
             spec = replace(spec, phase="native")
+        noisy = stream(seed, "noisy")
+        if noisy.random() < self.noisy_share:
+            spec = replace(spec, kernel="sharp", noise_hu=float(noisy.uniform(*_NOISY_HU)))
         phantom = render_phantom(spec, self.spacing_mm)
         present = pack_masks(phantom.masks, self.classes)
         known = np.full(present.shape, class_bits((*phantom.masks, *self.absent), self.classes), np.uint32)

@@ -10,21 +10,38 @@ _SMOOTH_VOXELS = 1.0
 _TOLERATED_VOXELS = 30.0
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor | None = None) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, target: Tensor, known: Tensor, weights: Tensor | None = None, hosts: Tensor | None = None
+) -> Tensor:
     """The mean over the known classes of what `class_losses` says of each, a scalar.
 
     weights: of each class in those means, [classes]; all the same by default, and always in the third, of absent
     classes: more weight there would teach silence.
+    hosts: bool [classes, classes], in which classes (its columns) a class (its row) grows; adds their `host_loss`.
     """
     losses, size, voxels = class_losses(logits, target, known)
     entropy, present, absent = losses
     weights = torch.ones_like(size) if weights is None else weights
     is_known, is_present = voxels > 0, size > 0
-    return (
+    total = (
         _mean(entropy, weights * is_known)
         + _mean(present, weights * is_present)
         + _mean(absent, (is_known & ~is_present).float())
     )
+    return total if hosts is None else total + host_loss(logits, target, known, weights, hosts)
+
+
+def host_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor, hosts: Tensor) -> Tensor:
+    """The mean of the binary cross-entropies that classes with hosts have within those alone, a scalar.
+
+    In a window, a lesion's host is a small part of what it is not, and yet all that it is hard to tell from: over the
+    whole window, few voxels of a kidney taken for tumour cost next to nothing. Windows without the class count too; the
+    weights are those of `segmentation_loss`, 1 where the class is absent.
+    """
+    guests = hosts.any(dim=1)
+    inside = (hosts[guests].float() @ (target & known).float()) > 0
+    losses, size, voxels = class_losses(logits[:, guests], target[:, guests], known[:, guests] & inside)
+    return _mean(losses[0], torch.where(size > 0, weights[guests], 1) * (voxels > 0))
 
 
 def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:

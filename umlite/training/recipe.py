@@ -26,11 +26,11 @@ SPACING_MM = (3.0, 3.0, 3.0)
 WINDOW = (80, 64, 48)
 """Wide enough to hold the spine wherever it lies in a body: what is left and what is right shows in every window."""
 HU_RANGE = (-175.0, 250.0)
-PHANTOM_SHARE = 0.7
+PHANTOM_SHARE = 0.8
 MORE_LESIONS = 5.0
-NATIVE_SHARE = 0.2
-"""Beside those that are native anyway: lesions are hardest there."""
-RARE_SHARE, CLASS_SHARE, THIN_SHARE = 0.65, 0.25, 0.1
+NATIVE_SHARE, NOISY_SHARE = 0.2, 0.12
+"""Beside those that are native or noisy anyway: lesions are hardest there."""
+RARE_SHARE, CLASS_SHARE, THIN_SHARE = 0.7, 0.22, 0.1
 POOL, WINDOWS_PER_IMAGE = 32, 16
 VALIDATION_SEEDS = tuple(range(900_000, 900_012))
 """Training takes seeds from 0 up, validation these, evaluation seeds from a million up."""
@@ -38,16 +38,16 @@ NOTICE = "Demo weights, trained on phantoms and one scan: for trying the softwar
 
 _LESIONS = tuple(i for i, c in enumerate(PUBLISHED) if c.kind == "tumor")
 _OFTEN = {
-    "kidney_tumor": 4.0,
-    "pancreas_tumor": 3.0,
+    "kidney_tumor": 6.0,
+    "pancreas_tumor": 3.5,
     "liver_tumor": 1.5,
     "colon_tumor": 1.5,
     "kidney_cyst": 1.5,
-    "lung_tumor": 1.0,
-    "bladder": 3.0,
-    "prostate": 0.4,
-    "left_head_of_femur": 0.4,
-    "right_head_of_femur": 0.4,
+    "lung_tumor": 0.8,
+    "bladder": 7.0,
+    "prostate": 0.3,
+    "left_head_of_femur": 0.3,
+    "right_head_of_femur": 0.3,
 }
 """How often windows show one against another: the worse it is found, and the fewer phantoms have it, the more."""
 _ABSENT = ("hepatic_vessel_tumor",)
@@ -83,6 +83,11 @@ def build_stream(source: Source, seed: int, workers: int) -> WindowStream:
 def class_weights(lesions: float) -> Tensor:
     """Of each class in the loss [classes], float32: that of the lesions, and 1."""
     return torch.tensor([lesions if i in _LESIONS else 1.0 for i in range(len(CLASSES))])
+
+
+def host_classes() -> Tensor:
+    """In which classes each class grows: bool [classes, classes], a row for each class."""
+    return torch.tensor([[name in c.hosts for name in CLASSES] for c in PUBLISHED])
 
 
 def build_validation(data: Path, spacing_mm: float = SPACING_MM[0], windows: int = 4) -> list[Batch]:
@@ -123,5 +128,5 @@ def calibrate(weights: Path, phantoms: int, path: Path) -> str:
 
 
 def _sources(data: Path, spacing_mm: float) -> tuple[PhantomSource, AnatomySource]:
-    phantoms = PhantomSource(CLASSES, (spacing_mm,) * 3, _ABSENT, MORE_LESIONS, NATIVE_SHARE)
+    phantoms = PhantomSource(CLASSES, (spacing_mm,) * 3, _ABSENT, MORE_LESIONS, NATIVE_SHARE, NOISY_SHARE)
     return phantoms, AnatomySource(data, CLASSES, spacing_mm)

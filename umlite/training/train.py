@@ -35,7 +35,7 @@ class Training:
 
     folder: keeps checkpoint.pt and log.jsonl; a checkpoint found there is continued.
     threads: windows at a time, a thread each; on a CPU that beats several threads in every operation.
-    weights: of each class in the loss, [classes]; all the same by default.
+    weights, hosts: of each class in the loss, see `segmentation_loss`.
     Raises InputError when it is another model's.
     """
 
@@ -47,9 +47,10 @@ class Training:
         folder: Path,
         threads: int = 1,
         weights: Tensor | None = None,
+        hosts: Tensor | None = None,
     ) -> None:
         self.model, self.classes, self.options, self.folder = model.train(), tuple(classes), options, folder
-        self._loss = partial(segmentation_loss, weights=weights)
+        self._loss = partial(segmentation_loss, weights=weights, hosts=hosts)
         self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
