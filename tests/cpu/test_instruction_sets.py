@@ -45,7 +45,7 @@ def passes(folder: Path, command: str) -> None:
 @pytest.mark.skipif(compiler._native() != "-march=native", reason="needs an x86 processor")
 @pytest.mark.parametrize(
     "flags",
-    ["-DLANES=16 -Wno-psabi", "-U__AVX__", "-U__AVX__ -U__SSE2__"],
+    ["-DLANES=16 -Wno-psabi", "-U__AVX512F__ -U__AVX__", "-U__AVX512F__ -U__AVX__ -U__SSE2__"],
     ids=["16 lanes, as AVX-512", "4 lanes, SSE2", "4 lanes, plain C"],
 )
 def test_layers_are_right_at_every_width(tmp_path: Path, flags: str) -> None:
