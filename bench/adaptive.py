@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 from umlite import Segmenter
+from umlite.engines.engine import Engine
 from umlite.files import file_sha256
-from umlite.inference.adaptive import decide_adaptively
-from umlite.inference.bitmask import BitMask
-from umlite.inference.engine import Engine
-from umlite.inference.field import lay_out
-from umlite.inference.postprocessing import needed_classes, postprocess
-from umlite.inference.sweep import decide_volume
-from umlite.inference.windows import Size, window_at
+from umlite.masks.bitmask import BitMask
+from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.phantom import make_phantom
-from umlite.results.statistics import dice
+from umlite.results.metrics import dice
+from umlite.sweep.adaptive.decide import decide_adaptively
+from umlite.sweep.field import lay_out
+from umlite.sweep.sweep import decide_volume
+from umlite.windows import Size, window_at
 
 REQUESTS = ("liver,pancreas_tumor", "bladder", "liver_tumor", "spleen,aorta")
 MARGINS = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -44,7 +44,7 @@ class Remembering(Engine):
     """Another engine whose windows are computed once. classes: positions of heads that it answers for."""
 
     def __init__(self, engine: Engine, classes: Sequence[int]) -> None:
-        super().__init__(engine.manifest, engine.plan)
+        super().__init__(engine.card, engine.plan)
         self._engine, self._places = engine, {c: k for k, c in enumerate(classes)}
         self._logits: dict[Size, Tensor] = {}
 
@@ -57,7 +57,7 @@ class Remembering(Engine):
     ) -> None:
         for start in starts:
             if start not in self._logits:
-                window = volume[window_at(start, self.manifest.window)][None, None]
+                window = volume[window_at(start, self.card.window)][None, None]
                 self._logits[start] = self._engine.window_logits(window, list(self._places))[0]
             self.add_logits(self._logits[start][[self._places[c] for c in classes]], start, sums, origin)
 
@@ -73,7 +73,7 @@ def compare(segmenter: Segmenter, voxels: Tensor, margins: Sequence[float]) -> I
     needed = {r: needed_classes(names, known) for r, names in requests.items()}
     places = {name: segmenter.classes.place(name) for names in needed.values() for name in names}
     engine = Remembering(segmenter._engine, sorted(places.values()))
-    voxel_ml = float(np.prod(segmenter.manifest.spacing_mm)) / 1000
+    voxel_ml = float(np.prod(segmenter.card.spacing_mm)) / 1000
     for request, requested in requests.items():
         heads = [places[name] for name in needed[request]]
         bits, counts, _ = decide_volume(engine, voxels, heads, needed[request], 0.5)
@@ -173,7 +173,7 @@ def _touching(segmenter: Segmenter, voxels: Tensor, result: BitMask) -> list[Siz
     field = lay_out(segmenter._engine, voxels, 0.5)
     anything = np.zeros(field.shape, np.bool_)
     anything[field.inside] = result.bits != 0
-    return [start for start in field.starts if anything[window_at(start, segmenter.manifest.window)].any()]
+    return [start for start in field.starts if anything[window_at(start, segmenter.card.window)].any()]
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from umlite import Segmenter
 from umlite.cpu import plan
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly
-from umlite.cpu.machine import Machine
-from umlite.inference.threads import available_threads
 from umlite.kernels.sets import REFERENCE
+from umlite.machine.processor import Machine
+from umlite.machine.threads import available_threads
 from umlite.weights.loading import load_model
 
 BAR = 1.5
@@ -96,8 +96,8 @@ def network_error(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
     """A window of the recipe's network by umlite and by eager float32 torch, both against float64."""
     weights = recipe_weights(backbone, quick=options.quick)
     segmenter = Segmenter(weights, "cpu", kernels=options.kernels, threads=options.threads)
-    x = sample_window(segmenter.manifest.window[0])
-    names = segmenter.manifest.classes
+    x = sample_window(segmenter.card.window[0])
+    names = segmenter.card.classes
     ours = segmenter.window_logits(x, names)
     del segmenter
     model, _ = load_model(weights, REFERENCE)

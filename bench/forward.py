@@ -24,10 +24,10 @@ from torch import Tensor
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish, spread
 from umlite import Segmenter
-from umlite.inference.threads import available_threads
-from umlite.measurement.operations import matrix_product_peak, published_operations, synchronise
-from umlite.measurement.peak_memory import peak_bytes, resident_bytes
-from umlite.measurement.reference_network import load_reference
+from umlite.checks.operations import matrix_product_peak, published_operations, synchronise
+from umlite.checks.reference_network import load_reference
+from umlite.machine.memory import peak_bytes, resident_bytes
+from umlite.machine.threads import available_threads
 
 WORST_ERROR = 1e-3
 """Of a class's standard deviation: a side that is further off computes something else, and no ratio is given."""
@@ -77,8 +77,8 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
     setup = time.perf_counter() - start
-    network, manifest = load_reference(weights, options.device)
-    device, window = torch.device(options.device), manifest.window
+    network, card = load_reference(weights, options.device)
+    device, window = torch.device(options.device), card.window
     x = sample_window(max(window))[..., : window[0], : window[1], : window[2]].to(device)
     names = segmenter.classes.names
     requests = {n: names[:n] for n in sorted({min(int(n), len(names)) for n in options.classes.split(",")})}
@@ -109,9 +109,9 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
             steps.append(segmenter._engine.step_seconds())
         print("  " + ("warm-up  " if pair == 0 else f"pair {pair}   "), end="")
         print("  ".join(f"{side}: {value:.3f} s" for side, value in times.items()), flush=True)
-    operations = sum(published_operations(manifest.network, window).values())
+    operations = sum(published_operations(card.network, window).values())
     result: dict[str, Any] = {
-        "network": manifest.name,
+        "network": card.name,
         "backbone": backbone,
         "window": list(window),
         "classes": len(names),
@@ -192,13 +192,13 @@ def memory_of(options: argparse.Namespace) -> dict[str, float]:
     weights = weights_of(options.backbone, options)
     if options.side == "ours":
         segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
-        window = segmenter.manifest.window
+        window = segmenter.card.window
 
         def compute(x: Tensor) -> None:
             segmenter.window_logits(x)
     else:
-        network, manifest = load_reference(weights, options.device)
-        window = manifest.window
+        network, card = load_reference(weights, options.device)
+        window = card.window
 
         def compute(x: Tensor) -> None:
             with torch.inference_mode():

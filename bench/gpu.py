@@ -31,11 +31,11 @@ from bench.gpu_times import kernel_table, kernel_times, window_table, window_tim
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.inference.engine import Engine, build_engine
-from umlite.inference.plan import choose_plan
-from umlite.measurement.benchmark import benchmark_scan
-from umlite.measurement.reference_pipeline import ReferencePipeline
-from umlite.weights.loading import read_manifest
+from umlite.checks.benchmark import benchmark_scan
+from umlite.checks.reference_pipeline import ReferencePipeline
+from umlite.engines.engine import Engine, build_engine
+from umlite.engines.setup import choose_plan
+from umlite.weights.loading import read_card
 
 NO_GPU = (
     "This measures GPUs, and torch sees none here. Run it on a machine with one and with torch's CUDA or ROCm build;\n"
@@ -81,11 +81,11 @@ def check(gpu: Device, weights: Sequence[Path], options: argparse.Namespace) -> 
     for case in cases(gpu.device, options.side):
         note(check_kernel(case))
     for path in weights:
-        manifest = read_manifest(path)
-        windows = torch.cat([sample_window(max(manifest.window), seed) for seed in range(2)])
-        windows = windows[:, :, : manifest.window[0], : manifest.window[1], : manifest.window[2]]
+        card = read_card(path)
+        windows = torch.cat([sample_window(max(card.window), seed) for seed in range(2)])
+        windows = windows[:, :, : card.window[0], : card.window[1], : card.window[2]]
         for precision in ("float32", "float16"):
-            for one in check_window(engine_of(path, gpu, precision), path, windows, range(len(manifest.classes))):
+            for one in check_window(engine_of(path, gpu, precision), path, windows, range(len(card.classes))):
                 note(one)
     return done
 
@@ -109,7 +109,7 @@ def measure(gpu: Device, weights: Sequence[Path], options: argparse.Namespace, r
                 reference_windows=options.windows,
                 reference_files=options.files,
             )
-            report["scans"].append({"network": read_manifest(path).name, **measured.to_dict()})
+            report["scans"].append({"network": read_card(path).name, **measured.to_dict()})
     print("\n".join(["", *scan_table(report["scans"])]), flush=True)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from umlite.inference.windows import importance_map
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
 from umlite.kernels.decide import decide_bits, decide_bits_ref
@@ -23,6 +22,7 @@ from umlite.kernels.gather import gather_windows, gather_windows_ref
 from umlite.kernels.norm_act import norm_act, norm_act_ref
 from umlite.kernels.resample import resample_bits, resample_bits_ref, resample_hu, resample_hu_ref
 from umlite.kernels.window_attention import window_attention, window_attention_ref
+from umlite.windows import importance_map
 
 TOLERANCE = {torch.float32: 3e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 """Largest difference from the float32 reference, by the reference's largest magnitude. float16: a rounding of the

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from bench.gpu_cases import Case
-from umlite.inference.engine import Engine, build_engine
-from umlite.inference.plan import Plan
-from umlite.inference.precision import exact_float32
+from umlite.engines.engine import Engine, build_engine
+from umlite.engines.setup import Plan
+from umlite.gpu.precision import exact_float32
 
 REPEATS = 3
 WORST = {"float32": 1e-3, "float16": 0.3}
@@ -69,7 +69,7 @@ def check_window(engine: Engine, weights: Path, windows: Tensor, classes: Sequen
     oracle = build_engine(weights, Plan("reference", torch.device("cpu"), 1, False, ()))
     expected = oracle.window_logits(windows.cpu(), classes).transpose(0, 1).flatten(1)
     precision = engine.plan.precision
-    name = f"{engine.manifest.name} in {precision}"
+    name = f"{engine.card.name} in {precision}"
     try:
         found = engine.window_logits(windows, classes).transpose(0, 1).flatten(1).cpu()
     except Exception as error:

@@ -12,10 +12,10 @@ import torch
 from bench.gpu_cases import Case
 from bench.gpu_device import Device
 from bench.recipe import sample_window
-from umlite.inference.engine import Engine
-from umlite.inference.gpu_memory import MOST_WINDOWS
-from umlite.measurement.operations import published_operations
-from umlite.measurement.reference_network import load_reference
+from umlite.checks.operations import published_operations
+from umlite.checks.reference_network import load_reference
+from umlite.engines.engine import Engine
+from umlite.gpu.memory import MOST_WINDOWS
 
 ROUNDS = 2
 
@@ -56,13 +56,13 @@ def window_times(gpu: Device, engine: Engine, weights: Path, repeats: int) -> di
 
     The reference is its network alone, without gather and blending, as torch's defaults run it (TF32 in convolutions).
     """
-    manifest = engine.manifest
+    card = engine.card
     network, _ = load_reference(weights, gpu.device)
-    side = max(manifest.window)
-    x = sample_window(side)[..., : manifest.window[0], : manifest.window[1], : manifest.window[2]].to(gpu.device)
+    side = max(card.window)
+    x = sample_window(side)[..., : card.window[0], : card.window[1], : card.window[2]].to(gpu.device)
     volume = x[0, 0].contiguous()
-    sums = torch.zeros(len(manifest.classes), *volume.shape, device=gpu.device)
-    classes = range(len(manifest.classes))
+    sums = torch.zeros(len(card.classes), *volume.shape, device=gpu.device)
+    classes = range(len(card.classes))
     seconds: dict[str, list[float]] = {"reference": [], "one": [], "batch": []}
     with torch.inference_mode():
         for _ in range(ROUNDS):
@@ -72,11 +72,11 @@ def window_times(gpu: Device, engine: Engine, weights: Path, repeats: int) -> di
                 taken = gpu.seconds(lambda s=starts: engine.add_windows(volume, s, classes, sums, (0, 0, 0)), repeats)
                 seconds[name] += [t / count for t in taken]
     measured = {name: _spread(values) for name, values in seconds.items()}
-    operations = sum(published_operations(manifest.network, manifest.window).values())
+    operations = sum(published_operations(card.network, card.window).values())
     rate = operations / measured["batch"]["median"]
     return {
-        "network": manifest.name,
-        "window": list(manifest.window),
+        "network": card.name,
+        "window": list(card.window),
         "precision": engine.plan.precision,
         "seconds": measured,
         "ratio": measured["reference"]["median"] / measured["batch"]["median"],

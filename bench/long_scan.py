@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.recipe import recipe_weights
 from bench.report import begin, finish
-from umlite.inference.threads import available_threads
+from umlite.machine.threads import available_threads
 from umlite.phantom import Phantom, make_phantom
 
 SEED = 0  # abdomen and pelvis

@@ -25,11 +25,11 @@ import numpy as np
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.batch import plan_jobs, run_jobs
-from umlite.inference.progress import no_progress
-from umlite.inference.threads import available_threads
-from umlite.measurement.calibrating import calibration_of
-from umlite.measurement.forecast import Forecast
+from umlite.cost.forecast import Forecast
+from umlite.cost.measuring import calibration_of
+from umlite.machine.threads import available_threads
 from umlite.phantom import Phantom, make_phantom
+from umlite.progress import no_progress
 
 DRAWN_MM = 3.0
 ABDOMEN, ABDOMEN_PELVIS, TRUNK = 1, 0, 2  # seeds, by field of view

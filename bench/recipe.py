@@ -10,8 +10,8 @@ import torch
 from umlite.classes import PUBLISHED
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
-from umlite.weights.loading import read_manifest, save_model
-from umlite.weights.manifest import Manifest
+from umlite.weights.loading import read_card, save_model
+from umlite.weights.model_card import ModelCard
 
 SEED = 0
 FULL = {"unet": UNetConfig(), "swin_unetr": SwinUNETRConfig()}
@@ -30,15 +30,15 @@ def recipe_weights(backbone: str, *, quick: bool = False, folder: Path | None = 
     name = f"recipe_{backbone}{'_quick' if quick else ''}"
     path = (folder or Path(tempfile.gettempdir()) / "umlite-bench") / f"{name}.safetensors"
     config = NetworkConfig((QUICK if quick else FULL)[backbone], HeadConfig(len(PUBLISHED), groups=8 if quick else 16))
-    if path.exists() and read_manifest(path).network == config:
+    if path.exists() and read_card(path).network == config:
         return path
     model = UniversalModel(config).eval().requires_grad_(False)
     fill(model, SEED)
     side = QUICK_WINDOW[backbone] if quick else 96
     spacing = (4.0, 4.0, 4.0) if quick else (1.5, 1.5, 1.5)
-    manifest = Manifest(name, config, tuple(c.name for c in PUBLISHED), spacing, window=(side, side, side))
+    card = ModelCard(name, config, tuple(c.name for c in PUBLISHED), spacing, window=(side, side, side))
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, model.state_dict(), manifest)
+    save_model(path, model.state_dict(), card)
     return path
 
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from umlite.measurement.machine import describe_machine
+from umlite.machine.description import describe_machine
 
 
 def begin(name: str, options: dict[str, Any]) -> dict[str, Any]:

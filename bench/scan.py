@@ -17,9 +17,9 @@ import torch
 from bench.recipe import recipe_weights
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.inference.threads import available_threads
-from umlite.measurement.benchmark import benchmark_scan
-from umlite.measurement.reference_pipeline import ReferencePipeline
+from umlite.checks.benchmark import benchmark_scan
+from umlite.checks.reference_pipeline import ReferencePipeline
+from umlite.machine.threads import available_threads
 
 REQUESTS = ("all", "liver,pancreas_tumor")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from recipes import Recipe
-from samples import make_scan, small_manifest, small_model
+from samples import make_scan, small_card, small_model
 
 from umlite.weights.loading import save_model
 
@@ -57,7 +57,7 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file of a small U-Net with the 32 published classes."""
     model = small_model()
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_model(path, model.state_dict(), small_manifest(model))
+    save_model(path, model.state_dict(), small_card(model))
     return path
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly
-from umlite.cpu.machine import Machine
+from umlite.machine.processor import Machine
 
 
 def assembly(threads: int = 1, **options) -> Assembly:

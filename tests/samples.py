@@ -9,7 +9,7 @@ import torch
 from umlite.classes import PUBLISHED
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
-from umlite.weights.manifest import Manifest
+from umlite.weights.model_card import ModelCard
 
 SMALL_UNET = UNetConfig(channels=(16, 16, 32, 32))
 SMALL_SWIN = SwinUNETRConfig(feature_size=16, heads=(2, 2, 4, 4), attention_window=3)
@@ -37,14 +37,14 @@ def small_model(backbone: str = "unet", generator: str = "shared", classes: int 
     return model.eval().requires_grad_(False)
 
 
-def small_manifest(model: UniversalModel, **changes: object) -> Manifest:
+def small_card(model: UniversalModel, **changes: object) -> ModelCard:
     """Published class names, coarse spacing and the smallest useful window."""
     count = model.config.head.classes
     names = tuple(PUBLISHED[i].name if i < len(PUBLISHED) else f"extra_{i + 1}" for i in range(count))
     side = 16 if isinstance(model.config.backbone, UNetConfig) else 64
     names = changes.pop("classes", names)  # type: ignore[assignment]
     fields = {"spacing_mm": (4.0, 4.0, 4.0), "window": (side,) * 3, "license": "Apache-2.0", **changes}
-    return Manifest("small", model.config, names, **fields)  # type: ignore[arg-type]
+    return ModelCard("small", model.config, names, **fields)  # type: ignore[arg-type]
 
 
 def make_scan(shape: tuple[int, int, int] = (40, 36, 30), spacing: float = 4.0, seed: int = 0) -> nib.Nifti1Image:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from umlite.inference.engine import Engine
-from umlite.inference.field import lay_out
-from umlite.inference.plan import Plan
-from umlite.inference.windows import Size, total_importance
+from umlite.engines.engine import Engine
+from umlite.engines.setup import Plan
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
-from umlite.weights.manifest import Manifest
+from umlite.sweep.field import lay_out
+from umlite.weights.model_card import ModelCard
+from umlite.windows import Size, total_importance
 
 
 class StubEngine(Engine):
@@ -22,13 +22,13 @@ class StubEngine(Engine):
     """
 
     def __init__(self, window: Size, classes: int = 2, batch: int = 1) -> None:
-        manifest = object.__new__(Manifest)  # tests use windows that no network accepts
+        card = object.__new__(ModelCard)  # tests use windows that no network accepts
         names = tuple(f"class_{k}" for k in range(classes))
         network = NetworkConfig(UNetConfig(), HeadConfig(classes, embedding_width=8))
         fields = {"name": "stub", "network": network, "classes": names, "window": tuple(window)}
         for field, value in {**fields, "spacing_mm": (3.0, 3.0, 3.0)}.items():
-            object.__setattr__(manifest, field, value)
-        super().__init__(manifest, Plan("stub", torch.device("cpu"), batch, False, ()))
+            object.__setattr__(card, field, value)
+        super().__init__(card, Plan("stub", torch.device("cpu"), batch, False, ()))
         place = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, side) for side in window], indexing="ij"))
         self._place = place.square().sum(0)
         self.seen = 0

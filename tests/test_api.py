@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
-from samples import make_scan, small_manifest, small_model
+from samples import make_scan, small_card, small_model
 
 from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import DeviceError, InputError, RequestError, WeightsError
-from umlite.inference.window_runner import WindowCounts
+from umlite.sweep.runner import WindowCounts
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan
 from umlite.weights.loading import save_model
@@ -78,7 +78,7 @@ def test_save_label_map(result: Segmentation, tmp_path: Path) -> None:
     labels = np.asarray(nib.load(file).dataobj)
     assert set(np.unique(labels)) <= {0, 2, 6, 28}
     assert np.array_equal(labels == 28, result.mask("pancreas_tumor"))
-    from umlite.volume.label_table import read_label_names
+    from umlite.results.label_table import read_label_names
 
     assert read_label_names(file) == {6: "liver", 28: "pancreas_tumor", 2: "right_kidney"}
 
@@ -133,7 +133,7 @@ def test_only_air(segmenter: Segmenter) -> None:
 
 def test_a_model_with_more_than_32_classes(tmp_path: Path, scan_file: Path) -> None:
     model = small_model(classes=40)
-    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_manifest(model))
+    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_card(model))
     result = Segmenter(tmp_path / "wide.safetensors", device="cpu").segment(scan_file)
     assert len(result.classes) == 40
     assert result.mask("extra_40").shape == nib.load(scan_file).shape
@@ -142,9 +142,9 @@ def test_a_model_with_more_than_32_classes(tmp_path: Path, scan_file: Path) -> N
 
 def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: Path) -> None:
     model = small_model(classes=34)
-    manifest = small_manifest(model)
-    names = (*manifest.classes[:32], "uterus", "extra_b")
-    save_model(tmp_path / "e.safetensors", model.state_dict(), small_manifest(model, classes=names))
+    card = small_card(model)
+    names = (*card.classes[:32], "uterus", "extra_b")
+    save_model(tmp_path / "e.safetensors", model.state_dict(), small_card(model, classes=names))
     segmenter = Segmenter(tmp_path / "e.safetensors", device="cpu")
     result = segmenter.segment(scan_file, ["uterus"], overlap=0)
     assert np.array_equal(result.mask("uterus"), result.mask("33"))
@@ -158,7 +158,7 @@ def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: P
 
 def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
     model = small_model(classes=70)
-    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_manifest(model))
+    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_card(model))
     segmenter = Segmenter(tmp_path / "wide.safetensors", device="cpu")
     with pytest.raises(RequestError, match=r"70 classes.*--classes"):
         segmenter.segment(scan_file)
@@ -166,7 +166,7 @@ def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
 
 
 def test_a_scan_too_large_for_the_memory(segmenter: Segmenter, scan_file: Path, monkeypatch) -> None:
-    monkeypatch.setattr("umlite.inference.memory.free_bytes", lambda _device: 10_000)
+    monkeypatch.setattr("umlite.cost.memory.free_bytes", lambda _device: 10_000)
     with pytest.raises(DeviceError, match=r"1 classes over .* GB are free.*--classes"):
         segmenter.segment(scan_file, "spleen")
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_done(segmenter: Segmenter, scan_file: Path, arguments: d
 def test_weights_that_answer_nonsense(tmp_path: Path, scan_file: Path) -> None:
     model = small_model(classes=2)
     state = {k: v * 1e30 if "head_input" in k or "controller" in k else v for k, v in model.state_dict().items()}
-    save_model(tmp_path / "a.safetensors", state, small_manifest(model))
+    save_model(tmp_path / "a.safetensors", state, small_card(model))
     with pytest.raises(WeightsError, match="NaN or infinity"):
         Segmenter(tmp_path / "a.safetensors", device="cpu").segment(scan_file)
 

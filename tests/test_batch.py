@@ -17,12 +17,12 @@ from samples import make_scan
 
 from umlite import Segmenter
 from umlite.batch import Job, plan_jobs, run_jobs
+from umlite.cost import measuring as calibrating
+from umlite.cost.forecast import Forecast
+from umlite.cost.limits import Limits
 from umlite.errors import DeviceError, OutputError, RequestError
 from umlite.files import replacing
-from umlite.measurement import calibrating
-from umlite.measurement.forecast import Forecast
-from umlite.measurement.limits import Limits
-from umlite.volume import writing
+from umlite.results import writing
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
 paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,

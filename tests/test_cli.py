@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from samples import make_scan, published_state, small_manifest, small_model
+from samples import make_scan, published_state, small_card, small_model
 from test_batch import full_disk
 from typer.testing import CliRunner
 
@@ -155,7 +155,7 @@ def test_several_scans_with_a_bad_one(scan_file: Path, small_weights: Path, tmp_
 def test_weights_that_mark_their_results(scan_file: Path, tmp_path: Path) -> None:
     model = small_model(classes=32)
     notice = "For trying the software only."
-    save_model(tmp_path / "demo.safetensors", model.state_dict(), small_manifest(model, notice=notice))
+    save_model(tmp_path / "demo.safetensors", model.state_dict(), small_card(model, notice=notice))
     arguments = ("segment", scan_file, "-c", "liver", "--weights", "demo.safetensors", "--overwrite")
     assert notice in run(*arguments).stderr
     assert notice in run(*arguments, "--quiet").stderr
@@ -254,7 +254,7 @@ def test_bad_weights(scan_file: Path, small_weights: Path, tmp_path: Path) -> No
     from safetensors.torch import save_file
 
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
-    assert "manifest" in fails(*base, "--weights", "other.safetensors")
+    assert "card" in fails(*base, "--weights", "other.safetensors")
     assert json.loads(run(*base, "--json", code=2).stdout)["exit_code"] == 2
 
 

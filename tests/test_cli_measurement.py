@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from umlite.checks.verification import DEFAULT_TOLERANCE
 from umlite.cli import app
-from umlite.measurement import calibrating
-from umlite.measurement.verification import DEFAULT_TOLERANCE
+from umlite.cost import measuring as calibrating
 
 
 @pytest.fixture(autouse=True)

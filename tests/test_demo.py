@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from samples import small_manifest, small_model
+from samples import small_card, small_model
 from typer.testing import CliRunner
 
 from umlite.cli import app
@@ -22,8 +22,8 @@ NOTICE = "For trying the software only."
 def marked_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = small_model()
     path = tmp_path_factory.mktemp("weights") / "marked.safetensors"
-    manifest = small_manifest(model, notice=NOTICE, spacing_mm=(8.0, 8.0, 8.0), window=(32, 32, 32))
-    save_model(path, model.state_dict(), manifest)
+    card = small_card(model, notice=NOTICE, spacing_mm=(8.0, 8.0, 8.0), window=(32, 32, 32))
+    save_model(path, model.state_dict(), card)
     return path
 
 

@@ -13,9 +13,9 @@ from scipy.ndimage import binary_dilation
 
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
-from umlite.inference.bitmask import BitMask
-from umlite.inference.postprocessing import RULES, postprocess
 from umlite.kernels.decide import decide
+from umlite.masks.bitmask import BitMask
+from umlite.masks.postprocessing import RULES, postprocess
 from umlite.volume.preparation import prepare_volume, restore
 from umlite.volume.reading import read_scan
 

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from umlite.classes import AnatomyClass, ClassTable
+from umlite.engines.engine import build_engine
+from umlite.engines.setup import Notify, Plan, choose_plan
 from umlite.errors import DeviceError, RequestError
-from umlite.inference.adaptive import decide_adaptively
-from umlite.inference.bitmask import MAX_CLASSES
-from umlite.inference.engine import build_engine
-from umlite.inference.plan import Notify, Plan, choose_plan
-from umlite.inference.postprocessing import needed_classes, postprocess
-from umlite.inference.probability_file import ProbabilityFile
-from umlite.inference.progress import Progress, no_progress
-from umlite.inference.sweep import blended_logits, decide_volume
-from umlite.inference.windows import check_overlap
+from umlite.masks.bitmask import MAX_CLASSES
+from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.postprocessing import needed_classes, postprocess
+from umlite.progress import Progress, no_progress
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
-from umlite.volume.masks import MasksOnScan
+from umlite.sweep.adaptive.decide import decide_adaptively
+from umlite.sweep.probability_file import ProbabilityFile
+from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan, read_scan
-from umlite.weights.manifest import Manifest
+from umlite.weights.model_card import ModelCard
 from umlite.weights.store import resolve
+from umlite.windows import check_overlap
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
@@ -75,12 +75,12 @@ class Segmenter:
         plan = choose_plan(engine, device, compile=compile, batch=batch, max_vram=max_vram, max_ram=max_ram, **options)
         self.weights_path: Path = resolve(weights)
         self._engine = build_engine(self.weights_path, plan, notify)
-        self.classes = ClassTable(self.manifest.classes)
+        self.classes = ClassTable(self.card.classes)
 
     @property
-    def manifest(self) -> Manifest:
+    def card(self) -> ModelCard:
         """Architecture, classes, spacing, window and origin of the weights."""
-        return self._engine.manifest
+        return self._engine.card
 
     @property
     def plan(self) -> Plan:
@@ -97,7 +97,7 @@ class Segmenter:
         x: [N, 1, D, H, W] float32 in [0, 1]. Returns [N, classes, D, H, W] float32, classes in the order asked for.
         Raises RequestError on another shape or an unknown class.
         """
-        multiple = self.manifest.network.backbone.window_multiple
+        multiple = self.card.network.backbone.window_multiple
         wrong_side = any(side < multiple or side % multiple for side in x.shape[2:])
         if x.ndim != 5 or not len(x) or x.shape[1] != 1 or wrong_side or math.prod(x.shape[2:]) == multiple**3:
             raise RequestError(
@@ -136,7 +136,7 @@ class Segmenter:
         scan: path of a NIfTI file, a nibabel image, or a Scan. classes: names, aliases, groups or published numbers
         ("liver,tumors" or a list); all by default. overlap: of neighbouring windows, 0 to under 1.
         windows: "all", or "adaptive", which leaves out windows where none of the classes (nor the organs that their
-        post-processing reads) could be, see `umlite.inference.adaptive`.
+        post-processing reads) could be, see `umlite.sweep.adaptive.decide`.
         probabilities: a folder; the result then has probabilities too, before any post-processing, which wait there in
         a temporary file of a byte per voxel of the model's grid and class.
         progress: called with windows done and windows in all.
@@ -164,13 +164,13 @@ class Segmenter:
             bits, notes = postprocess(bits, requested)
         warnings = scan.warnings
         if is_empty:
-            warnings += (f"Nothing in it lies above {self.manifest.hu_range[0]:g} HU: all masks are empty.",)
-        if self.manifest.notice:
-            warnings += (self.manifest.notice,)
+            warnings += (f"Nothing in it lies above {self.card.hu_range[0]:g} HU: all masks are empty.",)
+        if self.card.notice:
+            warnings += (self.card.notice,)
         probability = None if soft is None else Probabilities(soft, frame)
         masks = MasksOnScan(bits, frame)
         return Segmentation(
-            scan, wanted, masks, counts, watch.seconds, warnings, notes, self.manifest, undecided, probability
+            scan, wanted, masks, counts, watch.seconds, warnings, notes, self.card, undecided, probability
         )
 
     def check_request(

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.classes import AnatomyClass
+from umlite.cost.actual import Cost
 from umlite.errors import OutputError, RequestError, UmliteError
 from umlite.files import output_error
-from umlite.measurement.cost import Cost
-from umlite.measurement.peak_memory import peak_bytes, start_peak
+from umlite.machine.memory import peak_bytes, start_peak
+from umlite.results.writing import is_label_map
 from umlite.volume.reading import scan_name
-from umlite.volume.writing import is_label_map
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmentation, Segmenter
-    from umlite.inference.progress import Progress
-    from umlite.measurement.forecast import Forecast
-    from umlite.measurement.prediction import Prediction
+    from umlite.cost.forecast import Forecast
+    from umlite.cost.prediction import Prediction
+    from umlite.progress import Progress
     from umlite.volume.preparation import Volume
     from umlite.volume.reading import Scan
 

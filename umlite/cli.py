@@ -94,10 +94,10 @@ def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> 
     with reported(as_json):
         table = ClassTable(c.name for c in PUBLISHED)
         if weights is not None:
-            from umlite.weights.loading import read_manifest
+            from umlite.weights.loading import read_card
             from umlite.weights.store import resolve
 
-            table = ClassTable(read_manifest(resolve(weights)).classes)
+            table = ClassTable(read_card(resolve(weights)).classes)
         if as_json:
             fields = ("index", "name", "published", "kind", "hosts", "aliases", "color")
             show_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})

@@ -14,9 +14,9 @@ import numpy as np
 from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
 from umlite.files import make_folder, replacing
-from umlite.inference.progress import Progress, no_progress
+from umlite.progress import Progress, no_progress
+from umlite.results.metrics import dice
 from umlite.results.picture import save_picture
-from umlite.results.statistics import dice
 from umlite.volume.reading import read_scan
 
 DEMO_SEED = 1_000_001  # a phantom that no training saw
@@ -84,6 +84,6 @@ def run_demo(
     result = segmenter.segment(read, progress=progress)
     seconds = time.perf_counter() - start
     result.save(folder / "masks")
-    notice = result.manifest.notice
+    notice = result.card.notice
     picture = save_picture(folder / "picture.png", read, result.masks, result.classes, notice)
     return Demonstration(result, truth, picture, scan, folder / "masks", seconds)

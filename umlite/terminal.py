@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from umlite.inference.progress import Progress
+    from umlite.progress import Progress
 
 PIPE_WIDTH = 160
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from umlite.inference.bitmask import BitMask
+from umlite.masks.bitmask import BitMask
 
 _SPEC = importlib.util.spec_from_file_location("adaptive", Path(__file__).parents[2] / "bench" / "adaptive.py")
 assert _SPEC

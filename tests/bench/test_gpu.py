@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from umlite import Segmenter
-from umlite.inference.cuda_engine import CudaEngine
-from umlite.inference.plan import Plan
+from umlite.engines.cuda import CudaEngine
+from umlite.engines.setup import Plan
 from umlite.kernels.sets import FAST
 from umlite.volume.reading import read_scan
 from umlite.weights.loading import load_model

@@ -20,9 +20,9 @@ from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm
 from umlite.cpu.blend import blend
 from umlite.cpu.heads import Heads
-from umlite.cpu.machine import Machine
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
+from umlite.machine.processor import Machine
 
 
 def activation(rng: np.random.Generator, grid, channels: int, residual: str) -> Activation:

@@ -16,7 +16,7 @@ import pytest
 
 from umlite.cpu import compiler
 from umlite.cpu.compiler import CompilerError
-from umlite.inference.plan import choose_plan
+from umlite.engines.setup import choose_plan
 
 ROOT = Path(__file__).parents[2]
 

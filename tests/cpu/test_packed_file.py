@@ -14,8 +14,8 @@ from cpu_layers import weights
 
 from umlite.cpu import packed_file
 from umlite.cpu.assembly import Assembly
-from umlite.cpu.machine import Machine
 from umlite.cpu.packed_file import read_packed, write_packed
+from umlite.machine.processor import Machine
 
 RNG = np.random.default_rng(0)
 ARRAYS = {"a": RNG.random(160, np.float32), "b": RNG.random(5000 * 16, np.float32)}

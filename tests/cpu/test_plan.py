@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umlite.cpu.machine import Machine
 from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_rows
+from umlite.machine.processor import Machine
 
 MACHINE = Machine(2, 512 << 10, 32 << 20)
 

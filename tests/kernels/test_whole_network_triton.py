@@ -14,7 +14,6 @@ pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no G
 from kernels.gpu_operations import TRITON, on_gpu
 from kernels.interpreter import interpreted
 
-from umlite.inference.windows import importance_map, window_grid
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits, decide_bits_ref
@@ -29,6 +28,7 @@ from umlite.kernels.triton import window_attention as attention_launcher
 from umlite.kernels.triton.dynamic_heads import Variant
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
+from umlite.windows import importance_map, window_grid
 
 UNET = UNetConfig(channels=(8, 8, 8, 8))
 SWIN = SwinUNETRConfig(feature_size=16, heads=(1, 1, 2, 2), attention_window=8)

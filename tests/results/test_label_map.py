@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from umlite.classes import PUBLISHED, ClassTable
-from umlite.inference.bitmask import BitMask
+from umlite.masks.bitmask import BitMask
 from umlite.results.label_map import paint_label_map
 
 

@@ -11,10 +11,11 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 from PIL import Image
 
 from umlite.classes import ClassTable
-from umlite.inference.bitmask import BitMask
+from umlite.masks import on_scan as masks
+from umlite.masks.bitmask import BitMask
+from umlite.masks.on_scan import MasksOnScan
 from umlite.results.picture import save_picture
-from umlite.volume import masks, voxels
-from umlite.volume.masks import MasksOnScan
+from umlite.volume import voxels
 from umlite.volume.preparation import prepare_volume
 from umlite.volume.reading import read_scan
 

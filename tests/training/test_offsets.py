@@ -54,7 +54,7 @@ def demo() -> Segmenter:
 
 
 def test_counts_at_offset_0_are_those_of_the_segmenter(demo: Segmenter) -> None:
-    phantom = render_phantom(replace(draw_spec(4), z_range_mm=(-40.0, 40.0)), demo.manifest.spacing_mm)
+    phantom = render_phantom(replace(draw_spec(4), z_range_mm=(-40.0, 40.0)), demo.card.spacing_mm)
     counts = phantom_counts(demo, phantom)
     masks = demo.segment(nib.Nifti1Image(phantom.hu, phantom.affine))
     middle = OFFSETS.index(0.0)

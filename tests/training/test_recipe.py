@@ -32,8 +32,8 @@ def test_exported_file_is_small_and_segments(embedding: Path, tmp_path: Path) ->
     recipe.export(model.state_dict(), model.config, path)
     assert path.stat().st_size <= 3_000_000
     segmenter = Segmenter(weights=path)
-    assert segmenter.manifest.notice == recipe.NOTICE
-    assert segmenter.manifest.network.head.embedding_width == 384
+    assert segmenter.card.notice == recipe.NOTICE
+    assert segmenter.card.network.head.embedding_width == 384
     result = segmenter.segment(make_scan(), "liver")
     assert result.mask("liver").shape == (40, 36, 30)
 
@@ -64,10 +64,10 @@ def test_training_starts_from_given_weights(embedding: Path, tmp_path: Path) -> 
 
 
 def test_weights_of_another_network_are_no_start(embedding: Path, tmp_path: Path) -> None:
-    from samples import small_manifest, small_model
+    from samples import small_card, small_model
 
     other, path = small_model(), tmp_path / "other.safetensors"
-    save_model(path, other.state_dict(), small_manifest(other))
+    save_model(path, other.state_dict(), small_card(other))
     with pytest.raises(WeightsError, match="does not fit"):
         recipe.build_model(embedding, seed=0, start=path)
 

@@ -14,7 +14,7 @@ from umlite.classes import PUBLISHED
 from umlite.errors import WeightsError
 from umlite.kernels.sets import REFERENCE
 from umlite.weights.conversion import UNSTATED_LICENSE, convert_checkpoint
-from umlite.weights.loading import load_model, read_manifest
+from umlite.weights.loading import load_model, read_card
 
 KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
 
@@ -38,15 +38,15 @@ def test_released_layout(tmp_path: Path, backbone: str, generator: str) -> None:
     content = {"net": published_state(model), "optimizer": {"state": {}}, "scheduler": {"last_epoch": 3}, "epoch": 61}
     conversion = convert(tmp_path, content)
     assert_same_network(conversion.path, model)
-    manifest = read_manifest(conversion.path)
-    assert manifest == conversion.manifest
-    assert manifest.classes == tuple(c.name for c in PUBLISHED)
-    assert manifest.spacing_mm == (1.5, 1.5, 1.5)
-    assert manifest.window == (96, 96, 96)
-    assert manifest.hu_range == (-175, 250)
-    assert manifest.license == UNSTATED_LICENSE
-    assert manifest.source.file == "net.pth"
-    assert manifest.source.sha256 == hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+    card = read_card(conversion.path)
+    assert card == conversion.card
+    assert card.classes == tuple(c.name for c in PUBLISHED)
+    assert card.spacing_mm == (1.5, 1.5, 1.5)
+    assert card.window == (96, 96, 96)
+    assert card.hu_range == (-175, 250)
+    assert card.license == UNSTATED_LICENSE
+    assert card.source.file == "net.pth"
+    assert card.source.sha256 == hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("container", ["net", "state_dict", "model", None])
@@ -75,7 +75,7 @@ def test_learned_rows_stored_as_an_embedding_layer(tmp_path: Path) -> None:
 
 def test_first_25_classes_are_known(tmp_path: Path) -> None:
     conversion = convert(tmp_path, {"net": published_state(small_model(classes=25))})
-    assert conversion.manifest.classes == tuple(c.name for c in PUBLISHED[:25])
+    assert conversion.card.classes == tuple(c.name for c in PUBLISHED[:25])
 
 
 def test_other_counts_need_names(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_other_counts_need_names(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="3 classes, but --class-names gives 2"):
         convert(tmp_path, state, class_names=["liver", "spleen"])
     conversion = convert(tmp_path, state, class_names=["Liver", "my new organ", "kidney_right"])
-    assert conversion.manifest.classes == ("liver", "my_new_organ", "right_kidney")
+    assert conversion.card.classes == ("liver", "my_new_organ", "right_kidney")
 
 
 def test_unused_entries_are_dropped_and_told(tmp_path: Path) -> None:

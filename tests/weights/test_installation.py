@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from umlite.cli import app
 from umlite.weights import installation
 from umlite.weights.download import Source
-from umlite.weights.loading import read_manifest
+from umlite.weights.loading import read_card
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_pull_installs(hub: Hub, checkpoint: bytes, tmp_path: Path) -> None:
     source = json.loads(result.stdout)["source"]
     assert source == {"file": "universal.pth", "sha256": sha256(checkpoint), "url": source["url"]}
     assert source["url"].startswith(hub.endpoint)
-    manifest = read_manifest(tmp_path / "store" / "unet.safetensors")
-    assert manifest.license == "CC BY-NC-ND 4.0"
+    card = read_card(tmp_path / "store" / "unet.safetensors")
+    assert card.license == "CC BY-NC-ND 4.0"
     assert "CC BY-NC-ND 4.0" in run("weights", "list").stdout
     assert [p.name for p in (tmp_path / "store").rglob("*")] == ["unet.safetensors"]
     assert run("classes", "--weights", "unet").exit_code == 0

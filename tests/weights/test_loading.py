@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from samples import small_manifest, small_model
+from samples import small_card, small_model
 
 from umlite.errors import WeightsError
 from umlite.kernels.sets import REFERENCE
-from umlite.weights.loading import load_model, read_manifest, save_model
+from umlite.weights.loading import load_model, read_card, save_model
 
 
 def test_round_trip(tmp_path: Path) -> None:
     model = small_model(generator="per_class", classes=3)
-    manifest = small_manifest(model, notice="for tests", spacing_mm=(1.0, 2.0, 3.5), hu_range=(-1000.0, 1000.0))
-    save_model(tmp_path / "deep" / "a.safetensors", model.state_dict(), manifest)
+    card = small_card(model, notice="for tests", spacing_mm=(1.0, 2.0, 3.5), hu_range=(-1000.0, 1000.0))
+    save_model(tmp_path / "deep" / "a.safetensors", model.state_dict(), card)
     loaded, found = load_model(tmp_path / "deep" / "a.safetensors", REFERENCE)
-    assert found == manifest
+    assert found == card
     assert not loaded.training
     x = torch.rand(1, 1, 16, 16, 16)
     assert torch.equal(loaded(x), model(x))
@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_half_precision_storage_is_read_as_float32(tmp_path: Path) -> None:
     model = small_model(classes=2)
     halves = {name: tensor.half() for name, tensor in model.state_dict().items()}
-    save_model(tmp_path / "a.safetensors", halves, small_manifest(model))
+    save_model(tmp_path / "a.safetensors", halves, small_card(model))
     loaded, _ = load_model(tmp_path / "a.safetensors", REFERENCE)
     assert all(tensor.dtype == torch.float32 for tensor in loaded.state_dict().values())
 
@@ -44,8 +44,8 @@ def test_the_file_can_be_shared(small_weights: Path) -> None:
 def test_tensors_and_manifest_must_fit(tmp_path: Path) -> None:
     model, other = small_model("unet", classes=3), small_model("swin_unetr", classes=3)
     with pytest.raises(WeightsError, match="does not fit the Universal Model"):
-        save_model(tmp_path / "a.safetensors", other.state_dict(), small_manifest(model))
-    save_file(other.state_dict(), tmp_path / "b.safetensors", small_manifest(model).to_metadata())
+        save_model(tmp_path / "a.safetensors", other.state_dict(), small_card(model))
+    save_file(other.state_dict(), tmp_path / "b.safetensors", small_card(model).to_metadata())
     with pytest.raises(WeightsError, match=r"missing backbone\.down_tr64"):
         load_model(tmp_path / "b.safetensors", REFERENCE)
 
@@ -55,7 +55,7 @@ def test_a_file_cut_short(tmp_path: Path, small_weights: Path, kept: int) -> Non
     path = tmp_path / "cut.safetensors"
     path.write_bytes(small_weights.read_bytes()[:kept])
     with pytest.raises(WeightsError, match=r"Cannot read .*cut\.safetensors"):
-        read_manifest(path)
+        read_card(path)
 
 
 @pytest.mark.parametrize(
@@ -70,22 +70,22 @@ def test_other_files(tmp_path: Path, name: str, content: bytes | None, message: 
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=message):
-        read_manifest(tmp_path / name)
+        read_card(tmp_path / name)
     with pytest.raises(WeightsError, match="found the folder"):
-        read_manifest(tmp_path)
+        read_card(tmp_path)
 
 
 def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    good = small_manifest(small_model(classes=2)).to_metadata()["umlite"]
+    good = small_card(small_model(classes=2)).to_metadata()["umlite"]
 
     def expect(message: str, metadata: dict[str, str] | None) -> None:
         save_file({"x": torch.zeros(1)}, path, metadata)
         with pytest.raises(WeightsError, match=message):
-            read_manifest(path)
+            read_card(path)
 
-    expect("no umlite manifest", None)
-    expect("no umlite manifest", {"format": "pt"})
+    expect("no model card of umlite", None)
+    expect("no model card of umlite", {"format": "pt"})
     expect("damaged", {"umlite": "{not json"})
     expect("damaged", {"umlite": "[]"})
     expect("format 99", {"umlite": json.dumps({**json.loads(good), "format": 99})})
@@ -126,7 +126,7 @@ def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
     ],
 )
 def test_networks_that_cannot_be(tmp_path: Path, part: str, field: str, value: object) -> None:
-    data = json.loads(small_manifest(small_model(classes=2)).to_metadata()["umlite"])
+    data = json.loads(small_card(small_model(classes=2)).to_metadata()["umlite"])
     data["network"][part][field] = value
     save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", {"umlite": json.dumps(data)})
     with pytest.raises(WeightsError):
@@ -134,14 +134,14 @@ def test_networks_that_cannot_be(tmp_path: Path, part: str, field: str, value: o
 
 
 def test_endless_depth_is_refused_at_once(tmp_path: Path) -> None:
-    data = json.loads(small_manifest(small_model("swin_unetr", classes=2)).to_metadata()["umlite"])
+    data = json.loads(small_card(small_model("swin_unetr", classes=2)).to_metadata()["umlite"])
     data["network"]["backbone"]["depths"] = [2, 2, 2, 8000]
     save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", {"umlite": json.dumps(data)})
     with pytest.raises(WeightsError, match="No network can be built"):
         load_model(tmp_path / "a.safetensors", REFERENCE)
     save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors", {"umlite": "[" * 100000})
     with pytest.raises(WeightsError, match="damaged"):
-        read_manifest(tmp_path / "b.safetensors")
+        read_card(tmp_path / "b.safetensors")
 
 
 @pytest.mark.parametrize(("number", "sound"), [(float("nan"), False), (float("-inf"), False), (3e38, True)])
@@ -152,7 +152,7 @@ def test_numbers_must_be_finite_and_may_be_large(tmp_path: Path, number: float, 
     name = next(iter(tensors))
     tensors[name].view(-1)[: None if sound else 1] = number
     if sound:
-        save_model(tmp_path / "net.safetensors", tensors, small_manifest(model))
+        save_model(tmp_path / "net.safetensors", tensors, small_card(model))
     else:
         with pytest.raises(WeightsError, match=f"{name} holds NaN or infinite"):
-            save_model(tmp_path / "net.safetensors", tensors, small_manifest(model))
+            save_model(tmp_path / "net.safetensors", tensors, small_card(model))

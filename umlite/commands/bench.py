@@ -45,9 +45,9 @@ def bench(
             raise RequestError(f"Expected --against monai, found {against!r}.")
         if repeats < 1 or reference_windows < 0:
             raise RequestError("Expected --repeats of at least 1 and --reference-windows of at least 0.")
-        from umlite.measurement.benchmark import benchmark_scan
-        from umlite.measurement.machine import describe_machine
-        from umlite.measurement.reference_pipeline import ReferencePipeline
+        from umlite.checks.benchmark import benchmark_scan
+        from umlite.checks.reference_pipeline import ReferencePipeline
+        from umlite.machine.description import describe_machine
         from umlite.weights.store import resolve
 
         path = resolve(weights)

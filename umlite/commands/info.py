@@ -32,12 +32,12 @@ def info(
         import numpy
         import torch
 
-        from umlite.inference.plan import choose_plan
+        from umlite.engines.setup import choose_plan
         from umlite.weights.store import installed, store_folder
 
         layers: list[dict[str, str]] = []
         if plan:
-            from umlite.measurement.limits import Limits
+            from umlite.cost.limits import Limits
 
             ram = Limits.parse(max_ram, None).ram
             segmenter = load(weights, device, engine, kernels, threads, compile=compile, max_ram=ram)

@@ -27,8 +27,8 @@ from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
     from umlite.api import Request, Segmenter
-    from umlite.measurement.limits import Limits
-    from umlite.measurement.prediction import Prediction
+    from umlite.cost.limits import Limits
+    from umlite.cost.prediction import Prediction
 
 GB = 1e9
 
@@ -50,7 +50,7 @@ def plan(
 ) -> None:
     """Predict windows, seconds, memory and output of a scan. The first time on a machine, a short calibration runs."""
     with reported(as_json):
-        from umlite.measurement.limits import Limits
+        from umlite.cost.limits import Limits
 
         limits = Limits.parse(max_ram, max_vram)
         segmenter = load(
@@ -77,8 +77,8 @@ def show_plans(
 
     windows: as of `Segmenter.segment`; adaptive ones are at most all. Raises InputError for a scan that is none.
     """
-    from umlite.measurement.calibrating import calibration_of
-    from umlite.measurement.prediction import predict
+    from umlite.cost.measuring import calibration_of
+    from umlite.cost.prediction import predict
     from umlite.volume.reading import read_scan
 
     names = [c.name for c in segmenter.check_request(classes, overlap)]

@@ -67,7 +67,7 @@ def segment(
     report = _Report(silent=quiet or as_json)
     with reported(as_json, report.scans):
         from umlite.batch import plan_jobs, run_jobs
-        from umlite.measurement.limits import Limits
+        from umlite.cost.limits import Limits
 
         if output == "":
             raise RequestError("The output (-o) is empty: expected a folder or a file, '.' for this folder.")
@@ -87,7 +87,7 @@ def segment(
             paths, predicted = [job.scan for job in jobs], {"overlap": overlap, "limits": limits, "windows": windows}
             code = show_plans(segmenter, paths, classes, **predicted, as_json=as_json)  # type: ignore[arg-type]
             raise typer.Exit(code)
-        from umlite.measurement.forecast import Forecast
+        from umlite.cost.forecast import Forecast
 
         with window_bars(report.silent) as progress_of:
             for outcome in run_jobs(

@@ -39,7 +39,7 @@ def verify(
 ) -> None:
     """Compare the reference engine with the chosen options on SCAN. Exit code 1 beyond the tolerance."""
     with reported(as_json):
-        from umlite.measurement.verification import verify as compare
+        from umlite.checks.verification import verify as compare
 
         chosen = load(weights, device, engine, kernels, threads)
         reference = load(chosen.weights_path, "cpu", "reference", "auto", threads)

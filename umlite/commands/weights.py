@@ -19,25 +19,25 @@ weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ins
 def list_weights(as_json: JsonOption = False) -> None:
     """Show the installed weights, their licences and where they are."""
     with reported(as_json):
-        from umlite.weights.loading import read_manifest
+        from umlite.weights.loading import read_card
         from umlite.weights.store import BUNDLED, installed, store_folder
 
         rows: list[dict[str, Any]] = []
         for name, path in {**installed(), **{n: p for n, p in BUNDLED.items() if p.exists()}}.items():
             try:
-                manifest = read_manifest(path)
+                card = read_card(path)
             except WeightsError as error:
                 rows.append({"name": name, "file": str(path), "error": str(error)})
                 continue
             rows.append(
                 {
                     "name": name,
-                    "backbone": manifest.network.backbone.kind,
-                    "classes": len(manifest.classes),
-                    "spacing_mm": manifest.spacing_mm,
-                    "window": manifest.window,
-                    "license": manifest.license,
-                    "source_sha256": manifest.source.sha256,
+                    "backbone": card.network.backbone.kind,
+                    "classes": len(card.classes),
+                    "spacing_mm": card.spacing_mm,
+                    "window": card.window,
+                    "license": card.license,
+                    "source_sha256": card.source.sha256,
                     "megabytes": round(path.stat().st_size / 1e6, 1),
                     "file": str(path),
                 }
@@ -74,26 +74,26 @@ def convert_weights(
 
         names = class_names.split(",") if class_names else None
         conversion = convert(checkpoint, output, name=name, class_names=names, license=license, overwrite=overwrite)
-        manifest = conversion.manifest
+        card = conversion.card
         if as_json:
             show_json(
                 {
                     "file": str(conversion.path),
-                    "name": manifest.name,
-                    "backbone": manifest.network.backbone.kind,
-                    "generator": manifest.network.head.generator,
-                    "classes": manifest.classes,
-                    "license": manifest.license,
-                    "source_sha256": manifest.source.sha256,
+                    "name": card.name,
+                    "backbone": card.network.backbone.kind,
+                    "generator": card.network.head.generator,
+                    "classes": card.classes,
+                    "license": card.license,
+                    "source_sha256": card.source.sha256,
                     "unused_entries": len(conversion.dropped),
                 }
             )
             return
-        show(f"{manifest.network.backbone.kind}, {len(manifest.classes)} classes: {', '.join(manifest.classes)}")
-        show(f"Licence: {manifest.license}")
+        show(f"{card.network.backbone.kind}, {len(card.classes)} classes: {', '.join(card.classes)}")
+        show(f"Licence: {card.license}")
         show(f"Written: {conversion.path}")
         if output is None:
-            show(f"Use it:  umlite segment SCAN --weights {manifest.name}")
+            show(f"Use it:  umlite segment SCAN --weights {card.name}")
 
 
 @weights_app.command("pull")
@@ -116,7 +116,7 @@ def pull_weights(
         if not verified:
             tell("Warning: the hub published no checksum, so the download could not be checked.")
         if as_json:
-            manifest = conversion.manifest
-            show_json({"file": str(conversion.path), "name": manifest.name, "source": vars(manifest.source)})
+            card = conversion.card
+            show_json({"file": str(conversion.path), "name": card.name, "source": vars(card.source)})
         else:
-            show(f"Installed {conversion.manifest.name}: {conversion.path}")
+            show(f"Installed {conversion.card.name}: {conversion.path}")

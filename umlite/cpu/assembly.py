@@ -15,9 +15,9 @@ from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify, load
 from umlite.cpu.convolution import Convolution, Norm, scratch_floats
 from umlite.cpu.kept_weights import kept_weights
-from umlite.cpu.machine import Machine
 from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
 from umlite.cpu.plan import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
+from umlite.machine.processor import Machine
 
 PACKING_VERSION = 2
 """Part of every packed file's key: raise it when the layout of packed weights or a transform's points change."""

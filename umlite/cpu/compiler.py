@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from umlite.cpu.cache import cache_folder, trusted
 from umlite.errors import DeviceError
+from umlite.machine.cache_folder import cache_folder, trusted
 
 Notify = Callable[[str], None]
 

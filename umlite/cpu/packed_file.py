@@ -15,7 +15,7 @@ import numpy as np
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import Floats
-from umlite.cpu.cache import cache_folder, trusted
+from umlite.machine.cache_folder import cache_folder, trusted
 
 FOLDER_LIMIT_BYTES = 3 << 30
 PAGE = 4096

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from umlite.cpu.activation import Grid, padded
-from umlite.cpu.machine import Machine
+from umlite.machine.processor import Machine
 
 
 @dataclass(frozen=True)

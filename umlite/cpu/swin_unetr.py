@@ -15,8 +15,8 @@ from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
-from umlite.cpu.machine import Machine
 from umlite.cpu.transformer import NativeTransformer
+from umlite.machine.processor import Machine
 from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
 
 Storage = Activation | Arena | None

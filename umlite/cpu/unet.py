@@ -12,8 +12,8 @@ from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
-from umlite.cpu.machine import Machine
 from umlite.cpu.plan import WEIGHT_LIMIT_BYTES
+from umlite.machine.processor import Machine
 from umlite.models.unet import ConvNormReLU, Down, UNet, Up
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from umlite.classes import AnatomyClass
-from umlite.inference.bitmask import BitMask
-from umlite.volume.masks import MasksOnScan
+from umlite.masks.bitmask import BitMask
+from umlite.masks.on_scan import MasksOnScan
 
 PAINTED = ("organ", "vessel", "tumor")  # later kinds over earlier ones
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from umlite.classes import AnatomyClass
 from umlite.files import make_folder, replacing
-from umlite.inference.bitmask import BitMask
-from umlite.volume.masks import MasksOnScan
+from umlite.masks.bitmask import BitMask
+from umlite.masks.on_scan import MasksOnScan
 from umlite.volume.reading import Scan
 
 WINDOW_HU = (-160.0, 240.0)  # soft tissue, as radiologists view an abdomen

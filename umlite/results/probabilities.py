@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from umlite.inference.probability_file import ProbabilityFile
+from umlite.masks.probability_on_scan import ProbabilityOnScan
+from umlite.sweep.probability_file import ProbabilityFile
 from umlite.volume.preparation import Frame
-from umlite.volume.probability import ProbabilityOnScan
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,14 @@ import numpy as np
 
 from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import RequestError
-from umlite.inference.window_runner import WindowCounts
+from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.probability_on_scan import STEPS
 from umlite.results.label_map import LabelMap
 from umlite.results.probabilities import Probabilities
-from umlite.volume.masks import MasksOnScan
-from umlite.volume.probability import STEPS
+from umlite.results.writing import is_label_map, write_label_map, write_masks, write_probabilities
+from umlite.sweep.runner import WindowCounts
 from umlite.volume.reading import Scan
-from umlite.volume.writing import is_label_map, write_label_map, write_masks, write_probabilities
-from umlite.weights.manifest import Manifest
+from umlite.weights.model_card import ModelCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Segmentation:
     classes: in the order asked for. masks: of these. windows: how many ran, were reused, and exist.
     timings: seconds of read, prepare, windows and postprocess; masks come to the scan's grid while they are written.
     warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
-    manifest: of the weights used.
+    card: of the weights used.
     undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
     probabilities: where they were asked for.
     """
@@ -41,7 +41,7 @@ class Segmentation:
     timings: dict[str, float]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
-    manifest: Manifest
+    card: ModelCard
     undecided_voxels: int = 0
     probabilities: Probabilities | None = None
 
@@ -103,7 +103,7 @@ class Segmentation:
         volumes = self.volumes_ml
         return {
             "scan": str(self.scan.path) if self.scan.path else self.scan.name,
-            "weights": self.manifest.name,
+            "weights": self.card.name,
             "classes": [
                 {
                     "name": c.name,
@@ -118,11 +118,11 @@ class Segmentation:
             "timings_s": {step: round(seconds, 3) for step, seconds in self.timings.items()},
             "warnings": list(self.warnings),
             "notes": list(self.notes),
-            "notice": self.manifest.notice,
+            "notice": self.card.notice,
         }
 
     def _only(self, name: str) -> str:
-        found = ClassTable(self.manifest.classes).resolve([name])
+        found = ClassTable(self.card.classes).resolve([name])
         if len(found) != 1:
             raise RequestError(f"{name!r} stands for {len(found)} classes: expected one.")
         return found[0].name

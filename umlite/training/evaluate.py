@@ -37,7 +37,7 @@ def evaluate(weights: Path, phantoms: int, data: Path | None, report: Path) -> s
     order = [name for name in segmenter.classes.names if name in found]
     summary = {name: _summary(found[name]) for name in order}
     fit = real_dice(segmenter, data) if data else {}
-    result = {"weights": segmenter.manifest.name, "phantoms": phantoms, "dice": summary, "fit_example_ct": fit}
+    result = {"weights": segmenter.card.name, "phantoms": phantoms, "dice": summary, "fit_example_ct": fit}
     with replacing(report) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
     return format_table(summary, fit)

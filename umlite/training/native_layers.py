@@ -21,9 +21,9 @@ from torch import Tensor
 from umlite.cpu import compiler
 from umlite.cpu.activation import LINE, Activation, Floats, padded
 from umlite.cpu.convolution import Convolution
-from umlite.cpu.machine import Machine
 from umlite.cpu.packing import pack, plain_kernels
 from umlite.cpu.plan import IMAGE, Choice, Shape, choose
+from umlite.machine.processor import Machine
 
 INNER = 8
 """Channels of the heads that `Heads` can compute."""

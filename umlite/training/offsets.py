@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from umlite.api import Segmenter
 from umlite.errors import WeightsError
-from umlite.inference.bitmask import BitMask
-from umlite.inference.postprocessing import postprocess
+from umlite.masks.bitmask import BitMask
+from umlite.masks.postprocessing import postprocess
 from umlite.models.parameter_generator import SharedController
 from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom
@@ -42,7 +42,7 @@ def best_offsets(weights: Path, phantoms: int) -> dict[str, tuple[float, float, 
     counts: dict[str, list[Counts]] = {}
     for seed in range(FIRST_SEED, FIRST_SEED + phantoms):
         spec = with_more_lesions(draw_spec(seed), MORE_LESIONS)
-        for name, table in phantom_counts(segmenter, render_phantom(spec, segmenter.manifest.spacing_mm)).items():
+        for name, table in phantom_counts(segmenter, render_phantom(spec, segmenter.card.spacing_mm)).items():
             counts.setdefault(name, []).append(table)
     found, middle = {}, OFFSETS.index(0.0)
     for name in (n for n in segmenter.classes.names if n in counts):

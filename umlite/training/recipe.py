@@ -18,7 +18,7 @@ from umlite.training.network import build_small_network
 from umlite.training.offsets import best_offsets, shift_logits
 from umlite.training.windows import WindowSampler
 from umlite.weights.loading import check_tensors, load_model, save_model
-from umlite.weights.manifest import Manifest
+from umlite.weights.model_card import ModelCard
 
 CLASSES = tuple(c.name for c in PUBLISHED)
 CHANNELS = (16, 32, 64, 128)
@@ -100,8 +100,8 @@ def build_validation(data: Path, spacing_mm: float = SPACING_MM[0], windows: int
 
 def export(tensors: dict[str, Tensor], network: NetworkConfig, path: Path) -> None:
     """Write a weights file, numbers in float16. Raises WeightsError or OutputError as `save_model` does."""
-    manifest = Manifest("demo", network, CLASSES, SPACING_MM, HU_RANGE, WINDOW, "Apache-2.0", NOTICE)
-    save_model(path, {name: tensor.half() for name, tensor in tensors.items()}, manifest)
+    card = ModelCard("demo", network, CLASSES, SPACING_MM, HU_RANGE, WINDOW, "Apache-2.0", NOTICE)
+    save_model(path, {name: tensor.half() for name, tensor in tensors.items()}, card)
 
 
 def mean_of_weights(first: Path, second: Path, path: Path) -> None:
@@ -109,19 +109,19 @@ def mean_of_weights(first: Path, second: Path, path: Path) -> None:
 
     It keeps more of what the first could do than the second does. Raises WeightsError when they do not fit.
     """
-    one, manifest = load_model(first, REFERENCE)
+    one, card = load_model(first, REFERENCE)
     other, _ = load_model(second, REFERENCE)
     check_tensors(one.state_dict(), other.state_dict(), second)
     after = other.state_dict()
-    export({name: (a + after[name]) / 2 for name, a in one.state_dict().items()}, manifest.network, path)
+    export({name: (a + after[name]) / 2 for name, a in one.state_dict().items()}, card.network, path)
 
 
 def calibrate(weights: Path, phantoms: int, path: Path) -> str:
     """Write the weights with each class's logits shifted by its `best_offsets`, and return those as a table."""
     found = best_offsets(weights, phantoms)
-    model, manifest = load_model(weights, REFERENCE)
-    shift_logits(model, {manifest.classes.index(name): offset for name, (offset, _, _) in found.items()})
-    export(model.state_dict(), manifest.network, path)
+    model, card = load_model(weights, REFERENCE)
+    shift_logits(model, {card.classes.index(name): offset for name, (offset, _, _) in found.items()})
+    export(model.state_dict(), card.network, path)
     lines = [f"{'class':30} {'offset':>6} {'score':>6} {'with':>6}"]
     lines += [f"{name:30} {offset:+6.2f} {at_0:6.3f} {best:6.3f}" for name, (offset, at_0, best) in found.items()]
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""Weights files: manifest, loading, conversion, download and the store of installed ones."""
+"""Weights files: model card, loading, conversion, download and the store of installed ones."""

@@ -18,7 +18,7 @@ from umlite.files import file_sha256
 from umlite.kernels.window_attention import relative_position_index
 from umlite.models.config import NetworkConfig, SwinUNETRConfig
 from umlite.weights.loading import save_model
-from umlite.weights.manifest import Manifest, Source
+from umlite.weights.model_card import ModelCard, Source
 
 CONTAINERS = ("net", "state_dict", "model_state_dict", "model", "network")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
@@ -44,7 +44,7 @@ class Conversion:
     """What a checkpoint became. `dropped`: its entries that the network does not use."""
 
     path: Path
-    manifest: Manifest
+    card: ModelCard
     dropped: tuple[str, ...]
 
 
@@ -67,9 +67,9 @@ def convert_checkpoint(
     _check_position_index(dropped, config, checkpoint)
     names = _class_names(class_names, config.head.classes)
     source = Source(checkpoint.name, file_sha256(checkpoint), url)
-    manifest = Manifest(name, config, names, license=license, source=source)
-    save_model(path, {n: t.to(torch.float32, copy=True) for n, t in tensors.items()}, manifest)
-    return Conversion(path, manifest, tuple(sorted(dropped)))
+    card = ModelCard(name, config, names, license=license, source=source)
+    save_model(path, {n: t.to(torch.float32, copy=True) for n, t in tensors.items()}, card)
+    return Conversion(path, card, tuple(sorted(dropped)))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Weights files in and out: safetensors with a manifest, every tensor accounted for."""
+"""Weights files in and out: safetensors with a model card, every tensor accounted for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from umlite.errors import WeightsError
 from umlite.files import make_folder, replacing
-from umlite.weights.manifest import Manifest
+from umlite.weights.model_card import ModelCard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from umlite.models.universal import UniversalModel
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest alone, without torch. Raises WeightsError when the file is missing, damaged or not umlite's."""
+def read_card(path: Path) -> ModelCard:
+    """The model card alone, without torch. Raises WeightsError when the file is missing, damaged or not umlite's."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            return Manifest.from_metadata(file.metadata())
+            return ModelCard.from_metadata(file.metadata())
     except WeightsError as error:
         raise WeightsError(f"Cannot use {path}: {error}") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(_unreadable(path, error)) from error
 
 
-def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, Manifest]:
+def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, ModelCard]:
     """The network in float32 on the CPU, in evaluation mode, with every parameter from the file.
 
     Raises WeightsError that lists all missing, unexpected and misshapen tensors.
@@ -42,22 +42,22 @@ def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, Manifest
 
     from umlite.models.universal import UniversalModel
 
-    manifest = read_manifest(path)
+    card = read_card(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(_unreadable(path, error)) from error
     with torch.device("meta"):
-        model = UniversalModel(manifest.network, kernels)
+        model = UniversalModel(card.network, kernels)
     check_tensors(model.state_dict(), tensors, path)
     # A copy each: torch aligns it, and where a tensor happens to lie in a file would change the last bits of results.
     copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
     model.load_state_dict(copies, assign=True)
-    return model.eval().requires_grad_(False), manifest
+    return model.eval().requires_grad_(False), card
 
 
-def save_model(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
-    """Write `tensors` (names as in UniversalModel's state dict) and `manifest`, whole or not at all.
+def save_model(path: Path, tensors: Mapping[str, Tensor], card: ModelCard) -> None:
+    """Write `tensors` (names as in UniversalModel's state dict) and `card`, whole or not at all.
 
     Raises WeightsError when they do not fit each other, OutputError when the file cannot be written.
     """
@@ -67,11 +67,11 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], manifest: Manifest) ->
     from umlite.models.universal import UniversalModel
 
     with torch.device("meta"):
-        expected = UniversalModel(manifest.network).state_dict()
+        expected = UniversalModel(card.network).state_dict()
     check_tensors(expected, tensors, path)
     make_folder(path.parent)
     with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, manifest.to_metadata())
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, card.to_metadata())
 
 
 def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:

@@ -1,0 +1,67 @@
+"""A calibration is made of plausible numbers, and remembered for what it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from samples import make_scan
+
+from umlite import Segmenter
+from umlite.cost import measuring as calibrating
+from umlite.cost.calibration import remember, remembered
+from umlite.cost.forecast import Forecast
+from umlite.cost.limits import Limits
+from umlite.cost.measuring import calibrate, calibration_of
+from umlite.errors import DeviceError
+from umlite.volume.reading import read_scan
+
+
+@pytest.fixture
+def segmenter(small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
+    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
+    monkeypatch.setattr(calibrating, "SIDE", 40)
+    return Segmenter(small_weights, "cpu")
+
+
+def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, tmp_path: Path) -> None:
+    assert remembered(segmenter) is None
+    measured = calibrate(segmenter)
+    assert measured.window_s + measured.class_s > 0
+    assert measured.process_bytes > 0
+    assert min(vars(measured).values()) >= 0
+    remember(segmenter, measured)
+    assert remembered(segmenter) == measured
+    assert remembered(Segmenter("demo", "cpu")) is None
+    (file,) = (tmp_path / "cache" / "calibration").iterdir()
+    file.write_text("{")
+    assert remembered(segmenter) is None
+    file.write_text('{"window_s": 1}')
+    assert remembered(segmenter) is None
+
+
+def test_measured_once_unless_asked_again(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    first = calibration_of(segmenter, tell=told.append)
+    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: None)
+    assert calibration_of(segmenter, tell=told.append) == first
+    assert len(told) == 1
+    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: first)
+    assert calibration_of(segmenter, again=True, tell=told.append) == first
+    assert len(told) == 2
+
+
+def test_a_forecast_measures_only_for_a_limit(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = read_scan(make_scan())
+    volume = segmenter.prepare(scan)
+    assert Forecast(segmenter).of(scan, volume, ["liver"]) is None
+    told: list[str] = []
+    limited = Forecast(segmenter, limits=Limits(ram=10_000_000), tell=told.append)
+    assert len(told) == 1
+    with pytest.raises(DeviceError, match=r"more than the 0\.01 GB allowed"):
+        limited.of(scan, volume, ["liver"])
+    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: None)
+    cost = Forecast(segmenter).of(scan, volume, ["liver"])
+    assert cost is not None
+    assert cost.windows > 1

@@ -1,0 +1,171 @@
+"""What the plan chooses on a GPU, with the reasons; there need not be one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from umlite.engines.cuda import CudaEngine
+from umlite.engines.engine import build_engine
+from umlite.engines.setup import Plan, choose_plan
+from umlite.engines.torch import TorchEngine
+from umlite.errors import DeviceError, RequestError
+from umlite.kernels import triton as kernels
+
+
+class PretendGpu:
+    """Makes `choose_plan` see a GPU, with Triton or why not."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
+        patch.setattr("umlite.engines.setup._choose_device", lambda _: (torch.device("cuda"), "device cuda: found"))
+        self.capability((9, 0))
+        self.triton(True, "Triton 3.7.1")
+
+    def capability(self, found: tuple[int, int]) -> None:
+        self.patch.setattr(torch.cuda, "get_device_capability", lambda _device=None: found)
+
+    def triton(self, found: bool, which: str) -> None:
+        self.patch.setattr("umlite.kernels.triton.available", lambda: (found, which))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendGpu:
+    return PretendGpu(monkeypatch)
+
+
+def reason(plan: Plan, start: str) -> str:
+    (found,) = [r for r in plan.reasons if r.startswith(start)]
+    return found
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_runs_triton_kernels_in_float16() -> None:
+    plan = choose_plan()
+    assert (plan.kernels, plan.precision, plan.batch, plan.compile) == ("native", "float16", 0, False)
+    assert "never run on a GPU" in reason(plan, "kernels native: Triton 3.7.1")
+    assert "free memory" in reason(plan, "batch")
+    assert "float32" in reason(plan, "precision float16")
+    assert reason(plan, "no torch.compile")
+    assert "else on the host" in reason(plan, "resampling on the GPU")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_is_asked_for_on_a_gpu() -> None:
+    plan = choose_plan(precision="float32", batch=3, compile=True, max_vram=8 * 10**9)
+    assert (plan.precision, plan.batch, plan.compile, plan.max_vram) == ("float32", 3, True, 8 * 10**9)
+    plan = choose_plan(kernels="torch")
+    assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
+    assert reason(plan, "resampling on the host")
+    with pytest.raises(RequestError, match="float32"):
+        choose_plan(kernels="torch", precision="float16")
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_bfloat16_only_where_it_is_asked_for_and_not_emulated(
+    gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch, emulated: bool
+) -> None:
+    assert gpu
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or not emulated
+    )
+    assert choose_plan().precision == "float16"
+    if emulated:
+        with pytest.raises(RequestError, match="emulates"):
+            choose_plan(precision="bfloat16")
+    else:
+        assert choose_plan(precision="bfloat16").precision == "bfloat16"
+
+
+def test_without_triton_torch_operations_run_and_the_plan_says_so(gpu: PretendGpu) -> None:
+    gpu.triton(False, "Triton has no build for win32")
+    plan = choose_plan()
+    assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
+    assert "no build for win32" in reason(plan, "kernels torch")
+    with pytest.raises(DeviceError, match="win32"):
+        choose_plan(kernels="native")
+    with pytest.raises(DeviceError, match="--compile needs Triton"):
+        choose_plan(compile=True)
+
+
+@pytest.fixture
+def triton_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Triton is found, of whatever version the test says that its package has."""
+    kernels.available.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    yield
+    kernels.available.cache_clear()
+
+
+@pytest.mark.usefixtures("triton_found")
+@pytest.mark.parametrize(
+    ("package", "found", "enough"),
+    [
+        ("triton", "3.7.1", True),
+        ("triton", "3.10.0", True),
+        ("triton", "3.6.0", False),
+        ("triton", "2.1.0", False),
+        ("triton-rocm", "3.7.1+rocm7", True),
+        ("triton-windows", "3.7.0.post20", True),
+    ],
+)
+def test_an_old_triton_will_not_do(monkeypatch: pytest.MonkeyPatch, package: str, found: str, enough: bool) -> None:
+    def version(name: str) -> str:
+        if name != package:
+            raise importlib.metadata.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    usable, which = kernels.available()
+    assert usable == enough
+    assert found in which
+
+
+def test_an_old_gpu_runs_torch_operations(gpu: PretendGpu) -> None:
+    gpu.capability((7, 5))
+    assert "8.0, and this GPU has 7.5" in reason(choose_plan(), "kernels torch")
+
+
+def test_of_amd_no_compute_capability_is_asked(gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu.capability((0, 0))
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert (choose_plan().kernels, choose_plan().precision) == ("native", "float16")
+
+
+def test_the_memory_format_is_what_the_devices_convolutions_read(
+    gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu
+    assert choose_plan().channels_last
+    assert reason(choose_plan(), "memory format channels last")
+    assert not choose_plan(precision="float32").channels_last
+    assert not choose_plan(kernels="torch").channels_last
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert not choose_plan().channels_last
+    assert "MIOpen" in reason(choose_plan(), "memory format channels first")
+
+
+def test_a_limit_of_gpu_memory_is_for_gpus() -> None:
+    with pytest.raises(RequestError, match="device is cpu"):
+        choose_plan(device="cpu", kernels="torch", max_vram=10**9)
+    with pytest.raises(RequestError, match="at least 1 byte"):
+        choose_plan(device="cpu", kernels="torch", max_vram=0)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_reference_keeps_no_limit() -> None:
+    with pytest.raises(RequestError, match="reference"):
+        choose_plan("reference", max_vram=10**9)
+
+
+def test_the_engine_of_each_plan(small_weights: Path) -> None:
+    assert isinstance(build_engine(small_weights, Plan("fast", torch.device("cpu"), 1, False, ())), TorchEngine)
+    elsewhere = torch.device("meta")  # stands for a GPU: native kernels that are not the CPU's
+    assert isinstance(build_engine(small_weights, Plan("fast", elsewhere, 1, False, (), "native")), CudaEngine)

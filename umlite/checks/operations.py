@@ -1,0 +1,56 @@
+"""How many floating-point operations the published network makes, and how many a second this machine reaches."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from umlite.checks.reference_network import grouped_heads
+from umlite.gpu.precision import exact_float32
+from umlite.models.config import NetworkConfig
+from umlite.models.universal import UniversalModel
+
+Size = tuple[int, int, int]
+
+
+def published_operations(config: NetworkConfig, window: Size) -> dict[str, int]:
+    """Multiplications and additions of one window, convolutions and matrix products alone: backbone and heads.
+
+    Counted by torch's FlopCounterMode on shapes, nothing is computed. With 32 classes the published sizes need 1657
+    GFLOP (U-Net) and 642 GFLOP (Swin UNETR).
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.inference_mode():
+        model = UniversalModel(config).eval()
+        with FlopCounterMode(display=False) as backbone:
+            bottleneck, feature = model.backbone(torch.empty(1, 1, *window))
+        with FlopCounterMode(display=False) as heads:
+            model.generator.image_vector(bottleneck)
+            grouped_heads(model.head_input(feature), torch.empty(config.head.classes, config.head.parameters))
+    return {"backbone": backbone.get_total_flops(), "heads": heads.get_total_flops()}
+
+
+def matrix_product_peak(device: torch.device | str = "cpu", side: int = 2048, repeats: int = 7) -> float:
+    """Operations a second of a float32 matrix product [side, side] on the device, TF32 off: the best of `repeats`.
+
+    What a direct convolution cannot exceed.
+    """
+    device = torch.device(device)
+    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+    seconds = []
+    with exact_float32():
+        for _ in range(repeats + 2):
+            start = time.perf_counter()
+            torch.mm(a, b, out=out)
+            synchronise(device)
+            seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds[2:])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what a CUDA device still computes; nothing to wait for elsewhere."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,207 @@
+"""The chosen options against the reference engine, on the user's own scan and machine.
+
+Compared are blended logits, or those of sampled windows, at the model's spacing and before post-processing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from umlite.api import Request, Segmenter
+from umlite.checks.operations import synchronise
+from umlite.errors import InputError, RequestError
+from umlite.progress import Progress, no_progress
+from umlite.sweep.runner import constant_windows
+from umlite.windows import Size, pad_to_window, window_at, window_grid
+
+DEFAULT_TOLERANCE = 1e-3
+"""Of a class's standard deviation: what reordered float32 arithmetic stays under. Half precision needs more."""
+
+
+@dataclass
+class ClassAgreement:
+    """How two answers agree about one class.
+
+    reference_voxels, voxels: found by each. flipped: found by one of them alone. largest_margin: the largest absolute
+    reference logit among the flipped voxels; 0 where there are none. largest_difference: of all logits.
+    """
+
+    name: str
+    reference_voxels: int = 0
+    voxels: int = 0
+    flipped: int = 0
+    largest_margin: float = 0.0
+    largest_difference: float = 0.0
+    _moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # count, sum, sum of squares
+
+    def add(self, reference: Tensor, found: Tensor) -> None:
+        """Count further logits of this class, of the same shape on the same device."""
+        positive, flipped = reference > 0, (reference > 0) != (found > 0)
+        self.reference_voxels += int(positive.sum())
+        self.voxels += int((found > 0).sum())
+        self.flipped += int(flipped.sum())
+        if flipped.any():
+            self.largest_margin = max(self.largest_margin, float(reference[flipped].abs().max()))
+        difference = float((reference - found).abs().max())
+        if difference > self.largest_difference or math.isnan(difference):  # not a number stays: nothing exceeds it
+            self.largest_difference = difference
+        wide = reference.double()
+        for place, value in enumerate((wide.numel(), float(wide.sum()), float(wide.square().sum()))):
+            self._moments[place] += value
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the reference logits."""
+        count, total, squares = self._moments
+        return float(max(squares / count - (total / count) ** 2, 0.0) ** 0.5) if count else 0.0
+
+    @property
+    def relative_difference(self) -> float:
+        """Largest difference by the standard deviation; 0 where both are 0."""
+        if self.largest_difference == 0:
+            return 0.0
+        return self.largest_difference / self.deviation if self.deviation else float("inf")
+
+    @property
+    def dice(self) -> float:
+        """1 where neither finds anything."""
+        both = self.reference_voxels + self.voxels
+        return 1 - self.flipped / both if both else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "name": self.name,
+            "dice": round(self.dice, 6),
+            "reference_voxels": self.reference_voxels,
+            "voxels": self.voxels,
+            "flipped": self.flipped,
+            "largest_margin": _finite(self.largest_margin),
+            "largest_difference": _finite(self.largest_difference),
+            "relative_difference": _finite(self.relative_difference),
+        }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Every class's agreement. compared: windows that ran, of `windows`. seconds: each side's, of these windows."""
+
+    classes: tuple[ClassAgreement, ...]
+    compared: int
+    windows: int
+    reference_seconds: float
+    seconds: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether no logit differs by more than the tolerance times its class's standard deviation."""
+        return all(c.relative_difference <= self.tolerance for c in self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "passed": self.passed,
+            "tolerance": self.tolerance,
+            "windows_compared": self.compared,
+            "windows": self.windows,
+            "reference_s": round(self.reference_seconds, 3),
+            "chosen_s": round(self.seconds, 3),
+            "classes": [c.to_dict() for c in self.classes],
+        }
+
+
+def verify(
+    reference: Segmenter,
+    chosen: Segmenter,
+    scan: Path,
+    classes: Request = None,
+    *,
+    overlap: float = 0.5,
+    windows: int | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    progress: Progress = no_progress,
+) -> Verification:
+    """Compare two segmenters of the same weights on a scan.
+
+    windows: compare so many single windows, evenly spread over those that are not constant; by default the blended
+    logits of the whole scan, which both must fit in memory.
+    Raises InputError for a scan without a window to compare, and as Segmenter.blended_logits does.
+    """
+    names = [c.name for c in chosen.check_request(classes, overlap)]
+    if windows is not None and windows < 1:
+        raise RequestError(f"Expected at least 1 window to compare, found {windows}.")
+    if not tolerance >= 0:
+        raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.")
+    volume = chosen.prepare(scan)
+    if volume.is_empty:
+        raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU: there is nothing to compare.")
+    agreements = tuple(ClassAgreement(name) for name in names)
+    window = chosen.card.window
+    padded, _ = pad_to_window(volume.voxels, window)
+    grid = window_grid((padded.shape[0], padded.shape[1], padded.shape[2]), window, overlap)
+    if windows is None:
+        total = 2 * len(grid)
+        expected, theirs = _timed(
+            reference,
+            lambda: reference.blended_logits(volume, names, overlap=overlap, progress=_part(progress, 0, total)),
+        )
+        found, ours = _timed(
+            chosen,
+            lambda: chosen.blended_logits(volume, names, overlap=overlap, progress=_part(progress, len(grid), total)),
+        )
+        _compare(agreements, expected, found)
+        return Verification(agreements, len(grid), len(grid), theirs, ours, tolerance)
+    constant = constant_windows(padded, window, overlap)
+    sampled = spread_evenly([start for start in grid if start not in constant] or grid, windows)
+    theirs, ours = 0.0, 0.0
+    for done, start in enumerate(sampled, start=1):
+        x = padded[window_at(start, window)][None, None]
+        expected, seconds = _timed(reference, functools.partial(_one_window, reference, x, names))
+        theirs += seconds
+        found, seconds = _timed(chosen, functools.partial(_one_window, chosen, x, names))
+        ours += seconds
+        _compare(agreements, expected, found)
+        progress(done, len(sampled))
+    return Verification(agreements, len(sampled), len(grid), theirs, ours, tolerance)
+
+
+def spread_evenly(starts: Sequence[Size], count: int) -> list[Size]:
+    """At most `count` of the windows, evenly spread over their order, from the middle of each part."""
+    count = min(count, len(starts))
+    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
+
+
+def _compare(agreements: Sequence[ClassAgreement], expected: Tensor, found: Tensor) -> None:
+    for agreement, reference, answer in zip(agreements, expected, found, strict=True):
+        agreement.add(reference, answer.to(reference.device))
+
+
+def _timed(segmenter: Segmenter, compute: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    start = time.perf_counter()
+    with torch.inference_mode():
+        answer = compute()
+    synchronise(segmenter.plan.device)
+    return answer, time.perf_counter() - start
+
+
+def _one_window(segmenter: Segmenter, x: Tensor, names: Sequence[str]) -> Tensor:
+    return segmenter.window_logits(x, names)[0]
+
+
+def _part(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _all: progress(before + done, total)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: None in its place."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""What a run takes in time and memory: predicted, limited, measured."""

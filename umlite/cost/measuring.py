@@ -1,0 +1,173 @@
+"""A short run on made-up scans, to learn what each step costs here."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from umlite.api import Segmenter
+from umlite.cost.calibration import Calibration, remember, remembered
+from umlite.cost.memory import SumsLayout, step_bytes, vram_bytes
+from umlite.cost.shapes import run_shapes
+from umlite.machine.memory import peak_bytes, start_peak
+from umlite.masks.bitmask import BitMask
+from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.postprocessing import postprocess
+from umlite.results.writing import write_masks
+from umlite.volume.reading import read_scan
+
+SECONDS = 4.0
+"""To spend on windows; at least one run of each kind."""
+MOST_RUNS = 7
+PLAIN, DENSE = 0.5, 0.875
+"""Overlaps of the windows: two, and five, over the same voxels."""
+SIDE = 220
+"""Of the scans that the other steps run on, in voxels: their arrays come from the system afresh, as a scan's do."""
+FINER = (2.0, 1.1)
+"""How much finer than the model's grid the two scans are that show what preparing costs."""
+RADIUS = 0.12
+"""Of a made-up organ, by the scan's side: it lies in a quarter of the planes."""
+
+
+def calibration_of(segmenter: Segmenter, *, again: bool = False, tell: Callable[[str], None]) -> Calibration:
+    """The remembered calibration; measured now, and remembered, where there is none. tell: gets a sentence then."""
+    known = None if again else remembered(segmenter)
+    if known is None:
+        tell("Calibrating: a few windows of noise. This is remembered for these weights on this machine.")
+        known = calibrate(segmenter)
+        remember(segmenter, known)
+    return known
+
+
+def calibrate(segmenter: Segmenter) -> Calibration:
+    """Measure every step. Takes as long as five windows or so, four seconds at least."""
+    with tempfile.TemporaryDirectory(prefix="umlite-calibration-") as folder:
+        found: dict[str, Any] = {**vars(_windows(segmenter)), **_surroundings(segmenter, Path(folder))}
+    return Calibration(**found)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    window_s: float
+    class_s: float
+    decide_s: float
+    process_bytes: int
+    class_bytes: int
+    device_bytes: int
+
+
+def _windows(segmenter: Segmenter) -> _Windows:
+    """From two windows of one class, two of all classes, and more of all classes over the same voxels."""
+    window, spacing, names = segmenter.card.window, segmenter.card.spacing_mm, segmenter.classes.names
+    scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing))
+    shapes, count = run_shapes(scan, segmenter.prepare(scan), window), len(names)
+    device = segmenter.plan.device
+    layout = SumsLayout(on_host=device.type == "cpu")
+    runs = ((1, PLAIN), (count, PLAIN), (count, DENSE))
+    seconds: dict[tuple[int, float], list[float]] = {run: [] for run in runs}
+    ran: dict[float, int] = {}
+    held: dict[int, int] = {}
+    gpu = 0
+    begin = time.perf_counter()
+    segmenter.segment(scan, names[:1])
+    for turn in range(MOST_RUNS):
+        for run in runs:
+            asked, overlap = run
+            start_peak()
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            result = segmenter.segment(scan, names[:asked], overlap=overlap)
+            # Freed pieces of earlier runs stay with the process: the first run shows what one alone takes.
+            held.setdefault(asked, peak_bytes() - max(step_bytes(shapes, asked, layout).values()))
+            seconds[run].append(result.timings["windows"])
+            ran[overlap] = result.windows.total
+            if device.type == "cuda":
+                gpu = max(gpu, torch.cuda.max_memory_allocated(device) - vram_bytes(0, shapes, asked)[0])
+        if time.perf_counter() - begin > SECONDS * (turn + 1) / (turn + 2):
+            break
+    one, every, dense = (statistics.median(seconds[run]) for run in runs)
+    voxels, others = math.prod(shapes.volume), max(count - 1, 1)
+    each_window = max(dense - every, 0.0) / (ran[DENSE] - ran[PLAIN])
+    decide = max(every - each_window * ran[PLAIN], 0.0) / voxels / count
+    single = max(one - decide * voxels, 0.0) / ran[PLAIN]
+    each_class = max(each_window - single, 0.0) / others
+    each_bytes = max(held[count] - held[1], 0) // others
+    return _Windows(max(single - each_class, 0.0), each_class, decide, held[1] - each_bytes, each_bytes, gpu)
+
+
+def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
+    """Seconds of all that is not the windows', by the names of Calibration's fields."""
+    spacing = segmenter.card.spacing_mm
+    names = segmenter.classes.names
+    shape = (SIDE, SIDE, SIDE)
+    fine, near = (tuple(mm / finer for mm in spacing) for finer in FINER)
+    noise = _noise(shape, fine)
+    flat = nib.Nifti1Image(np.zeros(shape, np.int16), noise.affine)
+    files = {name: folder / f"{name}.nii.gz" for name in ("noise", "flat")}
+    nib.save(noise, files["noise"])
+    nib.save(flat, files["flat"])
+    read = {name: _seconds(lambda path=path: read_scan(path)) for name, path in files.items()}  # type: ignore[misc]
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    byte = max(read["noise"] - read["flat"], 0.0) / (sizes["noise"] - sizes["flat"])
+    scan = read_scan(files["noise"])
+    voxels = math.prod(scan.shape)
+    prepared = _seconds(lambda: segmenter.prepare(scan))
+    closer = read_scan(_noise(shape, near))
+    prepared_closer = _seconds(lambda: segmenter.prepare(closer))
+    volume, volume_closer = segmenter.prepare(scan), segmenter.prepare(closer)
+    more = volume_closer.voxels.numel() - volume.voxels.numel()
+    model = max(prepared_closer - prepared, 0.0) / more
+    organs = _organs(volume.voxels.shape, names)
+    cleaned = _seconds(lambda: postprocess(organs, names))
+    on_scan = MasksOnScan(organs, volume.frame)
+    restored = _seconds(lambda: deque(on_scan.slabs(), maxlen=0))
+    tiny = read_scan(_noise((4, 4, 4), fine))
+    blank = BitMask.zeros(tiny.shape, names)
+    write_tiny = _seconds(lambda: write_masks(folder / "files", names, [blank], tiny))
+    write = _seconds(lambda: write_masks(folder / "files", names, on_scan.slabs(), scan))
+    return {
+        "read_voxel_s": max(read["flat"] - byte * sizes["flat"], 0.0) / voxels,
+        "read_byte_s": byte,
+        "prepare_scan_s": max(prepared - model * volume.voxels.numel(), 0.0) / voxels,
+        "prepare_model_s": model,
+        "postprocess_s": cleaned / volume.voxels.numel() / len(names),
+        "restore_s": restored / voxels,
+        "write_voxel_s": max(write - restored - write_tiny, 0.0) / voxels / len(names),
+        "write_file_s": write_tiny / len(names),
+    }
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The second time: the first one loads what it needs."""
+    work()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _noise(shape: tuple[int, ...], spacing: tuple[float, ...]) -> nib.Nifti1Image:
+    """A scan of soft tissue with noise; none of it is cropped."""
+    some = np.random.default_rng(0).normal(40, 25, 1_000_003).clip(-170, 240).astype(np.int16)
+    return nib.Nifti1Image(np.resize(some, math.prod(shape)).reshape(shape, order="F"), np.diag([*spacing, 1.0]))
+
+
+def _organs(shape: tuple[int, ...], names: tuple[str, ...]) -> BitMask:
+    """A ball for each class, at places of their own."""
+    bits = BitMask.zeros(shape, names)
+    places = np.random.default_rng(0).uniform(RADIUS, 1 - RADIUS, (len(names), 3))
+    axes = [(np.arange(n) + 0.5) / n for n in shape]
+    for name, place in zip(names, places, strict=True):
+        x, y, z = ((axis - middle) ** 2 for axis, middle in zip(axes, place, strict=True))
+        bits.set_mask(name, x[:, None, None] + y[:, None] + z < RADIUS**2)
+    return bits

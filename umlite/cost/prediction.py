@@ -1,0 +1,109 @@
+"""What a scan will cost before it is computed: windows, seconds, memory, size of the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from umlite.api import Segmenter
+from umlite.cost.actual import GB
+from umlite.cost.calibration import Calibration
+from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, peak_bytes, vram_bytes
+from umlite.cost.shapes import run_shapes
+from umlite.masks.postprocessing import needed_classes
+from umlite.sweep.runner import constant_windows
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
+from umlite.windows import Size, count_windows, pad_to_window
+
+MASK_BYTES_PER_VOXEL = 0.005
+"""Of a gzipped mask, by the voxels of the scan: 31 MB for 32 classes of 512 x 512 x 800. Noise packs far worse."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cost of one scan with all windows. windows: of the grid; windows_run: without reused constant ones.
+
+    steps: seconds. peak_bytes: the largest resident set of the process. output_bytes: of packed masks.
+    vram_bytes: of a GPU's memory, with the sums there and with the sums on the host; (0, 0) on a CPU.
+    classes: computed. fitting: bytes of memory by number of classes, for fewer of them.
+    """
+
+    windows: int
+    windows_run: int
+    steps: dict[str, float]
+    peak_bytes: int
+    output_bytes: int
+    vram_bytes: tuple[int, int]
+    fitting: dict[int, int]
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return sum(self.steps.values())
+
+    def classes_within(self, limit: int) -> int:
+        """The most classes that fit in `limit` bytes at a time; 0 where not even one does."""
+        return max((count for count, size in self.fitting.items() if size <= limit), default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        gpu = {"vram_gb": round(self.vram_bytes[0] / GB, 3)} if self.vram_bytes[0] else {}
+        return {
+            "windows": self.windows,
+            "windows_run": self.windows_run,
+            "seconds": round(self.seconds, 2),
+            "steps_s": {step: round(value, 3) for step, value in self.steps.items()},
+            "peak_gb": round(self.peak_bytes / GB, 3),
+            **gpu,
+            "output_mb": round(self.output_bytes / 1e6, 2),
+        }
+
+
+def predict(
+    segmenter: Segmenter,
+    calibration: Calibration,
+    scan: Scan,
+    volume: Volume,
+    names: Sequence[str],
+    overlap: float = 0.5,
+    windows: str = "all",
+) -> Prediction:
+    """The cost of segmenting `scan`, whose prepared volume is `volume`, into masks of the classes `names` (canonical).
+
+    windows: as of `Segmenter.segment`. For adaptive ones the memory is theirs, and the seconds are those of all.
+    """
+    window = segmenter.card.window
+    needed = len(needed_classes(names, segmenter.classes.names))
+    grid, distinct = _count(volume, window, overlap)
+    shapes = run_shapes(scan, volume, window)
+    voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
+    size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
+    c = calibration
+    read = c.read_voxel_s * voxels + c.read_byte_s * size
+    again = 0.0 if scan.is_held else read
+    steps = {
+        "read": read,
+        "prepare": again + c.prepare_scan_s * voxels + c.prepare_model_s * math.prod(shapes.model),
+        "windows": distinct * (c.window_s + c.class_s * needed) + c.decide_s * kept * needed,
+        "postprocess": c.postprocess_s * kept * files,
+        "write": (c.restore_s + c.write_voxel_s * files) * voxels + c.write_file_s * files,
+    }
+    on_gpu = segmenter.plan.device.type == "cuda"
+    layout = ADAPTIVE if windows == "adaptive" else ALL_WINDOWS
+    layout = replace(layout, on_host=not on_gpu, reused=distinct < grid)
+    fitting = {n: peak_bytes(c.process_bytes, c.class_bytes, shapes, n, layout) for n in range(1, needed + 1)}
+    vram = vram_bytes(c.device_bytes, shapes, needed, layout) if on_gpu else (0, 0)
+    output = int(MASK_BYTES_PER_VOXEL * voxels * files)
+    return Prediction(grid, distinct, steps, fitting[needed], output, vram, fitting)
+
+
+def _count(volume: Volume, window: Size, overlap: float) -> tuple[int, int]:
+    """Windows of the grid, and those that run: of constant ones, one of each value."""
+    grid = count_windows(volume.frame.shape, window, overlap)
+    if not grid:
+        return 0, 0
+    constant = constant_windows(pad_to_window(volume.voxels, window)[0], window, overlap)
+    return grid, grid - len(constant) + len(set(constant.values()))

@@ -1,0 +1,145 @@
+"""The engine on a CPU: compiled C from the window to the scan's sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from umlite.cpu import buffers
+from umlite.cpu.activation import Activation, Floats, Grid
+from umlite.cpu.assembly import Assembly
+from umlite.cpu.blend import blend
+from umlite.cpu.compiler import Notify
+from umlite.cpu.heads import Heads
+from umlite.cpu.plan import plan_rows
+from umlite.cpu.swin_unetr import NativeSwinUNETR
+from umlite.cpu.unet import NativeUNet
+from umlite.engines.engine import Engine
+from umlite.engines.setup import Plan
+from umlite.models.unet import UNet
+from umlite.models.universal import UniversalModel
+from umlite.weights.model_card import ModelCard
+from umlite.windows import Size, window_at
+
+HALVINGS = 4
+"""Of the largest packed weights of a layer, for less and less memory: the smaller, the slower."""
+
+
+class NativeNetwork(Protocol):
+    """A backbone's compiled layers and their memory, for windows of one size."""
+
+    image: Floats
+    feature: Activation
+    bottleneck: Activation
+    net: Assembly
+
+    def run(self) -> None: ...
+
+
+class CpuEngine(Engine):
+    """The reference's numbers up to float32 rounding, about ten times faster; batch 1, memory held for its lifetime.
+
+    model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder. With `reload`
+    its backbone is dropped then, to save memory, and loaded again where windows of another size are asked for.
+    Raises CompilerError where the C kernels cannot be built.
+    """
+
+    def __init__(
+        self,
+        model: UniversalModel,
+        card: ModelCard,
+        plan: Plan,
+        notify: Notify | None = None,
+        reload: Callable[[], UniversalModel] | None = None,
+    ) -> None:
+        plan = self._within(plan, model, card.window)
+        super().__init__(card, plan)
+        self._model = model
+        self._notify, self._reload = notify, reload
+        self._importance = self.importance.numpy()
+        self._made: tuple[Grid, NativeNetwork, Heads] | None = None
+        self._network(card.window)
+
+    @torch.inference_mode()
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        network, heads = self._network((windows.shape[2], windows.shape[3], windows.shape[4]))
+        logits = torch.empty(len(windows), len(classes), *windows.shape[2:])
+        for window, out in zip(windows, logits, strict=True):
+            network.image[...] = window[0].numpy()
+            network.run()
+            heads.logits(classes, out.numpy())
+        return logits
+
+    @torch.inference_mode()
+    def add_windows(
+        self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
+    ) -> None:
+        network, heads = self._network(self.card.window)
+        for start in starts:
+            network.image[...] = volume[window_at(start, self.card.window)].numpy()
+            network.run()
+            heads.add(classes, self._part(sums, start, origin), self._importance)
+
+    @torch.inference_mode()
+    def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
+        blend(
+            np.ascontiguousarray(logits.numpy()), self._importance, self._part(sums, start, origin), self.plan.threads
+        )
+
+    def layers(self) -> list[dict[str, str]]:
+        return plan_rows(self._network(self.card.window)[0].net.choices)
+
+    def step_seconds(self) -> dict[str, float]:
+        return dict(self._made[1].net.seconds) if self._made else {}
+
+    @staticmethod
+    def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
+        """The plan with the largest weights that leave a run half of its memory; the smallest where none do."""
+        if plan.max_ram is None:
+            return replace(plan, weight_limit_bytes=_kind(model).weight_limit_bytes)
+        most = _kind(model).weight_limit_bytes
+        limits = [most >> halvings for halvings in range(HALVINGS + 1)]
+        sizes = {
+            limit: _native(model, window, plan.threads, weight_limit_bytes=limit, count_only=True).net.bytes
+            for limit in limits
+        }
+        fitting = [limit for limit in limits if 2 * sizes[limit] <= plan.max_ram]
+        limit = fitting[0] if fitting else min(limits, key=lambda limit: sizes[limit])
+        why = (
+            f"packed weights of at most {limit >> 20} MB a layer: the network takes {sizes[limit] / 1e9:.2f} GB of the "
+            f"{plan.max_ram / 1e9:.2f} GB allowed"
+        )
+        return replace(plan, weight_limit_bytes=limit, reasons=(*plan.reasons, why))
+
+    def _part(self, sums: Tensor, start: Size, origin: Size) -> Floats:
+        x, y, z = (s - o for s, o in zip(start, origin, strict=True))
+        part: Floats = sums[:, *window_at((x, y, z), self.card.window)].numpy()
+        return part
+
+    def _network(self, window: Grid) -> tuple[NativeNetwork, Heads]:
+        """Made for the window asked for last: each holds its own memory."""
+        if self._made is None or self._made[0] != window:
+            self._made = None
+            if self._reload is not None and isinstance(self._model.backbone, nn.Identity):
+                self._model = self._reload()
+            limit = self.plan.weight_limit_bytes or _kind(self._model).weight_limit_bytes
+            network = _native(self._model, window, self.plan.threads, weight_limit_bytes=limit, notify=self._notify)
+            heads = Heads(self._model, network.feature, network.bottleneck, self.plan.threads)
+            self._made = (window, network, heads)
+            if self._reload is not None:
+                self._model.backbone = nn.Identity()
+                buffers.trim()
+        return self._made[1:]
+
+
+def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR]:
+    return NativeUNet if isinstance(model.backbone, UNet) else NativeSwinUNETR
+
+
+def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork:
+    return _kind(model)(model.backbone, window, threads, **options)  # type: ignore[arg-type]

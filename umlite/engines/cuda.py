@@ -1,0 +1,216 @@
+"""The engine on a GPU: resampling, gather, network, heads, blending and decision without leaving the device.
+
+Nothing of it has run on a GPU yet. Tests run it for values on a CPU, where its operations have another implementation,
+and step by step on CUDA tensors without numbers; its kernels run in Triton's interpreter and compile for seven GPUs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from umlite.engines.engine import Engine
+from umlite.engines.setup import Notify, Plan
+from umlite.errors import DeviceError, WeightsError
+from umlite.gpu import transfer
+from umlite.gpu.features import WindowFeatures, bytes_of_one_window, wide_sums
+from umlite.gpu.graph import RecordedGraphs, can_record
+from umlite.gpu.memory import available_bytes, is_out_of_memory, limit_memory, windows_at_a_time
+from umlite.gpu.memory_ladder import MemoryLadder
+from umlite.gpu.preparation import prepare_on
+from umlite.kernels.blend import blend
+from umlite.kernels.decide import decide
+from umlite.kernels.fused_heads import fused_heads_accumulate
+from umlite.kernels.gather import gather_windows
+from umlite.models.universal import UniversalModel
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
+from umlite.weights.model_card import ModelCard
+from umlite.windows import Size, importance_map, window_at
+
+HOST = torch.device("cpu")
+
+
+class CudaEngine(Engine):
+    """The reference's numbers up to the rounding of the plan's precision.
+
+    The backbone runs in `plan.precision`; the parameter generator and the sums are float32, and so are the heads but
+    for operands of tensor cores, which are rounded to a 16-bit precision.
+    Where memory runs out, windows that are done stay done and the next take less: half as many at a time, down to one;
+    then the sums wait on the host while the network runs. Each step is told to `notify`. Only when one window does not
+    fit beside the weights alone is there a DeviceError.
+
+    model: with fast kernels; taken over and changed. plan.batch: most windows at a time, 0 for what fits.
+    """
+
+    def __init__(self, model: UniversalModel, card: ModelCard, plan: Plan, notify: Notify | None = None) -> None:
+        super().__init__(card, plan)
+        self._tell = notify or (lambda _sentence: None)
+        self.dtype: torch.dtype = getattr(torch, plan.precision)
+        self._importance_on_host = importance_map(card.window)
+        self._one_window = bytes_of_one_window(card.network, card.window, self.dtype)
+        if can_record(plan.device) and plan.max_vram is not None:
+            limit_memory(plan.device, plan.max_vram)
+        features = WindowFeatures(model, self.dtype, channels_last=plan.channels_last)
+        try:
+            self.features = transfer.module_to_device(features, plan.device)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                "The GPU's memory does not hold the network. Close what else uses the GPU, or use --device cpu."
+            ) from error
+        self._network: Callable[[Tensor], tuple[Tensor, ...]] = self.features
+        if plan.compile:
+            self._network = torch.compile(self.features, fullgraph=True, dynamic=False)
+        self._graphs = RecordedGraphs(self._network) if can_record(plan.device) else None
+        self._folded = functools.lru_cache(maxsize=4)(self.features.generator.fold)
+        self._ladder = MemoryLadder(plan.batch, self._windows_that_fit, self._forget_graphs, self._tell)
+
+    def prepare(self, scan: Scan) -> Volume:
+        volume = prepare_on(self.plan.device, scan, self.card, self._tell)
+        if can_record(self.plan.device):
+            torch.cuda.empty_cache()  # the scan's memory: a graph cannot be recorded into what torch keeps unused
+        return volume
+
+    @torch.inference_mode()
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        logits: list[Tensor] = []
+
+        def compute(first: int, last: int) -> None:
+            part = transfer.to_device(windows[first:last], self.plan.device)
+            logits.append(self._logits(self._run(part.to(self.dtype)), classes))
+
+        if self._ladder.run(len(windows), compute) < len(windows):
+            raise self._nothing_fits()
+        return torch.cat(logits)
+
+    @torch.inference_mode()
+    def add_windows(
+        self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
+    ) -> None:
+        if sums.device.type != self.plan.device.type:
+            done = self._add_on_host(volume, starts, classes, sums, origin)
+        else:
+            done = self._add_on_device(volume, starts, classes, sums, origin)
+            if done == len(starts):
+                return
+            self._tell("The GPU's memory does not hold a window beside the sums: these wait on the host meanwhile.")
+            with transfer.moved_to_host(sums) as waiting:
+                done += self._add_on_host(volume, starts[done:], classes, waiting, origin)
+                self._forget_graphs()  # the sums need their place again
+            self.sums_device = HOST  # the next sweep's, from its start
+        if done < len(starts):
+            raise self._nothing_fits()
+
+    @torch.inference_mode()
+    def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
+        x, y, z = (s - o for s, o in zip(start, origin, strict=True))
+        if sums.device.type == self.plan.device.type:
+            blend(logits[None], self.importance, sums, self._places([(x, y, z)]))
+            return
+        here = sums[:, *window_at((x, y, z), self.card.window)]
+        here.addcmul_(transfer.to_host(logits), self._importance_on_host)
+
+    def place_sums(self, size: int) -> None:
+        if not can_record(self.plan.device) or self.sums_device == HOST:
+            return
+        if size + self._one_window > available_bytes(self.plan.device, self.plan.max_vram):
+            self._tell(f"The GPU's memory does not hold {size / 1e9:.1f} GB of sums and a window: sums on the host.")
+            self.sums_device = HOST
+
+    def decide(self, sums: Tensor, names: Sequence[str]) -> Tensor:
+        try:
+            return decide(sums, names)
+        except WeightsError as error:
+            if self.dtype != torch.float16:
+                raise
+            advice = "Or a number went beyond 65504, the largest in float16: try float32 (--precision float32)."
+            raise WeightsError(f"{error} {advice}") from error
+
+    def _add_on_device(
+        self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
+    ) -> int:
+        """How many windows were added, from the first on, before memory ran out."""
+        places, corner = self._places(starts), self._places([origin])
+
+        def add(first: int, last: int) -> None:
+            here = places[first:last]
+            made = self._run(gather_windows(volume, here, self.card.window, self.dtype))
+            self._accumulate(made, classes, self.importance, sums, here - corner)
+
+        return self._ladder.run(len(starts), add)
+
+    def _add_on_host(
+        self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
+    ) -> int:
+        """As `_add_on_device`. While the GPU computes a part of the windows, the part before is added on the host."""
+        places = self._places(starts)
+        arriving: list[tuple[Sequence[Size], Callable[[], Tensor]]] = []
+
+        def add_arrived() -> None:
+            while arriving:
+                here, arrived = arriving.pop()
+                for start, logits in zip(here, arrived(), strict=True):
+                    self.add_logits(logits, start, sums, origin)
+
+        def add(first: int, last: int) -> None:
+            made = self._run(gather_windows(volume, places[first:last], self.card.window, self.dtype))
+            arrived = transfer.to_host_later(self._logits(made, classes))
+            add_arrived()
+            arriving.append((starts[first:last], arrived))
+
+        done = self._ladder.run(len(starts), add)
+        add_arrived()
+        return done
+
+    def _logits(self, made: tuple[Tensor, ...], classes: Sequence[int]) -> Tensor:
+        """[N, C, D, H, W] float32, by the operation that adds to sums."""
+        n, (depth, rows, columns) = len(made[0]), made[0].shape[2:]
+        sums = torch.zeros(len(classes), n * depth, rows, columns, device=self.plan.device)
+        ones = torch.ones(depth, rows, columns, device=self.plan.device)
+        self._accumulate(made, classes, ones, sums, self._places([(k * depth, 0, 0) for k in range(n)]))
+        return sums.view(len(classes), n, depth, rows, columns).transpose(0, 1)
+
+    def _accumulate(
+        self, made: tuple[Tensor, ...], classes: Sequence[int], importance: Tensor, sums: Tensor, starts: Tensor
+    ) -> None:
+        feature, scale, shift, image = made
+        with wide_sums():
+            params = self._folded(tuple(classes))(image)
+        fused_heads_accumulate(feature, scale, shift, *self.features.head_layer, params, importance, sums, starts)
+
+    def _run(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """What `WindowFeatures` makes of windows; to be used before the next call."""
+        with wide_sums():
+            if self._graphs is not None and windows.shape[2:] == self.card.window:
+                try:
+                    return self._graphs(windows)
+                except RuntimeError as error:
+                    if is_out_of_memory(error):
+                        raise
+                    self._graphs = None
+                    self._tell(f"Without CUDA graphs from here on, which failed: {str(error).splitlines()[0]}")
+            return self._network(windows)
+
+    def _windows_that_fit(self) -> int:
+        if not can_record(self.plan.device):
+            return 1
+        return windows_at_a_time(available_bytes(self.plan.device, self.plan.max_vram), self._one_window)
+
+    def _forget_graphs(self) -> None:
+        if self._graphs is not None:
+            self._graphs.clear()
+        if can_record(self.plan.device):
+            torch.cuda.empty_cache()
+
+    def _places(self, starts: Sequence[Size]) -> Tensor:
+        """[N, 3] int64 on the device."""
+        return transfer.to_device(torch.tensor(starts, dtype=torch.int64).view(-1, 3), self.plan.device)
+
+    def _nothing_fits(self) -> DeviceError:
+        return DeviceError(
+            f"The GPU's memory does not hold one window, which takes about {self._one_window / 1e9:.1f} GB. "
+            f"Close what else uses the GPU, or use --device cpu. (The GPU said: {self._ladder.fault})"
+        )

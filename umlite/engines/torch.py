@@ -1,0 +1,50 @@
+"""The fast engine from torch operations alone: batches, merged upsampling, requested heads in one operation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from umlite.engines.engine import Engine
+from umlite.engines.setup import Plan
+from umlite.gpu import transfer
+from umlite.gpu.precision import exact_float32
+from umlite.models.merging import merge_upsampling
+from umlite.models.universal import UniversalModel
+from umlite.models.winograd import use_winograd
+from umlite.weights.model_card import ModelCard
+
+
+class TorchEngine(Engine):
+    """The reference's numbers up to rounding, faster, on any torch device. model: with fast or torch kernels."""
+
+    def __init__(self, model: UniversalModel, card: ModelCard, plan: Plan) -> None:
+        super().__init__(card, plan)
+        merge_upsampling(model.backbone)
+        if plan.device.type == "cpu" and not plan.compile:
+            use_winograd(model.backbone)
+        self.model = transfer.module_to_device(model, plan.device)
+        self._features = self.model.features
+        if plan.compile:
+            self._features = torch.compile(self.model.features, fullgraph=True, dynamic=False)
+        self._folded = functools.lru_cache(maxsize=4)(self._fold)
+
+    def _fold(self, classes: tuple[int, ...]) -> nn.Module:
+        return self.model.generator.fold(classes)
+
+    @torch.inference_mode()
+    def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        windows = transfer.to_device(windows, self.plan.device).to(torch.float32)
+        return torch.cat([self._batch_logits(part, classes) for part in windows.split(self.plan.batch)])
+
+    def _batch_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
+        count = len(windows)
+        if self.plan.compile and count < self.plan.batch:  # compiled for one shape: fill up with the last window
+            windows = torch.cat((windows, windows[-1:].expand(self.plan.batch - count, -1, -1, -1, -1)))
+        with exact_float32():
+            head_input, image = self._features(windows)
+            params = self._folded(tuple(classes))(image[:count])
+            return self.model.kernels.dynamic_heads(head_input[:count], params)

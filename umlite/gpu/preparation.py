@@ -1,0 +1,48 @@
+"""From a scan to its volume on a GPU, or on the host where the GPU's memory does not hold the scan."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from umlite.engines.setup import Notify
+from umlite.gpu import transfer
+from umlite.gpu.memory import is_out_of_memory
+from umlite.kernels.resample import resample_hu, rows_of
+from umlite.volume.preparation import Size, Volume, prepare_volume
+from umlite.volume.reading import Scan
+from umlite.volume.resampling import tensor_of
+from umlite.weights.model_card import ModelCard
+
+
+def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify) -> Volume:
+    """As `prepare_volume`, up to rounding. tell: gets a sentence where the memory of `device` does not hold it."""
+    volume = _where_it_fits(device, scan, card)
+    if volume is None:
+        tell(f"The GPU's memory does not hold {scan.name} while it is resampled: resampled on the host instead.")
+        volume = prepare_volume(scan, card.spacing_mm, card.hu_range)
+    return volume
+
+
+def _where_it_fits(device: torch.device, scan: Scan, card: ModelCard) -> Volume | None:
+    """A function of its own: an error holds what is on the device until it is left behind here."""
+    try:
+        return prepare_volume(scan, card.spacing_mm, card.hu_range, functools.partial(_resample, device))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _resample(
+    device: torch.device, scan: Scan, axes: Size, to_stored: np.ndarray, shape: Size, hu_range: tuple[float, float]
+) -> Tensor:
+    """A `Resample`: the scan crosses as it is stored, a few planes at a time, and is sampled there in one pass."""
+    x, y, z = scan.shape
+    dtype = torch.int16 if scan.voxels.dtype == np.int16 else torch.float32
+    planes = (tensor_of(slab).permute(2, 1, 0) for slab in scan.voxels.slabs())
+    hu = transfer.planes_to_device(planes, (z, y, x), dtype, device).permute(2, 1, 0)
+    return resample_hu(hu.permute(axes), rows_of(to_stored), shape, *hu_range)

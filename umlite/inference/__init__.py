@@ -1,1 +1,0 @@
-"""Windows, blending, engines and post-processing: from a model-space volume to class masks."""

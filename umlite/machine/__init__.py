@@ -1,0 +1,1 @@
+"""The machine that a run is on: processor, threads, memory, control groups, cache folder."""

@@ -1,0 +1,48 @@
+"""Masks on the scan's own grid, all classes at once and a few planes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from umlite.masks.bitmask import BitMask
+from umlite.volume.preparation import Frame, restore
+
+_SLAB_VOXELS = 1 << 20
+
+
+class MasksOnScan:
+    """Masks that are kept on the model's grid and brought to the scan's where they are read.
+
+    bits: of the frame's cropped volume. Nearest neighbour, as `preparation.restore`.
+    """
+
+    def __init__(self, bits: BitMask, frame: Frame) -> None:
+        if bits.shape != frame.shape:
+            raise ValueError(f"expected masks of shape {frame.shape}, the cropped volume's, got {bits.shape}")
+        self.shape, self.names = frame.scan_shape, bits.names
+        self._bits, self._frame = bits, frame
+
+    def planes(self, first: int, end: int) -> BitMask:
+        """Planes `first` to `end` of the scan's last axis."""
+        return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)
+
+    def slabs(self) -> Iterator[BitMask]:
+        """All planes, a few at a time."""
+        step = max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
+        for first in range(0, self.shape[2], step):
+            yield self.planes(first, min(first + step, self.shape[2]))
+
+    def mask(self, name: str) -> npt.NDArray[np.bool_]:
+        """One class, bool [X, Y, Z]. Raises RequestError when it is not there."""
+        return restore(self._bits.mask(name), self._frame)
+
+    def counts(self) -> dict[str, int]:
+        """Voxels per class."""
+        counts = dict.fromkeys(self.names, 0)
+        for slab in self.slabs():
+            for name, count in slab.counts().items():
+                counts[name] += count
+        return counts

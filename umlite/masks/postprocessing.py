@@ -1,0 +1,258 @@
+"""The published script's post-processing, one rule per class, on masks in model space.
+
+Source: the post-processing of `ljwztc/CLIP-Driven-Universal-Model` as observed. It has two defects that are not kept
+here: it crashes on an empty pancreas and erases both lungs where it cannot tell them apart. Where a rule cannot apply,
+the class keeps the mask that the network predicted, and a note says so.
+
+Arrays are [X, Y, Z] in RAS order: x grows to the patient's right, z to the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from umlite.classes import PUBLISHED
+from umlite.masks.bitmask import BitMask, Box
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is kept of a class.
+
+    kind:
+        "largest": the largest component;
+        "above": what is not below the lowest slice of the largest component of the one class in `needs`;
+        "sides": `needs` is a right and a left organ; the two largest components of their union, told apart by x;
+        "inside": what lies in a host organ, the largest components (as many as `needs` has classes) of the union of
+            `needs`, grown by `grow_host`.
+    needs: canonical names of the classes whose predicted masks the rule reads.
+
+    Components are 26-connected; of two equally large ones, the one met first in C order counts as the larger.
+    """
+
+    kind: Literal["largest", "above", "sides", "inside"]
+    needs: tuple[str, ...] = ()
+
+
+_LUNGS = ("right_lung", "left_lung")
+
+RULES: dict[str, Rule] = {
+    **{c.name: Rule("largest") for c in PUBLISHED if c.index in {*range(1, 10), *range(11, 15), *range(18, 26)}},
+    "portal_vein_and_splenic_vein": Rule("above", ("pancreas",)),
+    "right_lung": Rule("sides", _LUNGS),
+    "left_lung": Rule("sides", _LUNGS),
+    "kidney_tumor": Rule("inside", ("right_kidney", "left_kidney")),
+    "liver_tumor": Rule("inside", ("liver",)),
+}
+"""Rules by canonical name; classes without one stay as predicted, a model's own classes too."""
+
+HOST_RADIUS = 2
+"""Half width, in voxels, of the 5 x 5 x 5 box that host organs are closed and dilated with."""
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Part of a mask: `mask`, bool, is the inside of `box`, and nothing is set outside it."""
+
+    box: Box
+    mask: Mask
+
+
+def needed_classes(requested: Sequence[str], available: Container[str]) -> tuple[str, ...]:
+    """The requested classes, then the further ones that their rules read, as far as the model has them.
+
+    With these computed, a class's mask is the same whatever else was requested.
+    """
+    needs = [need for name in requested if name in RULES for need in RULES[name].needs if need in available]
+    return tuple(dict.fromkeys([*requested, *needs]))
+
+
+def postprocess(bits: BitMask, requested: Sequence[str]) -> tuple[BitMask, tuple[str, ...]]:
+    """Clean the requested classes; `bits`, which holds their `needed_classes` in model space, is left as it is.
+
+    Returns the cleaned masks in the order of `requested`, and notes: one sentence for each place where a rule could
+    not be applied, or joined two lungs in one. Raises RequestError for a requested class that `bits` does not hold.
+    """
+    cleaned = BitMask.zeros(bits.shape, requested)
+    boxes = bits.boxes()
+    notes: dict[str, None] = {}
+    done: set[str] = set()
+    for name in requested:
+        if name in done:
+            continue
+        regions, note = _apply(RULES.get(name), name, bits, boxes)
+        for member, region in regions.items():
+            if member in requested:
+                cleaned.set_mask(member, region.mask, region.box)
+        done.update(regions)
+        if note:
+            notes[note] = None
+    return cleaned, tuple(notes)
+
+
+def grow_host(host: Mask) -> Mask:
+    """Close, then dilate, a mask [X, Y, Z] with a 5 x 5 x 5 box, as the reach of an organ's lesions.
+
+    Equals scipy.ndimage's binary_closing and binary_dilation with that structure and their default border: beyond the
+    array is background, for the erosion within the closing too. The stored post-processed count of the published
+    script's liver tumor (Swin UNETR, golden scan) rules out the other border.
+    """
+    return _dilate(_erode(_dilate(host)))
+
+
+def _apply(rule: Rule | None, name: str, bits: BitMask, boxes: dict[str, Box]) -> tuple[dict[str, _Region], str | None]:
+    """Cleaned regions of the class, and of a class decided together with it; and a note."""
+    predicted = _region(bits, name, boxes)
+    if rule is None:
+        return {name: predicted}, None
+    if rule.kind == "largest":
+        return {name: _union(_largest_components(predicted, 1))}, None
+    missing = [need for need in rule.needs if need not in bits.names]
+    if missing or (rule.kind != "sides" and name not in boxes):
+        note = f"{name} is kept as predicted: its rule needs {' and '.join(missing)}, not available here."
+        return {name: predicted}, note if missing and name in boxes else None
+    needs = [_region(bits, need, boxes) for need in rule.needs]
+    components = _largest_components(_union(needs), len(needs))
+    if rule.kind == "sides":
+        return _tell_sides(rule.needs, needs, components)
+    if not components:
+        return {name: predicted}, f"{name} is kept as predicted: {' and '.join(rule.needs)} not found."
+    if rule.kind == "above":
+        return {name: _clear_below(predicted, components[0].box[2].start)}, None
+    return {name: _intersection(predicted, _grown(_union(components), bits.shape))}, None
+
+
+def _tell_sides(
+    names: tuple[str, ...], predicted: list[_Region], components: list[_Region]
+) -> tuple[dict[str, _Region], str | None]:
+    as_predicted = dict(zip(names, predicted, strict=True))
+    both = " and ".join(names)
+    if not components:
+        return as_predicted, None
+    if len(components) < 2:
+        return as_predicted, f"{both} are kept as predicted: together they are one connected region, not two."
+    left, right = sorted(components, key=_mean_x)
+    note = None
+    for component in components:
+        if all(2 * _count(_intersection(own, component)) > _count(own) for own in predicted):
+            note = f"{both} mostly lie in one connected region, so that one mask may cover both."
+    return dict(zip(names, (right, left), strict=True)), note
+
+
+def _region(bits: BitMask, name: str, boxes: dict[str, Box]) -> _Region:
+    box = boxes.get(name, (slice(0, 0), slice(0, 0), slice(0, 0)))
+    return _Region(box, bits.mask(name, box))
+
+
+def _largest_components(region: _Region, count: int) -> list[_Region]:
+    """Up to `count` components, the largest first."""
+    if not region.mask.any():
+        return []
+    mask = np.ascontiguousarray(region.mask)
+    if min(mask.shape) <= 3:
+        # cc3d 4.1.1 reserves a label per four voxels: too few for single voxels in a thin array, and it raises.
+        mask = np.pad(mask, (0, 1))
+    # cc3d numbers components in memory order: in C order, the lower label is the one met first.
+    labels = cc3d.connected_components(mask, connectivity=26)
+    statistics = cc3d.statistics(labels, no_slice_conversion=True)
+    sizes = statistics["voxel_counts"]
+    sizes[0] = 0
+    components = []
+    for _ in range(min(count, len(sizes) - 1)):
+        label = int(np.argmax(sizes))
+        sizes[label] = 0
+        first, last = statistics["bounding_boxes"][label].reshape(3, 2).T.tolist()
+        inner = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+        box = tuple(slice(s.start + a, s.start + b + 1) for s, a, b in zip(region.box, first, last, strict=True))
+        components.append(_Region(_as_box(box), labels[inner] == label))
+    return components
+
+
+def _union(regions: list[_Region]) -> _Region:
+    filled = [region for region in regions if region.mask.size]
+    if len(filled) < 2:
+        return filled[0] if filled else _Region((slice(0, 0),) * 3, np.zeros((0, 0, 0), np.bool_))
+    hull = _as_box(
+        slice(min(s.start for s in axis), max(s.stop for s in axis))
+        for axis in zip(*(r.box for r in filled), strict=True)
+    )
+    union = np.zeros([s.stop - s.start for s in hull], np.bool_)
+    for region in filled:
+        union[_within(region.box, hull)] |= region.mask
+    return _Region(hull, union)
+
+
+def _intersection(a: _Region, b: _Region) -> _Region:
+    box = _as_box(
+        slice(max(s.start, t.start), max(s.start, t.start, min(s.stop, t.stop)))
+        for s, t in zip(a.box, b.box, strict=True)
+    )
+    return _Region(box, a.mask[_within(box, a.box)] & b.mask[_within(box, b.box)])
+
+
+def _clear_below(region: _Region, lowest: int) -> _Region:
+    x, y, z = region.box
+    start = max(z.start, lowest)
+    return _Region((x, y, slice(start, z.stop)), region.mask[:, :, start - z.start :])
+
+
+def _grown(host: _Region, shape: Sequence[int]) -> _Region:
+    box = _as_box(
+        slice(max(s.start - HOST_RADIUS, 0), min(s.stop + HOST_RADIUS, n)) for s, n in zip(host.box, shape, strict=True)
+    )
+    padded = np.zeros([s.stop - s.start for s in box], np.bool_)
+    padded[_within(host.box, box)] = host.mask
+    # A closing stays in the mask's own box, so that this margin holds all of what grow_host sets in the whole array.
+    return _Region(box, grow_host(padded))
+
+
+def _dilate(mask: Mask) -> Mask:
+    """A running maximum along each axis."""
+    for axis in range(3):
+        source = np.moveaxis(mask, axis, 0)
+        mask = mask.copy()
+        target = np.moveaxis(mask, axis, 0)
+        for step in range(1, HOST_RADIUS + 1):
+            target[step:] |= source[:-step]
+            target[:-step] |= source[step:]
+    return mask
+
+
+def _erode(mask: Mask) -> Mask:
+    """A running minimum along each axis, with background beyond the array."""
+    for axis in range(3):
+        source = np.moveaxis(mask, axis, 0)
+        mask = mask.copy()
+        target = np.moveaxis(mask, axis, 0)
+        for step in range(1, HOST_RADIUS + 1):
+            target[step:] &= source[:-step]
+            target[:-step] &= source[step:]
+        target[:HOST_RADIUS] = False
+        target[-HOST_RADIUS:] = False
+    return mask
+
+
+def _mean_x(region: _Region) -> float:
+    per_slice = np.count_nonzero(region.mask, axis=(1, 2))
+    return region.box[0].start + float(per_slice @ np.arange(len(per_slice))) / float(per_slice.sum())
+
+
+def _count(region: _Region) -> int:
+    return int(np.count_nonzero(region.mask))
+
+
+def _within(inner: Box, outer: Box) -> Box:
+    return _as_box(slice(s.start - t.start, s.stop - t.start) for s, t in zip(inner, outer, strict=True))
+
+
+def _as_box(slices: Iterable[slice]) -> Box:
+    x, y, z = slices
+    return x, y, z

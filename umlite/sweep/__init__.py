@@ -1,0 +1,1 @@
+"""Windows over a whole scan: order, sums, blending, decisions."""

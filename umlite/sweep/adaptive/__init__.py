@@ -1,0 +1,1 @@
+"""A sweep that leaves out windows which cannot matter for the requested classes."""
