@@ -1,7 +1,7 @@
 """Instructions that the compiled Triton kernels issue, from the table that the tests hold them to.
 
-`tests/kernels/budgets.json` has, for each kernel and target, how many instructions a thread issues for one element: a
-score of the attention, a voxel of a channel, a voxel of a class. What a kernel does once a block is not in it.
+`umlite/kernels/triton/budgets.json` has, for each kernel and target, how many instructions a thread issues for one
+element: a score of the attention, a voxel of a channel, a voxel of a class. Work done once a block is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).parents[1] / "tests" / "kernels" / "budgets.json"
+TABLE = Path(__file__).parents[1] / "umlite" / "kernels" / "triton" / "budgets.json"
 TRITON = "3.7"  # the one that torch 2.13 requires
 QUERIES, KEYS = 64, 32  # of a block of the attention: rows and columns past the last token are computed too
 

@@ -10,9 +10,9 @@ import nibabel as nib
 import pytest
 import torch
 from hypothesis import settings
-from recipes import Recipe
-from samples import make_scan, small_card, small_model
 
+from support.recipes import Recipe
+from support.samples import make_scan, small_card, small_model
 from umlite.weights.loading import save_model
 
 settings.register_profile("umlite", deadline=None)  # a shared core may be taken away for seconds

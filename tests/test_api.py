@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
-from samples import make_scan, small_card, small_model
 
+from support.samples import make_scan, small_card, small_model
 from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import DeviceError, InputError, RequestError, WeightsError

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import make_scan
 
+from support.full_disk import full_disk, needs_full_disk
+from support.samples import make_scan
 from umlite import Segmenter
 from umlite.batch import Job, plan_jobs, run_jobs
 from umlite.cost import measuring as calibrating
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
 from umlite.errors import DeviceError, OutputError, RequestError
-from umlite.files import replacing
-from umlite.results import writing
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
 paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,
@@ -136,25 +132,11 @@ def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file
     assert "a file stands where a folder is needed" in str(error)
 
 
-def full_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Whatever is written to `folder` goes to a device that is really full; temporary files go beside it."""
-
-    @contextmanager
-    def on_full_disk(path: Path, **options: Any) -> Iterator[Path]:
-        with replacing(path, **options) as temporary:
-            if path.parent == folder:
-                temporary.unlink()
-                temporary.symlink_to("/dev/full")
-            yield temporary
-
-    monkeypatch.setattr(writing, "replacing", on_full_disk)
-    monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full_disk
 @pytest.mark.parametrize("label_map", [False, True])
 def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch, label_map: bool) -> None:
-    full_disk(monkeypatch, tmp_path / "out")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full_disk(monkeypatch, lambda path: path.parent == tmp_path / "out")
     outcome = run(segmenter, plan_jobs([scan_file], tmp_path / "out", label_map=label_map))[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)

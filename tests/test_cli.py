@@ -16,10 +16,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from samples import make_scan, published_state, small_card, small_model
-from test_batch import full_disk
 from typer.testing import CliRunner
 
+from support.full_disk import full_disk, needs_full_disk
+from support.samples import make_scan, published_state, small_card, small_model
 from umlite.cli import app
 from umlite.weights.loading import save_model
 
@@ -271,9 +271,9 @@ def test_output_in_the_way(scan_file: Path, small_weights: Path, tmp_path: Path)
     assert "Cannot write" in message
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full_disk
 def test_disk_full(scan_file: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full_disk(monkeypatch, Path("out"))
+    full_disk(monkeypatch, lambda path: path.parent == Path("out"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     message = fails("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
     assert "disk is full" in message

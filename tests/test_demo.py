@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from samples import small_card, small_model
 from typer.testing import CliRunner
 
+from support.samples import small_card, small_model
 from umlite.cli import app
 from umlite.weights.loading import save_model
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recipes import Recipe
 from safetensors.numpy import load_file
 from scipy.ndimage import binary_dilation
 
+from support.recipes import Recipe
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.kernels.decide import decide

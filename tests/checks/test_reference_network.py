@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.checks.reference_network import ReferenceNetwork, grouped_heads, load_reference
 from umlite.errors import RequestError
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from samples import make_scan
 
+from support.samples import make_scan
 from umlite import Segmenter
 from umlite.checks.reference_pipeline import ReferencePipeline
 

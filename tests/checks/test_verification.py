@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite import Segmenter
 from umlite.checks.verification import ClassAgreement, spread_evenly, verify
 from umlite.errors import RequestError

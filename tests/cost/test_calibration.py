@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from samples import make_scan
 
+from support.samples import make_scan
 from umlite import Segmenter
 from umlite.cost import measuring as calibrating
 from umlite.cost.calibration import remember, remembered

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from samples import make_scan
 
+from support.samples import make_scan
 from umlite import Segmenter
 from umlite.cost.calibration import Calibration
 from umlite.cost.prediction import Prediction, predict

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # samples, as the other tests find them
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `support`, as the other tests find it
 
-from samples import small_model
-
+from support.samples import small_model
 from umlite.cpu import plan
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cpu_layers import assembly, conv64, random_activation, raw64, relative_error, up64, values64, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.cpu_layers import assembly, conv64, random_activation, raw64, relative_error, up64, values64, weights
 from umlite.cpu import plan
 from umlite.cpu.activation import Activation
 from umlite.cpu.assembly import Norm

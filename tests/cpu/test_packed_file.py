@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cpu_layers import weights
 
+from support.cpu_layers import weights
 from umlite.cpu import packed_file
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.packed_file import read_packed, write_packed

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cpu_layers import values64
-from recipes import Recipe
 from safetensors.torch import load_file
 
+from support.cpu_layers import values64
+from support.recipes import Recipe
 from umlite.cpu.heads import Heads
 from umlite.cpu.unet import NativeUNet
 from umlite.kernels.sets import REFERENCE

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.engines.cpu import CpuEngine
 from umlite.engines.engine import Engine, build_engine
 from umlite.engines.reference import ReferenceEngine

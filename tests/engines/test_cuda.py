@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.engines import cuda as cuda_engine
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.reference import ReferenceEngine

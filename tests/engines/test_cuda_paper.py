@@ -13,14 +13,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from paper_cuda import DEVICE, paper_cuda
-from samples import small_card
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from support.paper_cuda import DEVICE, paper_cuda
+from support.samples import small_card
 from umlite.cost import memory
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.engine import Engine, build_engine

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from samples import WIDTHS, small_card
+
+from support.samples import WIDTHS, small_card
 
 pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
 
-from kernels.gpu_operations import TRITON, on_gpu
-from kernels.interpreter import interpreted
-
+from support.gpu.interpreter import interpreted
+from support.gpu.operations import TRITON, on_gpu
 from umlite.engines import cuda as cuda_engine
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.reference import ReferenceEngine

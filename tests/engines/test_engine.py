@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import sliding_window_inference
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.engines.engine import build_engine
 from umlite.engines.reference import ReferenceEngine
 from umlite.engines.setup import choose_plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from samples import small_model
 
+from support.samples import small_model
 from umlite.cost.memory import check_memory
 from umlite.errors import DeviceError
 from umlite.gpu import memory as gpu_memory

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.setup import Plan
 from umlite.errors import InputError
@@ -103,8 +103,8 @@ def test_a_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 @EVERY_AFFINE
 def test_with_the_gpus_kernel_interpreted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.gpu_operations import on_gpu
-    from kernels.interpreter import interpreted
+    from support.gpu.interpreter import interpreted
+    from support.gpu.operations import on_gpu
 
     made = engine()
     scan = read_scan(image(name))

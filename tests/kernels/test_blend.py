@@ -24,9 +24,8 @@ def arguments(dtype: torch.dtype, window: tuple[int, int, int], classes: int):
 @pytest.mark.parametrize("classes", [1, 3])
 def test_kernel_interpreted(classes: int, window: tuple[int, int, int], dtype: torch.dtype) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.blend import launch_blend
 
     logits, importance, before, starts = arguments(dtype, window, classes)
@@ -45,9 +44,8 @@ def test_kernel_interpreted(classes: int, window: tuple[int, int, int], dtype: t
 
 def test_windows_at_every_alignment() -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.blend import launch_blend
 
     logits, importance, _, _ = arguments(torch.float16, (2, 3, 5), 1)

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("triton", reason="needs Triton, which compiles for GPUs without one")
 
-from kernels.budgets import DEFAULT_TARGETS, TABLE, Case, all_cases, allowed, compile_case, cost
-from kernels.stub_driver import TARGETS
+from support.gpu.budgets import DEFAULT_TARGETS, TABLE, Case, all_cases, allowed, compile_case, cost
+from support.gpu.stub_driver import TARGETS
 
 CASES = all_cases()
 

@@ -16,10 +16,9 @@ from torch import Tensor
 
 pytest.importorskip("triton", reason="needs Triton, which compiles for GPUs without one")
 
-from kernels.compiled import Launch, compile_launch, record
-from kernels.gpu_operations import TRITON, on_gpu
-from kernels.stub_driver import TARGETS
-
+from support.gpu.compiled import Launch, compile_launch, record
+from support.gpu.operations import TRITON, on_gpu
+from support.gpu.stub_driver import TARGETS
 from umlite.kernels.blend import blend
 from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits

@@ -41,9 +41,8 @@ def test_broken_sum_is_named(broken: int, value: float) -> None:
 @pytest.mark.parametrize("broken", [False, True])
 def test_kernel_interpreted(broken: bool, classes: int, shape: tuple[int, int, int]) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.decide import launch_decide
 
     sums = sums_of(classes, shape).permute(0, 3, 1, 2)

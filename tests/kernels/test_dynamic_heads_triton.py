@@ -7,10 +7,9 @@ import torch
 
 pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
 
-from kernels.canaries import Guarded
-from kernels.compiled import record
-from kernels.interpreter import interpreted
-
+from support.gpu.canaries import Guarded
+from support.gpu.compiled import record
+from support.gpu.interpreter import interpreted
 from umlite.kernels.blend import blend_ref
 from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_ref
 from umlite.kernels.fused_heads import fused_heads, fused_heads_ref

@@ -12,9 +12,8 @@ from umlite.kernels.gather import gather_windows, gather_windows_ref
 @pytest.mark.parametrize("window", [(3, 5, 7), (8, 16, 8), (11, 10, 13)])
 def test_kernel_interpreted(dtype: torch.dtype, window: tuple[int, int, int]) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.gather import launch_gather
 
     torch.manual_seed(0)

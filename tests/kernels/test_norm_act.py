@@ -53,9 +53,8 @@ INPUTS = [((1, 1, 1, 1, 2), F32), (ODD, F32), (GROUPED, F32), (PARTS, F32), (ODD
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 def test_kernels_interpreted(last: bool, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.norm_act import launch_norm_act, launch_scale_shift
 
     torch.manual_seed(0)
@@ -87,9 +86,8 @@ def test_kernels_interpreted(last: bool, shape: tuple[int, ...], dtype: torch.dt
 def test_kernels_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """More parts than one turn of the merge takes, the last one short; a mean far from zero."""
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton import norm_act as launcher
 
     monkeypatch.setattr(launcher, "TILE", 32)

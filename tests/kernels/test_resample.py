@@ -45,9 +45,8 @@ EVERY_MAP = pytest.mark.parametrize(("to_source", "shape"), MAPS.values(), ids=M
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16], ids=["float32, last axis contiguous", "int16, first"])
 def test_intensities_interpreted(dtype: torch.dtype, to_source: np.ndarray, shape: tuple[int, int, int]) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.resample import launch_resample_hu
 
     torch.manual_seed(0)
@@ -65,9 +64,8 @@ def test_intensities_interpreted(dtype: torch.dtype, to_source: np.ndarray, shap
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
 def test_bits_interpreted(dtype: torch.dtype, to_source: np.ndarray, shape: tuple[int, int, int]) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.canaries import Guarded
-    from kernels.interpreter import interpreted
-
+    from support.gpu.canaries import Guarded
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.resample import launch_resample_bits
 
     torch.manual_seed(0)
@@ -83,8 +81,7 @@ def test_bits_interpreted(dtype: torch.dtype, to_source: np.ndarray, shape: tupl
 def test_exact_ties_go_to_the_higher_index() -> None:
     """Half way between voxels, give or take rounding: the kernel, interpreted, decides as the reference does."""
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from kernels.interpreter import interpreted
-
+    from support.gpu.interpreter import interpreted
     from umlite.kernels.triton.resample import launch_resample_bits
 
     bits = torch.arange(13 * 7 * 17, dtype=torch.int32).reshape(SHAPE)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from samples import WIDTHS
+
+from support.samples import WIDTHS
 
 pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
 
-from kernels.gpu_operations import TRITON, on_gpu
-from kernels.interpreter import interpreted
-
+from support.gpu.interpreter import interpreted
+from support.gpu.operations import TRITON, on_gpu
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits, decide_bits_ref

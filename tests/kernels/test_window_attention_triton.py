@@ -7,9 +7,8 @@ import torch
 
 pytest.importorskip("triton", reason="needs Triton, whose interpreter runs the kernel")
 
-from kernels.canaries import Guarded
-from kernels.interpreter import interpreted
-
+from support.gpu.canaries import Guarded
+from support.gpu.interpreter import interpreted
 from umlite.kernels.triton.window_attention import launch_window_attention
 from umlite.kernels.window_attention import Size, window_attention, window_attention_ref
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from samples import make_scan
 
+from support.samples import make_scan
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.errors import RequestError
 from umlite.masks import on_scan as masks

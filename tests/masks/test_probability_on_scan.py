@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from samples import make_scan
 
+from support.samples import make_scan
 from umlite.masks.probability_on_scan import SLOPE, STEPS, ProbabilityOnScan
 from umlite.volume.geometry import index_map
 from umlite.volume.preparation import Frame, prepare_volume

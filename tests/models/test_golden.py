@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from recipes import RECIPES, Recipe
 from safetensors.torch import load_file
 
+from support.recipes import RECIPES, Recipe
 from umlite import Segmenter
 
 TOLERANCE = 1e-3  # of a class's standard deviation: what rounding alone reaches

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from paper_cuda import paper_cuda
 
+from support.paper_cuda import paper_cuda
 from umlite.kernels.sets import FAST
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from samples import small_model
+
+from support.samples import small_model
 
 VARIANTS = ("shared", "embedding", "per_class")
 

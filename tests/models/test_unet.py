@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from samples import SMALL_UNET, small_model
 
+from support.samples import SMALL_UNET, small_model
 from umlite.kernels.sets import FAST, REFERENCE, KernelSet
 from umlite.models.unet import UNet, WindowNormReLU
 

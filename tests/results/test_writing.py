@@ -1,16 +1,14 @@
 import gzip
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from support.full_disk import full_disk, needs_full_disk
 from umlite.errors import OutputError
-from umlite.files import replacing
 from umlite.masks.bitmask import BitMask
 from umlite.results import writing
 from umlite.results.label_table import read_label_names
@@ -151,18 +149,10 @@ def test_interruption_leaves_nothing(error: BaseException, scan: Scan, tmp_path:
     assert kept.read_bytes() == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@needs_full_disk
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_full_disk(suffix: str, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def on_full_disk(path: Path, **options: Any) -> Iterator[Path]:
-        with replacing(path, **options) as temporary:
-            if path.name.startswith("spleen"):
-                temporary.unlink()
-                temporary.symlink_to("/dev/full")
-            yield temporary
-
-    monkeypatch.setattr(writing, "replacing", on_full_disk)
+    full_disk(monkeypatch, lambda path: path.name.startswith("spleen"))
     out = tmp_path / "out"
     with pytest.raises(OutputError, match="disk is full"):
         write_label_map(out / f"spleen{suffix}", MASK.astype(np.uint8), NAMES, scan)

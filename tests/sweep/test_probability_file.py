@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stub_engine import StubEngine
 
+from support.stub_engine import StubEngine
 from umlite.errors import OutputError, RequestError
 from umlite.sweep.adaptive.decide import decide_adaptively
 from umlite.sweep.probability_file import ProbabilityFile

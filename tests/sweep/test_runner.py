@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_engine import StubEngine
 
+from support.stub_engine import StubEngine
 from umlite.sweep.runner import WindowCounts, WindowRunner, constant_windows
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import Size, window_at, window_grid

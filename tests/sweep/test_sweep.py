@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_engine import StubEngine
 
+from support.stub_engine import StubEngine
 from umlite.errors import DeviceError, WeightsError
 from umlite.sweep import field as fields
 from umlite.sweep.field import Field, lay_out

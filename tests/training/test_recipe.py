@@ -25,7 +25,7 @@ def embedding(tmp_path: Path) -> Path:
 
 
 def test_exported_file_is_small_and_segments(embedding: Path, tmp_path: Path) -> None:
-    from samples import make_scan
+    from support.samples import make_scan
 
     model = recipe.build_model(embedding, seed=0)
     path = tmp_path / "demo.safetensors"
@@ -64,7 +64,7 @@ def test_training_starts_from_given_weights(embedding: Path, tmp_path: Path) -> 
 
 
 def test_weights_of_another_network_are_no_start(embedding: Path, tmp_path: Path) -> None:
-    from samples import small_card, small_model
+    from support.samples import small_card, small_model
 
     other, path = small_model(), tmp_path / "other.safetensors"
     save_model(path, other.state_dict(), small_card(other))

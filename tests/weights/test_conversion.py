@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from samples import published_state, small_model
 
+from support.samples import published_state, small_model
 from umlite.classes import PUBLISHED
 from umlite.errors import WeightsError
 from umlite.kernels.sets import REFERENCE

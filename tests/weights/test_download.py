@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub import (
+
+from support.hub import (
     CDN,
     COMMIT,
     RESOLVE,
@@ -29,7 +30,6 @@ from hub import (
     serving,
     sha256,
 )
-
 from umlite.errors import WeightsError
 from umlite.weights import download as module
 from umlite.weights.download import SOURCES, download
@@ -375,7 +375,7 @@ def test_login_page_of_a_network_is_not_taken_for_the_file(hub: Hub, tmp_path: P
 
 
 def test_endless_redirects_end(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.CDN", RESOLVE)
+    monkeypatch.setattr("support.hub.CDN", RESOLVE)
     assert "from one address to the next" in failure(hub, tmp_path)
     assert len(hub.requests) == module.HOPS + 1
 

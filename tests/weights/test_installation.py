@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub import Hub, serve_hub, sha256
-from samples import published_state, small_model
 from typer.testing import CliRunner
 
+from support.hub import Hub, serve_hub, sha256
+from support.samples import published_state, small_model
 from umlite.cli import app
 from umlite.weights import installation
 from umlite.weights.download import Source

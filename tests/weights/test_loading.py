@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from samples import small_card, small_model
 
+from support.samples import small_card, small_model
 from umlite.errors import WeightsError
 from umlite.kernels.sets import REFERENCE
 from umlite.weights.loading import load_model, read_card, save_model

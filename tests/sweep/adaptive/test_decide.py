@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_engine import Bright, Hidden, StubEngine
 from torch import Tensor
 
+from support.stub_engine import Bright, Hidden, StubEngine
 from umlite.sweep.adaptive import decide as adaptive
 from umlite.sweep.adaptive.active_region import Activity
 from umlite.sweep.adaptive.decide import decide_adaptively

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_engine import StubEngine
 
+from support.stub_engine import StubEngine
 from umlite.sweep.adaptive.first_windows import body_of, covering_windows
 from umlite.sweep.field import lay_out
 from umlite.windows import Size, window_at, window_grid

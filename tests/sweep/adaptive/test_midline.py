@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_engine import Bright, Hidden, StubEngine
 from torch import Tensor
 
+from support.stub_engine import Bright, Hidden, StubEngine
 from umlite.classes import PUBLISHED
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.sweep.adaptive.active_region import BLOCK, connected_to

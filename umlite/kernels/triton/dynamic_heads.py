@@ -34,7 +34,7 @@ class Variant(NamedTuple):
 def choose(dtype: torch.dtype, classes: int, channels: int, features: int, gpu: str) -> Variant:
     """The launch table. features: channels of the feature, 0 where head input is read. gpu: as `architecture` has it.
 
-    By the compilers' counts of instructions a voxel and class (tests/kernels/budgets.json). Multiply-adds: 165 on
+    By the compilers' counts of instructions a voxel and class (budgets.json). Multiply-adds: 165 on
     NVIDIA, of which 136 are the arithmetic; AMD about 180 with two voxels a thread, 150 with four. Tensor cores: about
     52 on NVIDIA, four classes a step whether wanted or not, so from two classes on; 155 on AMD, no gain. Float32 has no
     tensor cores that keep its precision.

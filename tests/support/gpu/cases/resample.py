@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kernels.budgets import Case
 
+from support.gpu.budgets import Case
 from umlite.kernels.triton.resample import launch_resample_bits, launch_resample_hu
 
 SCAN, MODEL = (512, 512, 601), (245, 245, 401)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from kernels.budgets import Case
 
+from support.gpu.budgets import Case
 from umlite.kernels.triton.decide import launch_decide
 
 

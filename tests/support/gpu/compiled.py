@@ -21,8 +21,9 @@ from typing import Any
 
 import torch
 import triton
-from kernels.stub_driver import SHARED_BYTES, TARGETS, pretend
 from triton.runtime.jit import JITFunction, MockTensor
+
+from support.gpu.stub_driver import SHARED_BYTES, TARGETS, pretend
 
 MOST_PROGRAMS = (2**31 - 1, 65535, 65535)  # along each axis of a grid, on every target
 

@@ -1,9 +1,9 @@
 """What each kernel may cost on each GPU: a checked-in table that a worse kernel fails.
 
-Cases are in `cases_<stem>.py` beside this file, each with a tuple `CASES`. To write their costs into the table again,
-all of them or those whose names start with one of the given words:
+Cases are in `cases/`, a file for each operation, each with a tuple `CASES`. The table lies beside the kernels. To write
+their costs into it again, all of them or those whose names start with one of the given words:
 
-    PYTHONPATH=tests python -m kernels.budgets [name ...]
+    PYTHONPATH=tests python -m support.gpu.budgets [name ...]
 
 Compilers differ: the table has a column for each minor version of Triton that it was made with, and the command
 writes the one of the version that runs it. Another version may not spill and may take a quarter more instructions.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from kernels.compiled import Code, Launch, compile_launch, record
-from kernels.stub_driver import TARGETS
 
-TABLE = Path(__file__).with_name("budgets.json")
+import umlite.kernels.triton
+from support.gpu import cases
+from support.gpu.compiled import Code, Launch, compile_launch, record
+from support.gpu.stub_driver import TARGETS
+
+TABLE = Path(umlite.kernels.triton.__file__).with_name("budgets.json")
 VERSION = ".".join(triton.__version__.split(".")[:2])
 DEFAULT_TARGETS = ("sm_80", "sm_90", "gfx942")
 
@@ -65,9 +69,9 @@ class Case:
 
 
 def all_cases() -> list[Case]:
-    """Cases of every `cases_*.py`, by file name."""
-    modules = sorted(path.stem for path in TABLE.parent.glob("cases_*.py"))
-    return [case for module in modules for case in importlib.import_module(f"kernels.{module}").CASES]
+    """Cases of every file in `cases/`, by file name."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(cases.__path__))
+    return [case for module in modules for case in importlib.import_module(f"{cases.__name__}.{module}").CASES]
 
 
 def compile_case(case: Case, target: str) -> list[tuple[str, Launch, Code]]:
@@ -107,7 +111,9 @@ def allowed(name: str, target: str) -> dict[str, float]:
     A kernel that is not in the table fails: it has no budget yet.
     """
     columns = json.loads(TABLE.read_text()).get(name, {}).get(target)
-    assert columns, f"{name} has no budget for {target}: write one with python -m kernels.budgets {name.split('/')[0]}"
+    assert columns, (
+        f"{name} has no budget for {target}: write one with python -m support.gpu.budgets {name.split('/')[0]}"
+    )
     if VERSION in columns:
         return columns[VERSION]
     return {"instructions": 1.25 * max(column["instructions"] for column in columns.values())}

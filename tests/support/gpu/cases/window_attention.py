@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from kernels.budgets import Case
 
+from support.gpu.budgets import Case
 from umlite.kernels.triton.window_attention import launch_window_attention
 
 NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")

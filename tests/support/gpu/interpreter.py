@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import triton
 import triton.language as tl
-from kernels.stub_driver import pretend
 from triton.runtime import interpreter as machine
 from triton.runtime.jit import JITFunction
+
+from support.gpu.stub_driver import pretend
 
 LANGUAGE = (tl, tl.core, tl.math, tl.standard, tl.tensor, tl.core.tensor_descriptor_base, tl.dtype, tl.condition)
 REWRITTEN = {"interpreter_semantic", "_InterpreterComparison"}  # what rewritten kernels look up in their own module

@@ -1,0 +1,1 @@
+"""Triton kernels without a GPU: interpreted, compiled ahead of time, held to budgets."""
