@@ -97,8 +97,12 @@ def test_pairs_and_other_images(tmp_path: Path) -> None:
         np.testing.assert_allclose(image.header.get_zooms(), (0.8, 0.8, 2.5), rtol=1e-6)
 
 
-def test_no_form_stays_no_form(scan: Scan, tmp_path: Path) -> None:
-    scan.header["sform_code"] = scan.header["qform_code"] = 0
+def test_no_form_stays_no_form(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.full(SHAPE, -50, np.int16), AFFINE)
+    for form in (image.set_sform, image.set_qform):
+        form(AFFINE, code=0)
+    nib.save(image, tmp_path / "scan.nii")
+    scan = read_scan(tmp_path / "scan.nii")
     [path] = write_masks(tmp_path, ["liver"], masks_of(MASK), scan)
     assert nib.load(path).header["sform_code"] == nib.load(path).header["qform_code"] == 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from umlite.errors import InputError
-from umlite.volume import scaling, voxels
+from umlite.volume import voxels
 from umlite.volume.reading import read_scan
 
 AFFINE = nib.affines.from_matvec(np.diag([-0.8, -0.8, 2.5]), (100, 90, -700))
@@ -59,17 +59,18 @@ def test_every_number_type_and_layout(dtype: str, kind: type, order: str, tmp_pa
     for place in {path, path.with_suffix(".hdr") if path.suffix == ".img" else path}:
         scan = read_scan(place)
         np.testing.assert_array_equal(scan.hu, data.astype(np.float32))
+        assert scan.stored_bytes == data.itemsize
         assert scan.hu.dtype == (np.float32 if data.dtype.kind == "f" else np.int16)
         np.testing.assert_array_equal(scan.affine, nib.load(path).affine)
         assert scan.name == "scan"
         assert scan.path == place
-        assert isinstance(scan.header, nib.Nifti2Header) == ("2" in kind.__name__)
+        assert scan.forms.is_nifti2 == ("2" in kind.__name__)
 
 
 @pytest.mark.parametrize(("slope", "inter"), [(1, -1024), (2, 0), (0.5, -1000.25), (1 / 3, 7.1)])
 @pytest.mark.parametrize("slab", [1, 1 << 22])
 def test_scaling_is_nibabels(slope: float, inter: float, slab: int, nii: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaling, "_SLAB_VOXELS", slab)
+    monkeypatch.setattr(voxels, "_PART_VOXELS", slab)
     patched(nii, scl_slope=slope, scl_inter=inter)
     expected = nib.load(nii).get_fdata().astype(np.float32)
     np.testing.assert_array_equal(read_scan(nii).hu, expected)
@@ -100,10 +101,10 @@ def test_image_in_memory(dtype: type) -> None:
     assert scan.path is None
     assert np.shares_memory(scan.hu, data)
     np.testing.assert_array_equal(scan.affine, AFFINE)
-    np.testing.assert_allclose(scan.header.get_sform(), AFFINE, rtol=1e-6)
+    np.testing.assert_allclose(scan.forms.sform, AFFINE, rtol=1e-6)
     other = read_scan(nib.MGHImage(data, AFFINE.astype(np.float32)))
     np.testing.assert_allclose(other.affine, AFFINE, rtol=1e-6)
-    np.testing.assert_allclose(other.header.get_sform(), AFFINE, rtol=1e-6)
+    np.testing.assert_allclose(other.forms.sform, AFFINE, rtol=1e-6)
     assert other.warnings == ()
 
 
@@ -114,7 +115,7 @@ def test_image_that_was_loaded_and_moved(nii_gz: Path) -> None:
     np.testing.assert_array_equal(scan.hu, HU)
     assert scan.name == "scan"
     assert scan.affine[0, 3] == 105
-    assert scan.header.get_sform()[0, 3] == 105
+    assert scan.forms.sform[0, 3] == 105
 
 
 def test_content_decides_not_the_name(nii: Path, nii_gz: Path, tmp_path: Path) -> None:

@@ -10,5 +10,5 @@ from umlite.windows import Size
 
 def run_shapes(scan: Scan, volume: Volume, window: Size) -> RunShapes:
     """Of a scan and the volume prepared from it."""
-    kept, stored = (scan.voxels.dtype.itemsize, scan.header.get_data_dtype().itemsize) if scan.is_held else (0, 0)
+    kept, stored = (scan.voxels.dtype.itemsize, scan.stored_bytes) if scan.is_held else (0, 0)
     return RunShapes(scan.shape, kept, stored, volume.frame.model.shape, volume.frame.shape, window)

@@ -43,6 +43,6 @@ def _resample(
     """A `Resample`: the scan crosses as it is stored, a few planes at a time, and is sampled there in one pass."""
     x, y, z = scan.shape
     dtype = torch.int16 if scan.voxels.dtype == np.int16 else torch.float32
-    planes = (tensor_of(slab).permute(2, 1, 0) for slab in scan.voxels.slabs())
+    planes = (tensor_of(slab).permute(2, 1, 0) for slab in scan.slabs())
     hu = transfer.planes_to_device(planes, (z, y, x), dtype, device).permute(2, 1, 0)
     return resample_hu(hu.permute(axes), rows_of(to_stored), shape, *hu_range)

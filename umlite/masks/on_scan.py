@@ -29,9 +29,9 @@ class MasksOnScan:
         """Planes `first` to `end` of the scan's last axis."""
         return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)
 
-    def slabs(self) -> Iterator[BitMask]:
-        """All planes, a few at a time."""
-        step = max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
+    def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
+        """All planes, `planes` at a time (by default about a million voxels), fewer at the end."""
+        step = planes or max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
         for first in range(0, self.shape[2], step):
             yield self.planes(first, min(first + step, self.shape[2]))
 

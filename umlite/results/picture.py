@@ -32,7 +32,7 @@ def save_picture(
     orientation = nib.io_orientation(scan.affine)
     stored = orientation[:, 0].argsort()  # the scan's axis that runs along each RAS axis
     place = _middle(masks, orientation[:, 1] < 0)
-    hu = _slices(scan.voxels.slabs(), place)
+    hu = _slices(scan.slabs(), place)
     bits = _slices((slab.bits for slab in masks.slabs()), place)
     seen: dict[str, AnatomyClass] = {}
     panels = []

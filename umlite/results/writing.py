@@ -18,6 +18,7 @@ from umlite.masks.bitmask import BitMask, ClassMask
 from umlite.masks.probability_on_scan import SLOPE, ProbabilityOnScan
 from umlite.results.label_table import label_extension
 from umlite.results.sparse_gzip import SparseGzip
+from umlite.volume.forms import Forms
 from umlite.volume.reading import Scan
 
 _GZIP_LEVEL = 1
@@ -52,7 +53,7 @@ def write_masks(
         for name in names:
             path = _named(folder, name, ".nii.gz", written)
             temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
-            header = _result_header(scan.header, scan.shape, np.dtype(np.uint8))
+            header = _result_header(scan.forms, scan.shape, np.dtype(np.uint8))
             outputs.append(files.enter_context(_Output(temporary, path, header)))
         planes = 0
         for slab in slabs:
@@ -82,7 +83,7 @@ def write_probabilities(
             path = _named(folder, name, "_probability.nii.gz", written)
             _check(path, array, scan)
             temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
-            _write(temporary, path, array, _result_header(scan.header, array.shape, array.dtype, SLOPE))
+            _write(temporary, path, array, _result_header(scan.forms, array.shape, array.dtype, SLOPE))
     return written
 
 
@@ -110,7 +111,7 @@ def write_label_map(
     lowest, highest = min(*found, *names, 0), max(*found, *names, 0)
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535. Renumber.")
-    header = _result_header(scan.header, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
+    header = _result_header(scan.forms, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
     header.extensions.append(label_extension(names))
     with _all_or_nothing(path.parent), replacing(path, overwrite=overwrite) as temporary:
         _write(temporary, path, labels, header)
@@ -234,19 +235,9 @@ def _blocks(array: Planes, dtype: np.dtype) -> Iterator[bytes | int]:
             yield block.astype(dtype, copy=False).tobytes(order="F")
 
 
-def _result_header(
-    source: nib.Nifti1Header, shape: tuple[int, ...], dtype: np.dtype, slope: float = 1.0
-) -> nib.Nifti1Header:
-    """A new header, little-endian, with the source's place in space and none of its text."""
-    header = (nib.Nifti2Header if isinstance(source, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
-    header.set_data_dtype(dtype)
-    header.set_data_shape(shape)
-    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"):
-        header[field] = source[field]
-    for field in ("qoffset_z", "srow_x", "srow_y", "srow_z"):
-        header[field] = source[field]
-    header["pixdim"][:4] = source["pixdim"][:4]
-    header.set_xyzt_units("mm")
+def _result_header(forms: Forms, shape: tuple[int, ...], dtype: np.dtype, slope: float = 1.0) -> nib.Nifti1Header:
+    """A new header, little-endian, with the scan's place in space and nothing else of it."""
+    header = forms.header(shape, dtype)
     header["scl_slope"], header["scl_inter"] = slope, 0
     header["descrip"] = b"umlite"
     return header

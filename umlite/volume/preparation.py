@@ -149,7 +149,7 @@ def _resampled(
     if not scan.is_held:
         first, second, third = (scan.shape[axis] for axis in axes)
         order = [axes.index(2), axes.index(1), axes.index(0)]
-        pieces = (tensor_of(slab).permute(2, 1, 0) for slab in scan.voxels.slabs())
+        pieces = (tensor_of(slab).permute(2, 1, 0) for slab in scan.slabs())
         voxels = resample_linear_planes(pieces, (first, second, third), order, to_stored, shape)
         if voxels is not None:
             return voxels, True

@@ -1,4 +1,4 @@
-"""Scans in: NIfTI files and nibabel images as HU with an affine, or an error that says what to mend."""
+"""Scans in: whatever was given becomes a `Scan`, HU with an affine, or an error that says what to mend."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import SpatialImage
 
 from umlite.errors import InputError
+from umlite.volume.forms import Forms
 from umlite.volume.geometry import spacing_of
-from umlite.volume.header_checks import check_header, choose_affine, header_of, warn_about_header
+from umlite.volume.header import Header, describe, describe_image
 from umlite.volume.nifti import open_nifti, reading
-from umlite.volume.scaling import to_hu
-from umlite.volume.voxels import HeldVoxels, Voxels, file_voxels
+from umlite.volume.voxels import HeldVoxels, Voxels, file_voxels, planes_of, to_hu
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One CT scan as it was stored.
+    """One CT scan as it was stored, whatever its format.
 
-    voxels: [X, Y, Z], axes as stored, scl_slope and scl_inter applied; int16 where whole numbers were stored and all
-        of them fit, else float32. Large ones stay in their file.
-    affine: float64 [4, 4], voxel index -> RAS mm; sform, else qform, else nibabel's guess.
-    header: NIfTI-1 or -2 header to write results with.
+    voxels: [X, Y, Z] in HU, axes as stored. Large ones stay in their file.
+    affine: float64 [4, 4], voxel index -> RAS mm.
+    forms: how NIfTI files on the scan's grid state its place.
+    stored_bytes: of a voxel in its file.
     name: file name without its suffixes; "image" for an image without a file.
     path: None for an image without a file.
     warnings: one sentence each.
@@ -38,7 +37,8 @@ class Scan:
 
     voxels: Voxels
     affine: np.ndarray
-    header: nib.Nifti1Header
+    forms: Forms
+    stored_bytes: int
     name: str
     path: Path | None
     warnings: tuple[str, ...]
@@ -48,10 +48,17 @@ class Scan:
         """All voxels as one array. Where they are not held it is read anew: raises InputError where that fails now."""
         return self.voxels.whole()
 
+    def slabs(self, planes: int | None = None) -> Iterator[np.ndarray]:
+        """All voxels, `planes` planes of the last axis at a time, by default as many as fill a few MiB.
+
+        Raises InputError where they are read anew and that fails now.
+        """
+        return self.voxels.slabs(planes or planes_of(self.shape, self.voxels.dtype))
+
     @property
     def is_held(self) -> bool:
         """Whether the voxels are in memory."""
-        return isinstance(self.voxels, HeldVoxels)
+        return self.voxels.is_held
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,43 +88,37 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
     path = Path(source)
     file = open_nifti(path)
     with reading(path):
-        shape, dtype = check_header(file.header, str(path))
-        affine, warnings = choose_affine(file.header, None, str(path))
-        slope, inter = file.header.get_slope_inter()
-    slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
-    voxels = file_voxels(file.voxels_path, file.offset, shape, dtype, slope, inter)
-    return _scan(voxels, affine, file.header, path, str(path), warnings)
+        header = describe(file.header, str(path))
+    voxels = file_voxels(file.voxels_path, file.offset, header.shape, header.dtype, header.slope, header.inter)
+    return _scan(voxels, header, path, str(path))
 
 
 def _scan_of_image(image: SpatialImage) -> Scan:
     filename = image.get_filename()
     path = None if filename is None else Path(filename)
     label = "The image" if path is None else str(path)
-    header = header_of(image)
     with reading(path or Path("the image")):
-        shape, dtype = check_header(header, label, image)
-        affine, warnings = choose_affine(header, image.affine, label)
-        voxels = _voxels_of_image(image.dataobj, shape, dtype)
-    return _scan(voxels, affine, header, path, label, warnings)
+        header = describe_image(image, label)
+        voxels = _voxels_of_image(image.dataobj, header)
+    return _scan(voxels, header, path, label)
 
 
-def _voxels_of_image(data: Any, shape: tuple[int, int, int], dtype: np.dtype) -> Voxels:
+def _voxels_of_image(data: Any, header: Header) -> Voxels:
     if not isinstance(data, ArrayProxy):
-        return HeldVoxels(to_hu(np.asanyarray(data).reshape(shape, order="A"), 1.0, 0.0))
+        return HeldVoxels(to_hu(np.asanyarray(data).reshape(header.shape, order="A"), 1.0, 0.0))
     slope, inter = float(data.slope), float(data.inter)
     if isinstance(data.file_like, (str, os.PathLike)):
-        return file_voxels(Path(data.file_like), data.offset, shape, dtype, slope, inter)
-    return HeldVoxels(to_hu(data.get_unscaled().reshape(shape, order="A"), slope, inter))
+        return file_voxels(Path(data.file_like), data.offset, header.shape, header.dtype, slope, inter)
+    return HeldVoxels(to_hu(data.get_unscaled().reshape(header.shape, order="A"), slope, inter))
 
 
-def _scan(
-    voxels: Voxels, affine: np.ndarray, header: nib.Nifti1Header, path: Path | None, label: str, warnings: list[str]
-) -> Scan:
+def _scan(voxels: Voxels, header: Header, path: Path | None, label: str) -> Scan:
     low, high = voxels.ends()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(_not_finite_message(voxels.whole(), label))
-    warnings = [*warn_about_header(header, affine, voxels.shape), *_warn_about_values(low, high), *warnings]
-    return Scan(voxels, affine, header, "image" if path is None else scan_name(path), path, tuple(warnings))
+    warnings = (*header.warnings, *_warn_about_values(low, high))
+    name = "image" if path is None else scan_name(path)
+    return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, warnings)
 
 
 def _not_finite_message(hu: np.ndarray, label: str) -> str:

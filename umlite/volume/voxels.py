@@ -1,22 +1,59 @@
-"""Voxels of a scan in HU: held in memory or, where they are many, read from their file whenever they are wanted."""
+"""Voxels of a scan in HU: held in memory or, where they are many, read from their file whenever they are wanted.
+
+Whole numbers stay int16, at half the memory of float32.
+"""
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from umlite.errors import InputError
 from umlite.volume.nifti import Size, read_array, read_slabs, reading
-from umlite.volume.scaling import Ends, hu_dtype, range_of, to_hu
 
 HELD_BYTES = 1 << 28
 """Stored voxels of more bytes than these are not held."""
 _SLAB_BYTES = 1 << 22
+_PART_VOXELS = 1 << 22
+_INT16 = np.iinfo(np.int16)
+
+Ends = tuple[float, float]
+"""Least and greatest of some values."""
+
+
+class Voxels(Protocol):
+    """The voxels of one scan, [X, Y, Z] with axes as stored, in HU. Every reading gives the same numbers.
+
+    A format is read once, to its end, before its voxels are made: what is damaged is found there. Reading again raises
+    InputError where that fails now, at the latest after the last slab.
+    """
+
+    @property
+    def shape(self) -> Size:
+        """Number of voxels an axis."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """int16 where whole numbers were stored and all of them fit, else float32; of `whole` and of every slab."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether they are in memory, so that reading costs nothing."""
+
+    def ends(self) -> Ends:
+        """Least and greatest HU; not finite where any voxel is not."""
+
+    def whole(self) -> np.ndarray:
+        """All of them as one array, which may be the one that is held: not to be written to."""
+
+    def slabs(self, planes: int) -> Iterator[np.ndarray]:
+        """All of them, `planes` planes of the last axis at a time, fewer at the end; each as `whole` is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,23 +71,23 @@ class HeldVoxels:
     def dtype(self) -> np.dtype:
         return self.hu.dtype
 
+    @property
+    def is_held(self) -> bool:
+        return True
+
     def ends(self) -> Ends:
-        """Least and greatest HU; not finite where any voxel is not."""
         return range_of(self.hu)
 
     def whole(self) -> np.ndarray:
-        """All of them: the array that is held."""
         return self.hu
 
-    def slabs(self) -> Iterator[np.ndarray]:
-        """All of them, a few planes of the last axis at a time."""
-        step = _planes(self.shape, self.dtype)
-        return (self.hu[:, :, first : first + step] for first in range(0, self.shape[2], step))
+    def slabs(self, planes: int) -> Iterator[np.ndarray]:
+        return (self.hu[:, :, first : first + planes] for first in range(0, self.shape[2], planes))
 
 
 @dataclass(frozen=True, eq=False)
 class FileVoxels:
-    """Voxels in a file that was read to its end once. Reading it again raises InputError where that fails now.
+    """Voxels in a file that was read to its end once.
 
     path: of the voxels, which begin at byte `offset` of the unpacked file, of type `stored`. slope, inter: to HU.
     stored_ends: least and greatest stored number. checksum: CRC-32 of the stored voxels.
@@ -69,7 +106,7 @@ class FileVoxels:
     def checked(cls, path: Path, offset: int, shape: Size, stored: np.dtype, slope: float, inter: float) -> FileVoxels:
         """Read the file once, a few planes at a time. Raises InputError."""
         lows, highs, checksum = [], [], 0
-        for slab in read_slabs(path, offset, shape, stored, _planes(shape, stored)):
+        for slab in read_slabs(path, offset, shape, stored, planes_of(shape, stored)):
             low, high = range_of(slab)
             lows.append(low)
             highs.append(high)
@@ -79,25 +116,26 @@ class FileVoxels:
 
     @property
     def dtype(self) -> np.dtype:
-        return hu_dtype(self.stored, self.slope, self.inter, lambda: self.stored_ends)
+        return _hu_dtype(self.stored, self.slope, self.inter, lambda: self.stored_ends)
+
+    @property
+    def is_held(self) -> bool:
+        return False
 
     def ends(self) -> Ends:
-        """Least and greatest HU; not finite where any voxel is not."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (np.array(self.stored_ends) * self.slope + self.inter).astype(self.dtype)
         return float(scaled.min()), float(scaled.max())
 
     def whole(self) -> np.ndarray:
-        """All of them, read anew."""
         raw = read_array(self.path, self.offset, self.shape, self.stored)
         self._compare(_checksum(raw, 0))
         with reading(self.path):
             return to_hu(raw, self.slope, self.inter, in_place=True, ends=self.stored_ends)
 
-    def slabs(self) -> Iterator[np.ndarray]:
-        """All of them, read anew, a few planes of the last axis at a time; only after the last they are known good."""
+    def slabs(self, planes: int) -> Iterator[np.ndarray]:
         checksum = 0
-        for raw in read_slabs(self.path, self.offset, self.shape, self.stored, _planes(self.shape, self.stored)):
+        for raw in read_slabs(self.path, self.offset, self.shape, self.stored, planes):
             checksum = _checksum(raw, checksum)
             yield to_hu(raw, self.slope, self.inter, in_place=True, ends=self.stored_ends)
         self._compare(checksum)
@@ -110,9 +148,6 @@ class FileVoxels:
             )
 
 
-Voxels = HeldVoxels | FileVoxels
-
-
 def file_voxels(path: Path, offset: int, shape: Size, stored: np.dtype, slope: float, inter: float) -> Voxels:
     """The voxels of a file, held where they are at most HELD_BYTES. Arguments as of FileVoxels. Raises InputError."""
     if math.prod(shape) * stored.itemsize > HELD_BYTES:
@@ -122,8 +157,62 @@ def file_voxels(path: Path, offset: int, shape: Size, stored: np.dtype, slope: f
         return HeldVoxels(to_hu(raw, slope, inter, in_place=True))
 
 
-def _planes(shape: Size, dtype: np.dtype) -> int:
+def planes_of(shape: Size, dtype: np.dtype) -> int:
+    """Planes of the last axis, at least one, that fill about 4 MiB."""
     return max(1, _SLAB_BYTES // (shape[0] * shape[1] * dtype.itemsize))
+
+
+def to_hu(
+    raw: np.ndarray, slope: float, inter: float, *, in_place: bool = False, ends: Ends | None = None
+) -> np.ndarray:
+    """raw * slope + inter in the memory order of `raw`: int16 where that is exact, else float32, rounded once.
+
+    raw: integers or floats. It becomes int16 where these are integers, slope and inter are whole and all results fit.
+    in_place: `raw` may be changed and its memory kept. Without, `raw` itself is returned only where it is HU already.
+    ends: least and greatest number of the whole that `raw` is a part of; its own by default.
+    """
+    plain = slope == 1 and inter == 0
+    if _hu_dtype(raw.dtype, slope, inter, lambda: ends or range_of(raw)) == np.int16:
+        if plain and raw.dtype == np.int16:
+            return raw
+        keep = in_place and raw.dtype.itemsize == 2
+        hu = raw.view(np.int16) if keep else np.empty_like(raw, dtype=np.int16, subok=False)
+        for part in _parts(raw):
+            hu[part] = raw[part].astype(np.int64) * int(slope) + int(inter)
+        return hu
+    if plain:
+        with np.errstate(over="ignore"):
+            return raw.astype(np.float32, order="K", copy=False)
+    hu = np.empty_like(raw, dtype=np.float32, subok=False)
+    for part in _parts(raw):
+        with np.errstate(over="ignore", invalid="ignore"):
+            hu[part] = raw[part].astype(np.float64) * slope + inter
+    return hu
+
+
+def range_of(values: np.ndarray) -> Ends:
+    """Least and greatest value; not finite where any voxel is not, since NaN spreads through both."""
+    parts = [(values[part].min(), values[part].max()) for part in _parts(values)]
+    return float(np.min([low for low, _ in parts])), float(np.max([high for _, high in parts]))
+
+
+def _hu_dtype(stored: np.dtype, slope: float, inter: float, ends: Callable[[], Ends]) -> np.dtype:
+    """What `to_hu` makes of numbers of type `stored`. ends: their least and greatest, asked for where they matter."""
+    whole, single = np.dtype(np.int16), np.dtype(np.float32)
+    if stored.kind not in "iu" or not float(slope).is_integer() or not float(inter).is_integer():
+        return single
+    if slope == 1 and inter == 0 and stored.kind == "i" and stored.itemsize <= 2:
+        return whole
+    scaled = [value * slope + inter for value in ends()]
+    return whole if min(scaled) >= _INT16.min and max(scaled) <= _INT16.max else single
+
+
+def _parts(array: np.ndarray) -> Iterator[tuple[slice, ...]]:
+    """Pieces of a few million voxels, cut across the axis that is slowest in memory."""
+    axis = int(np.argmax(np.abs(array.strides)))
+    step = max(1, _PART_VOXELS * array.shape[axis] // array.size)
+    for start in range(0, array.shape[axis], step):
+        yield (slice(None),) * axis + (slice(start, start + step),)
 
 
 def _checksum(slab: np.ndarray, before: int) -> int:
