@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recipes.demo_weights.anatomy import Anatomy, build_anatomy, synthesise
 from umlite.models.universal import UniversalModel
-from umlite.training.anatomy import Anatomy, build_anatomy, synthesise
 from umlite.training.dataset import Batch, WindowStream, fixed_batches
 from umlite.training.image import TrainingImage
 from umlite.training.network import build_small_network

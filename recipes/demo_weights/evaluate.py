@@ -10,12 +10,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.demo_weights.anatomy import class_of_structure
 from umlite.api import Segmenter
 from umlite.classes import ClassTable
 from umlite.errors import InputError
 from umlite.files import replacing
 from umlite.phantom import make_phantom
-from umlite.training.anatomy import class_of_structure
 
 FIRST_SEED = 1_000_000
 _SMALLEST_LESION_ML = 1.0

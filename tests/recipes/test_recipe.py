@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from recipes.demo_weights import recipe
+from recipes.demo_weights.evaluate import dice_score, format_table
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import RequestError, WeightsError
 from umlite.kernels.sets import REFERENCE
-from umlite.training import recipe
 from umlite.training.embeddings import class_prompt, embed_classes
-from umlite.training.evaluate import dice_score, format_table
 from umlite.weights.loading import load_model, save_model
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from recipes.demo_weights import offsets, recipe
+from recipes.demo_weights.offsets import OFFSETS, phantom_counts, score, shift_logits
 from umlite import Segmenter
 from umlite.errors import WeightsError
 from umlite.kernels.sets import REFERENCE
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom
-from umlite.training import offsets, recipe
-from umlite.training.offsets import OFFSETS, phantom_counts, score, shift_logits
 from umlite.weights.loading import load_model
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recipes.demo_weights.anatomy import Anatomy, build_anatomy, class_of_structure, synthesise
+from recipes.demo_weights.contrast import change_contrast
+from recipes.demo_weights.lesions import paint_lesions
 from umlite.classes import PUBLISHED, ClassTable
-from umlite.training.anatomy import Anatomy, build_anatomy, class_of_structure, synthesise
-from umlite.training.contrast import change_contrast
 from umlite.training.image import class_bits, unpack_bits
-from umlite.training.lesions import paint_lesions
 
 
 def test_structures_belong_to_classes() -> None:

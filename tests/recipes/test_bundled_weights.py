@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from recipes.demo_weights.evaluate import FIRST_SEED, dice_score, phantom_dice
 from umlite import Segmenter
 from umlite.phantom import draw_spec, render_phantom
-from umlite.training.evaluate import FIRST_SEED, dice_score, phantom_dice
 
 SHORT_BARS = {"liver": 0.94, "spleen": 0.92, "left_kidney": 0.92, "aorta": 0.95, "postcava": 0.94}
 MEAN_BARS = {

@@ -1,4 +1,4 @@
-"""`python -m umlite.training`: embed, train, export, average, calibrate and evaluate the bundled demo weights."""
+"""`python -m recipes.demo_weights`: embed, train, export, average, calibrate and evaluate the bundled demo weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENVIRONMENT = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m umlite.training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m recipes.demo_weights", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     embed = commands.add_parser("embed", help="text embeddings of the class prompts (needs the extra `training`)")
@@ -82,7 +82,7 @@ def _embed(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from umlite.training import recipe
+    from recipes.demo_weights import recipe
     from umlite.training.schedule import Options
     from umlite.training.train import Training
 
@@ -110,7 +110,7 @@ def _train(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     import torch
 
-    from umlite.training import recipe
+    from recipes.demo_weights import recipe
     from umlite.training.train import CHECKPOINT
 
     state = torch.load(options.folder / CHECKPOINT, weights_only=True)
@@ -119,19 +119,19 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _mean(options: argparse.Namespace) -> None:
-    from umlite.training import recipe
+    from recipes.demo_weights import recipe
 
     recipe.mean_of_weights(options.first, options.second, options.weights)
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from umlite.training import recipe
+    from recipes.demo_weights import recipe
 
     print(recipe.calibrate(options.before, options.phantoms, options.weights))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from umlite.training.evaluate import evaluate
+    from recipes.demo_weights.evaluate import evaluate
 
     print(evaluate(options.weights, options.phantoms, options.data, options.report))
 

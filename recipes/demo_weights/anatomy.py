@@ -12,12 +12,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.demo_weights.contrast import BACKGROUND, change_contrast
+from recipes.demo_weights.deformation import random_grid, sample, smooth_noise
+from recipes.demo_weights.lesions import paint_lesions
 from umlite.classes import ClassTable
 from umlite.errors import InputError, RequestError
-from umlite.training.contrast import BACKGROUND, change_contrast
-from umlite.training.deformation import random_grid, sample, smooth_noise
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, mirror
-from umlite.training.lesions import paint_lesions
 
 _MAY_HIDE: dict[str, tuple[str, ...]] = {
     "esophagus": (BACKGROUND, "stomach"),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from umlite.training.deformation import smooth_noise
+from recipes.demo_weights.deformation import smooth_noise
 from umlite.training.image import Bits, class_bits
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recipes.demo_weights.anatomy import AnatomySource
+from recipes.demo_weights.offsets import best_offsets, shift_logits
 from umlite.classes import PUBLISHED
 from umlite.kernels.sets import REFERENCE
 from umlite.models.config import NetworkConfig
 from umlite.models.universal import UniversalModel
-from umlite.training.anatomy import AnatomySource
 from umlite.training.dataset import Batch, Mixture, PhantomSource, Source, WindowStream, fixed_batches
 from umlite.training.network import build_small_network
-from umlite.training.offsets import best_offsets, shift_logits
 from umlite.training.windows import WindowSampler
 from umlite.weights.loading import check_tensors, load_model, save_model
 from umlite.weights.model_card import ModelCard
