@@ -71,7 +71,7 @@ def compare(segmenter: Segmenter, voxels: Tensor, margins: Sequence[float]) -> I
     known = segmenter.classes.names
     requests = {r: [c.name for c in segmenter.classes.resolve(r)] for r in REQUESTS}
     needed = {r: needed_classes(names, known) for r, names in requests.items()}
-    places = {name: segmenter.classes.place(name) for names in needed.values() for name in names}
+    places = {name: segmenter.classes.head_of(name) for names in needed.values() for name in names}
     engine = Remembering(segmenter._engine, sorted(places.values()))
     voxel_ml = float(np.prod(segmenter.card.spacing_mm)) / 1000
     for request, requested in requests.items():

@@ -24,7 +24,7 @@ from umlite import Segmenter
 from umlite.cpu import plan
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.machine.processor import Machine
 from umlite.machine.threads import available_threads
 from umlite.weights.loading import load_model

@@ -24,7 +24,7 @@ from torch import Tensor
 from bench import kernel_counts
 from bench.ledger import LIMITS, Cost, Ledger
 from bench.paper_gpus import GPU, GPUS
-from umlite.kernels.sets import FAST, REFERENCE
+from umlite.kernels.implementations import FAST, REFERENCE
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 

@@ -112,7 +112,7 @@ def test_a_model_with_fewer_classes() -> None:
     table = ClassTable(["Liver", "Left Kidney", "Kidney Tumor"])
     assert table.names == ("liver", "left_kidney", "kidney_tumor")
     assert [c.index for c in table] == [6, 3, 26]
-    assert [table.place(name) for name in table.names] == [0, 1, 2]
+    assert [table.head_of(name) for name in table.names] == [0, 1, 2]
     assert names("26,liver", table) == ["kidney_tumor", "liver"]
     assert names("kidneys", table) == ["left_kidney"]
     assert table.groups["all"] == table.names

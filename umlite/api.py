@@ -156,7 +156,7 @@ class Segmenter:
         frame, is_empty = volume.frame, volume.is_empty
         soft = ProbabilityFile(Path(probabilities), names) if probabilities is not None else None
         with watch("windows"), _memory_errors(len(names)):
-            places = [self.classes.place(n) for n in names]
+            places = [self.classes.head_of(n) for n in names]
             run = functools.partial(decide_volume if windows == "all" else decide_adaptively, self._engine)
             bits, counts, undecided = run(volume.voxels, places, names, overlap, progress, soft)
         del volume
@@ -190,7 +190,7 @@ class Segmenter:
         return wanted
 
     def _places(self, classes: Iterable[AnatomyClass]) -> list[int]:
-        return [self.classes.place(c.name) for c in classes]
+        return [self.classes.head_of(c.name) for c in classes]
 
 
 @contextmanager

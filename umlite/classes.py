@@ -171,8 +171,8 @@ class ClassTable(Sequence[AnatomyClass]):
         known = {a: c for c in PUBLISHED for a in c.aliases if c.name not in taken} | exact
         numbers = itertools.count(len(PUBLISHED) + 1)
         self._classes = tuple(known.get(name) or _own_class(name, next(numbers)) for name in wanted)
-        self._place = {c.name: i for i, c in enumerate(self._classes)}
-        if len(self._place) != len(self._classes):
+        self._head = {c.name: i for i, c in enumerate(self._classes)}
+        if len(self._head) != len(self._classes):
             twice = sorted(name for name, count in Counter(c.name for c in self._classes).items() if count > 1)
             raise RequestError(f"A model's classes must differ; named more than once: {', '.join(twice)}.")
         self._by_spelling = {s: c for c in self._classes for s in _spellings(c)} | {c.name: c for c in self._classes}
@@ -191,11 +191,11 @@ class ClassTable(Sequence[AnatomyClass]):
         return self._classes[item]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._place or name in self._classes
+        return name in self._head or name in self._classes
 
-    def place(self, name: str) -> int:
+    def head_of(self, name: str) -> int:
         """Position of a canonical name among the model's heads, 0-based."""
-        return self._place[name]
+        return self._head[name]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ class ClassTable(Sequence[AnatomyClass]):
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The groups that this model can serve, cut down to its classes; `all` is every class it has."""
-        groups = {g: tuple(n for n in members if n in self._place) for g, members in GROUPS.items()}
+        groups = {g: tuple(n for n in members if n in self._head) for g, members in GROUPS.items()}
         groups["all"] = self.names
         groups["organs"] = tuple(c.name for c in self._classes if c.kind != "tumor")
         groups["tumors"] = tuple(c.name for c in self._classes if c.kind == "tumor")
@@ -239,7 +239,7 @@ class ClassTable(Sequence[AnatomyClass]):
                 unknown.append(word)
         if unknown:
             raise RequestError(self._explain(unknown))
-        return tuple(self._classes[self._place[name]] for name in dict.fromkeys(wanted))
+        return tuple(self._classes[self._head[name]] for name in dict.fromkeys(wanted))
 
     def _explain(self, unknown: list[str]) -> str:
         lines = []

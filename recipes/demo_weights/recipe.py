@@ -11,7 +11,7 @@ from torch import Tensor
 from recipes.demo_weights.anatomy import AnatomySource
 from recipes.demo_weights.offsets import best_offsets, shift_logits
 from umlite.classes import PUBLISHED
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import NetworkConfig
 from umlite.models.universal import UniversalModel
 from umlite.training.dataset import Batch, Mixture, PhantomSource, Source, WindowStream, fixed_batches

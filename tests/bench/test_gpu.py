@@ -18,7 +18,7 @@ import torch
 from umlite import Segmenter
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.setup import Plan
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.volume.reading import read_scan
 from umlite.weights.loading import load_model
 
@@ -80,7 +80,7 @@ def test_from_end_to_end(
     assert report["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "peaks_known": True, "ever_run_on_a_gpu": False}
     assert report["passed"]
     checks = [c["name"] for c in report["checks"]]
-    operations = {path.stem for path in (ROOT / "umlite" / "kernels").glob("*.py")} - {"__init__", "sets"}
+    operations = {path.stem for path in (ROOT / "umlite" / "kernels").glob("*.py")} - {"__init__", "implementations"}
     for kernel in operations - {"gather", "resample", "decide"} | {
         "gather_windows",
         "decide_bits",

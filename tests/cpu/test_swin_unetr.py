@@ -14,7 +14,7 @@ from support.recipes import Recipe
 from umlite.cpu.compiler import CompilerError, load
 from umlite.cpu.heads import Heads
 from umlite.cpu.swin_unetr import NativeSwinUNETR
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import SwinUNETRConfig
 from umlite.models.swin_unetr import SwinUNETR
 from umlite.weights.loading import load_model

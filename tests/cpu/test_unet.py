@@ -13,7 +13,7 @@ from support.cpu_layers import values64
 from support.recipes import Recipe
 from umlite.cpu.heads import Heads
 from umlite.cpu.unet import NativeUNet
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import UNetConfig
 from umlite.models.unet import UNet
 from umlite.weights.loading import load_model

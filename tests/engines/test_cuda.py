@@ -16,7 +16,7 @@ from umlite.engines.reference import ReferenceEngine
 from umlite.engines.setup import Plan
 from umlite.errors import DeviceError, WeightsError
 from umlite.gpu import transfer
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.models.universal import UniversalModel
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import window_at

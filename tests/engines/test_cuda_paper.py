@@ -29,7 +29,7 @@ from umlite.engines.setup import Plan
 from umlite.engines.torch import TorchEngine
 from umlite.gpu import transfer
 from umlite.kernels import window_attention
-from umlite.kernels.sets import FAST, REFERENCE, TORCH
+from umlite.kernels.implementations import FAST, REFERENCE, TORCH
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.progress import no_progress

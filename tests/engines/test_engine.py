@@ -15,7 +15,7 @@ from umlite.engines.reference import ReferenceEngine
 from umlite.engines.setup import choose_plan
 from umlite.engines.torch import TorchEngine
 from umlite.errors import DeviceError, RequestError
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.models.universal import UniversalModel
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model

@@ -12,7 +12,7 @@ from umlite.gpu import memory as gpu_memory
 from umlite.gpu.features import WindowFeatures, bytes_of_one_window
 from umlite.gpu.memory import MOST_WINDOWS, activation_bytes, is_out_of_memory, windows_at_a_time
 from umlite.gpu.memory_ladder import MemoryLadder
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 

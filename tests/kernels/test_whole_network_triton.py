@@ -19,9 +19,9 @@ from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits, decide_bits_ref
 from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate
 from umlite.kernels.gather import gather_windows, gather_windows_ref
+from umlite.kernels.implementations import KernelSet
 from umlite.kernels.norm_act import norm_act
 from umlite.kernels.resample import resample_bits, resample_bits_ref, resample_hu, resample_hu_ref, rows_of
-from umlite.kernels.sets import KernelSet
 from umlite.kernels.triton import dynamic_heads as heads_launcher
 from umlite.kernels.triton import norm_act as norm_launcher
 from umlite.kernels.triton import window_attention as attention_launcher

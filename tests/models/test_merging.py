@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from umlite.kernels.sets import FAST, REFERENCE
+from umlite.kernels.implementations import FAST, REFERENCE
 from umlite.models.config import SwinUNETRConfig, UNetConfig
 from umlite.models.merging import MergedConv, merge_upsampling
 from umlite.models.swin_unetr import DecoderBlock, SwinUNETR

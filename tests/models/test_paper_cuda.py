@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from support.paper_cuda import paper_cuda
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 

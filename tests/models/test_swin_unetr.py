@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.nets import swin_unetr as monai_swin
 
-from umlite.kernels.sets import FAST, REFERENCE, KernelSet
+from umlite.kernels.implementations import FAST, REFERENCE, KernelSet
 from umlite.models.config import SwinUNETRConfig
 from umlite.models.swin_unetr import DecoderBlock, EncoderBlock, PatchMerging, SwinUNETR
 

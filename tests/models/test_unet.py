@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from support.samples import SMALL_UNET, small_model
-from umlite.kernels.sets import FAST, REFERENCE, KernelSet
+from umlite.kernels.implementations import FAST, REFERENCE, KernelSet
 from umlite.models.unet import UNet, WindowNormReLU
 
 

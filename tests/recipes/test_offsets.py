@@ -12,7 +12,7 @@ from recipes.demo_weights import offsets, recipe
 from recipes.demo_weights.offsets import OFFSETS, phantom_counts, score, shift_logits
 from umlite import Segmenter
 from umlite.errors import WeightsError
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom

@@ -12,7 +12,7 @@ from recipes.demo_weights.evaluate import dice_score, format_table
 from umlite import Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import RequestError, WeightsError
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.training.embeddings import class_prompt, embed_classes
 from umlite.weights.loading import load_model, save_model
 

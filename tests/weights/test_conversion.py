@@ -12,7 +12,7 @@ import torch
 from support.samples import published_state, small_model
 from umlite.classes import PUBLISHED
 from umlite.errors import WeightsError
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.weights.conversion import UNSTATED_LICENSE, convert_checkpoint
 from umlite.weights.loading import load_model, read_card
 

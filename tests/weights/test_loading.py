@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from support.samples import small_card, small_model
 from umlite.errors import WeightsError
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.weights.loading import load_model, read_card, save_model
 
 

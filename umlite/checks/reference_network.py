@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import split_parameters
-from umlite.kernels.sets import REFERENCE
+from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import SwinUNETRConfig
 from umlite.models.swin_unetr import MERGED_CORNERS
 from umlite.models.universal import UniversalModel

@@ -123,7 +123,7 @@ class ReferencePipeline:
 
     def _clean(self, masks: Tensor, names: Sequence[str]) -> BitMask:
         needed = needed_classes(names, self.classes.names)
-        bits = BitMask.from_masks({name: masks[self.classes.place(name)].numpy() for name in needed})
+        bits = BitMask.from_masks({name: masks[self.classes.head_of(name)].numpy() for name in needed})
         return postprocess(bits, names)[0]
 
     def _write(self, data: dict[str, Any], masks: BitMask, name: str, folder: Path) -> None:

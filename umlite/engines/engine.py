@@ -12,7 +12,7 @@ from torch import Tensor
 from umlite.engines.setup import Notify, Plan
 from umlite.gpu import transfer
 from umlite.kernels.decide import decide, decide_bits_on_host, decide_bits_ref
-from umlite.kernels.sets import FAST, REFERENCE, TORCH
+from umlite.kernels.implementations import FAST, REFERENCE, TORCH
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan
 from umlite.weights.loading import load_model

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from umlite.gpu.memory import activation_bytes
 from umlite.gpu.precision import exact_float32
 from umlite.kernels.channel_scale_shift import channel_scale_shift
-from umlite.kernels.sets import FAST
+from umlite.kernels.implementations import FAST
 from umlite.models.config import NetworkConfig
 from umlite.models.universal import UniversalModel
 from umlite.windows import Size

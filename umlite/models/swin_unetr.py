@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from umlite.kernels.sets import REFERENCE, KernelSet
+from umlite.kernels.implementations import REFERENCE, KernelSet
 from umlite.models.config import SwinUNETRConfig
 
 # (d, h, w) offsets of the corners that patch merging gathers. Two corners appear twice and two never: a bug of the

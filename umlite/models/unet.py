@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from umlite.kernels.sets import REFERENCE, KernelSet
+from umlite.kernels.implementations import REFERENCE, KernelSet
 from umlite.models.config import UNetConfig
 
 NormAct = Callable[..., Tensor]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from umlite.kernels.sets import REFERENCE, KernelSet
+from umlite.kernels.implementations import REFERENCE, KernelSet
 from umlite.models.config import NetworkConfig, UNetConfig
 from umlite.models.parameter_generator import build_generator
 from umlite.models.swin_unetr import SwinUNETR

@@ -14,7 +14,7 @@ from umlite.weights.model_card import ModelCard
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from umlite.kernels.sets import KernelSet
+    from umlite.kernels.implementations import KernelSet
     from umlite.models.universal import UniversalModel
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from umlite.kernels.dynamic_heads import dynamic_heads
+from umlite.kernels.implementations import KernelSet
 from umlite.kernels.norm_act import norm_act
-from umlite.kernels.sets import KernelSet
 from umlite.kernels.window_attention import window_attention
 
 
