@@ -17,6 +17,10 @@ class WeightsError(UmliteError):
     """Weights that are missing, damaged or do not fit the network."""
 
 
+class DownloadError(WeightsError):
+    """Published weights that cannot be downloaded."""
+
+
 class DeviceError(UmliteError):
     """A device, compiler or amount of memory that was asked for and is not there."""
 

@@ -97,7 +97,7 @@ def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
 
 
 @contextmanager
-def download_bar(silent: bool) -> Iterator[Callable[[int, int | None], None]]:
+def download_bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
     """A function that shows bytes done of bytes in all, on stderr."""
     from rich import progress as rich
 

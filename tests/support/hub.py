@@ -8,7 +8,6 @@ import random
 import re
 import ssl
 import threading
-import time
 from dataclasses import dataclass, field
 
 from umlite.weights.download import Source
@@ -16,7 +15,6 @@ from umlite.weights.download import Source
 SOURCE = Source("unet", "lab/model", "universal.pth", "CC BY-NC-ND 4.0")
 RESOLVE = "/lab/model/resolve/main/universal.pth"
 CDN = "/cdn/blob"
-COMMIT = "5" * 40
 MAX_REQUESTS = 40
 
 
@@ -55,7 +53,9 @@ class Hub:
     content_type: str = "application/octet-stream"
     cdn_etag: bool = True
     lengths: bool = True
-    stall_s: float = 0.0
+    linked_size: bool = True
+    endless: bool = False  # zeros follow the content until the client hangs up
+    silent_until: threading.Event | None = None
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     scheme: str = "http"
@@ -90,6 +90,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = body if cut_at is None else body[:cut_at]
         self.wfile.write(body)
         request.sent = len(body)
+        while self.hub.endless and status in (200, 206):
+            request.sent += self.wfile.write(bytes(1 << 16))
         self.close_connection = cut_at is not None or not self.hub.lengths
 
     def do_HEAD(self) -> None:
@@ -103,7 +105,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path in hub.status:
             self.answer(hub.status[path], {}, b"no")
         elif path == RESOLVE:
-            linked = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(hub.data))}
+            linked = {"X-Linked-Size": str(len(hub.data))} if hub.linked_size else {}
             if hub.published:
                 linked["X-Linked-Etag"] = f'"{sha256(hub.data) if hub.published == "right" else hub.published}"'
             if hub.redirect:
@@ -127,13 +129,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers["Content-Type"] = hub.content_type
         cut_at = hub.cut_at.pop(0) if hub.cut_at else None
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if hub.stall_s:
-            time.sleep(hub.stall_s)
+        if hub.silent_until:
+            hub.silent_until.wait(30)
         if asked and hub.ranges:
             start, size = int(asked[1]), len(hub.data)
-            if start >= size:
-                self.answer(416, {"Content-Range": f"bytes */{size}"}, b"beyond the end")
-                return
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
             self.answer(206, headers, hub.data[start:], cut_at)
         else:

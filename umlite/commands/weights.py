@@ -9,7 +9,7 @@ import typer
 
 from umlite.commands.options import JsonOption, OverwriteOption
 from umlite.commands.reporting import reported
-from umlite.errors import WeightsError
+from umlite.errors import DownloadError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell
 
 weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert and list weights.")
@@ -111,8 +111,11 @@ def pull_weights(
         tell(license_notice(name))
         if not accept_license and not confirmed("Do you accept this licence?"):
             raise WeightsError("The licence was not accepted: nothing was downloaded. (--accept-license in scripts.)")
-        with download_bar(as_json) as progress:
-            conversion, verified = pull(name, overwrite=overwrite, progress=progress)
+        try:
+            with download_bar(as_json) as progress:
+                conversion, verified = pull(name, overwrite=overwrite, progress=progress)
+        except DownloadError as error:
+            raise WeightsError(f"{error} (umlite weights convert FILE.pth)") from error
         if not verified:
             tell("Warning: the hub published no checksum, so the download could not be checked.")
         if as_json:

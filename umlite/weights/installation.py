@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from umlite.errors import RequestError, WeightsError
 from umlite.weights.conversion import UNSTATED_LICENSE, Conversion, convert_checkpoint
-from umlite.weights.download import SOURCES, Source, download
+from umlite.weights.download import SOURCES, Progress, Source, download
 from umlite.weights.store import SUFFIX, install_path, store_folder
 
 
@@ -55,7 +55,7 @@ def pull(
     *,
     overwrite: bool = False,
     endpoint: str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Conversion, bool]:
     """Download published weights, check them, convert and install them; the download is removed afterwards.
 
