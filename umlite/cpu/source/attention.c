@@ -1,13 +1,17 @@
-// Shifted-window attention (Swin, arXiv 2103.14030) over a grid of tokens, straight from the grid and back to it.
+// Shifted-window attention (Swin, arXiv 2103.14030) over a grid of tokens, straight from the grid
+// and back to it.
 //
-//   y[query] = sum over a window's keys of p * v[key],   p = softmax(q . k + bias[head][query][key] + mask)
+//   y[query] = sum over a window's keys of p * v[key]
+//   p = softmax(q . k + bias[head][query][key] + mask)
 //
-// The grid is padded at its ends to whole windows and rolled back by `shift`; token t of a window then lies where window
-// and t say, and nothing is moved in memory. Padded tokens are keys like others, with the same numbers everywhere, and as
-// queries they are left out. After a roll a window at the end holds up to eight regions that are no neighbours: the mask
-// is MASKED between them. Scores are exponents of two: q and bias carry log2(e), q also the 1 / sqrt(dim).
+// The grid is padded at its ends to whole windows and rolled back by `shift`; token t of a window
+// then lies where window and t say, and nothing is moved in memory. Padded tokens are keys like
+// others, with the same numbers everywhere, and as queries they are left out. After a roll a window
+// at the end holds up to eight regions that are no neighbours: the mask is MASKED between them.
+// Scores are exponents of two: q and bias carry log2(e), q also the 1 / sqrt(dim).
 //
-// Piece of work: one head of one window. Scores of ROWS queries stay in L1 from their product to their use.
+// Piece of work: one head of one window. Scores of ROWS queries stay in L1 from their product to
+// their use.
 #include "exp2.h"
 #include "gemm.h"
 #include "threads.h"
@@ -17,30 +21,41 @@ enum { REGIONS = 8, AHEAD = 24 };
 
 typedef struct {
   long threads;
-  long grid[3], side[3], shift[3];   // tokens; of a window; of the roll, 0 where an axis is one window
-  long heads, dim;                   // dim: of a head as stored, a multiple of LINE
-  const float *qkv, *padding;        // [grid][3][heads][dim]; [3][heads][dim], of a padded token
-  const float *bias;                 // [heads][side^3][keys], keys: side^3 rounded up to LINE; very low beyond side^3
-  float *y;                          // [grid][heads][dim]
-  float *scratch;                    // [threads][attention_scratch], lines
+  long grid[3], side[3]; // tokens; tokens of a window
+  long shift[3];         // of the roll, 0 where an axis is one window
+  long heads, dim;       // dim: of a head as stored, a multiple of LINE
+  const float *qkv;      // [grid][3][heads][dim]
+  const float *padding;  // [3][heads][dim], of a padded token
+  const float *bias;     // [heads][side^3][side^3 rounded up to LINE], very low beyond side^3
+  float *y;              // [grid][heads][dim]
+  float *scratch;        // [threads][attention_scratch], lines
 } attention_t;
 
 // A window's tokens.
 typedef struct {
-  int queries, regions;              // how many tokens are no padding; 1: the window holds more than one region
-  int *token, *region, *query;       // [count] index in the grid or -1; [count]; [queries] index in the window
+  int queries; // how many tokens are no padding
+  int regions; // 1: the window holds more than one region
+  int *token;  // [count] index in the grid or -1
+  int *region; // [count]
+  int *query;  // [queries] index in the window
 } tokens;
 
-// One head of a window, as the products read it; `keys` as above.
+// One head of a window, as the products read it.
 typedef struct {
-  long count, keys;                  // tokens of a window; rounded up to LINE
-  float *transposed_k, *v, *q;       // [keys / LINE][dim][LINE], [dim / LINE][count][LINE], [queries, a few more][dim]
-  float *scores, *out, *masks;       // [ROWS][keys], [ROWS][dim], [REGIONS][keys]
+  long count, keys;    // tokens of a window; rounded up to LINE
+  float *transposed_k; // [keys / LINE][dim][LINE]
+  float *v;            // [dim / LINE][count][LINE]
+  float *q;            // [queries, a few more][dim]
+  float *scores;       // [ROWS][keys]
+  float *out;          // [ROWS][dim]
+  float *masks;        // [REGIONS][keys]
 } work;
 
 static long rounded(long n) { return (n + LINE - 1) / LINE * LINE; }
 static long count_of(const attention_t *L) { return L->side[0] * L->side[1] * L->side[2]; }
-static long windows_of(const attention_t *L, int axis) { return (L->grid[axis] + L->side[axis] - 1) / L->side[axis]; }
+static long windows_of(const attention_t *L, int axis) {
+  return (L->grid[axis] + L->side[axis] - 1) / L->side[axis];
+}
 
 // Floats of scratch memory that a thread needs.
 long attention_scratch(const attention_t *L) {
@@ -49,11 +64,19 @@ long attention_scratch(const attention_t *L) {
 }
 static work share_out(const attention_t *L, float *own, tokens *of) {
   work w;
-  w.count = count_of(L), w.keys = rounded(w.count);
-  w.transposed_k = own, w.v = w.transposed_k + w.keys * L->dim, w.q = w.v + w.keys * L->dim;
-  w.scores = w.q + (w.keys + ROWS) * L->dim, w.out = w.scores + ROWS * w.keys, w.masks = w.out + ROWS * L->dim;
-  of->token = (int *)(w.masks + REGIONS * w.keys), of->region = of->token + w.keys, of->query = of->region + w.keys;
-  memset(w.transposed_k, 0, (size_t)(w.keys * L->dim) * sizeof(float)); // keys beyond count: zeros, masks too
+  w.count = count_of(L);
+  w.keys = rounded(w.count);
+  w.transposed_k = own;
+  w.v = w.transposed_k + w.keys * L->dim;
+  w.q = w.v + w.keys * L->dim;
+  w.scores = w.q + (w.keys + ROWS) * L->dim;
+  w.out = w.scores + ROWS * w.keys;
+  w.masks = w.out + ROWS * L->dim;
+  of->token = (int *)(w.masks + REGIONS * w.keys);
+  of->region = of->token + w.keys;
+  of->query = of->region + w.keys;
+  // Keys beyond count: zeros, masks too.
+  memset(w.transposed_k, 0, (size_t)(w.keys * L->dim) * sizeof(float));
   memset(w.masks, 0, (size_t)(REGIONS * w.keys) * sizeof(float));
   return w;
 }
@@ -61,14 +84,17 @@ static work share_out(const attention_t *L, float *own, tokens *of) {
 // Tokens and regions of a window.
 static void find_tokens(const attention_t *L, long window, tokens *of) {
   const long *grid = L->grid, *side = L->side;
-  const long at[3] = {window / (windows_of(L, 1) * windows_of(L, 2)), window / windows_of(L, 2) % windows_of(L, 1),
-                      window % windows_of(L, 2)};
-  long start[3], cut[3], padded[3]; // place of the first token before the roll; where the region changes
+  const long at[3] = {window / (windows_of(L, 1) * windows_of(L, 2)),
+                      window / windows_of(L, 2) % windows_of(L, 1), window % windows_of(L, 2)};
+  long start[3], padded[3]; // place of the first token before the roll, in the padded grid
+  long cut[3];              // where the region changes
   of->queries = of->regions = 0;
   for (int a = 0; a < 3; a++) {
-    padded[a] = windows_of(L, a) * side[a], start[a] = at[a] * side[a] + L->shift[a];
+    padded[a] = windows_of(L, a) * side[a];
+    start[a] = at[a] * side[a] + L->shift[a];
     const int last = L->shift[a] && at[a] + 1 == windows_of(L, a);
-    cut[a] = last ? side[a] - L->shift[a] : side[a], of->regions |= last;
+    cut[a] = last ? side[a] - L->shift[a] : side[a];
+    of->regions |= last;
   }
   long t = 0;
   for (long i = 0; i < side[0]; i++) {
@@ -90,10 +116,13 @@ static void find_tokens(const attention_t *L, long window, tokens *of) {
 static void gather(const attention_t *L, const tokens *of, long head, const work *w) {
   const long third = L->heads * L->dim;
   for (long t = 0; t < w->count; t++) {
-    if (t + AHEAD < w->count && of->token[t + AHEAD] >= 0) // scattered: hardware does not foresee them
+    // Scattered: hardware does not foresee them.
+    if (t + AHEAD < w->count && of->token[t + AHEAD] >= 0)
       for (long part = 0; part < 3; part++)
-        __builtin_prefetch(L->qkv + of->token[t + AHEAD] * 3 * third + part * third + head * L->dim);
-    const float *row = (of->token[t] < 0 ? L->padding : L->qkv + of->token[t] * 3 * third) + head * L->dim;
+        __builtin_prefetch(L->qkv + of->token[t + AHEAD] * 3 * third + part * third +
+                           head * L->dim);
+    const float *row =
+        (of->token[t] < 0 ? L->padding : L->qkv + of->token[t] * 3 * third) + head * L->dim;
     float *k = w->transposed_k + t / LINE * LINE * L->dim + t % LINE;
     for (long c = 0; c < L->dim; c++) k[c * LINE] = row[third + c];
     for (long c = 0; c < L->dim; c += LINE)
@@ -107,35 +136,39 @@ static void gather(const attention_t *L, const tokens *of, long head, const work
     for (long t = 0; t < w->count; t++) w->masks[r * w->keys + t] = of->region[t] == r ? 0 : MASKED;
 }
 
-// scores[i][j] = bias[i][j] [+ mask[i][j]] + q[i] . k[j] for ROWS queries and all keys; largest[i]: lane by lane.
-INLINE void score(const long dim, const int masked, const work *w, const float *q, const float *const bias[ROWS],
-                  const float *const mask[ROWS], vec largest[ROWS]) {
+// scores[i][j] = bias[i][j] [+ mask[i][j]] + q[i] . k[j] for ROWS queries and all keys; largest[i]:
+// lane by lane.
+INLINE void score(const long dim, const int masked, const work *w, const float *q,
+                  const float *const bias[ROWS], const float *const mask[ROWS], vec largest[ROWS]) {
   const long keys = w->keys;
   const float *k = w->transposed_k;
   float *scores = w->scores;
-  UNROLL for (int i = 0; i < ROWS; i++) largest[i] = splat(-1e30f);
+  UNROLL(i, ROWS) largest[i] = splat(-1e30f);
   for (long j = 0; j < keys; j += LINE, k += LINE * dim) {
     vec sums[ROWS][VECS];
-    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int h = 0; h < VECS; h++) {
-      sums[i][h] = load(bias[i] + j + h * LANES);
-      if (masked) sums[i][h] += load(mask[i] + j + h * LANES);
-    }
-    UNROLL for (long c = 0; c < dim; c++) {
+    UNROLL(i, ROWS)
+      UNROLL(h, VECS) {
+        sums[i][h] = load(bias[i] + j + h * LANES);
+        if (masked) sums[i][h] += load(mask[i] + j + h * LANES);
+      }
+    UNROLL(c, dim) {
       vec line[VECS];
-      UNROLL for (int h = 0; h < VECS; h++) line[h] = load(k + c * LINE + h * LANES);
-      UNROLL for (int i = 0; i < ROWS; i++) {
+      UNROLL(h, VECS) line[h] = load(k + c * LINE + h * LANES);
+      UNROLL(i, ROWS) {
         const vec x = splat(q[i * dim + c]);
-        UNROLL for (int h = 0; h < VECS; h++) sums[i][h] = fma_(x, line[h], sums[i][h]);
+        UNROLL(h, VECS) sums[i][h] = fma_(x, line[h], sums[i][h]);
       }
     }
-    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int h = 0; h < VECS; h++) {
-      store(scores + i * keys + j + h * LANES, sums[i][h]);
-      largest[i] = max_(largest[i], sums[i][h]);
-    }
+    UNROLL(i, ROWS)
+      UNROLL(h, VECS) {
+        store(scores + i * keys + j + h * LANES, sums[i][h]);
+        largest[i] = max_(largest[i], sums[i][h]);
+      }
   }
 }
-#define SCORE_ARGS \
-  const work *w, const float *q, const float *const bias[ROWS], const float *const mask[ROWS], vec largest[ROWS]
+#define SCORE_ARGS                                                                             \
+  const work *w, const float *q, const float *const bias[ROWS], const float *const mask[ROWS], \
+      vec largest[ROWS]
 NOINLINE void score_16(SCORE_ARGS) { score(16, 0, w, q, bias, mask, largest); }
 NOINLINE void score_16_masked(SCORE_ARGS) { score(16, 1, w, q, bias, mask, largest); }
 NOINLINE void score_any(long dim, SCORE_ARGS) { score(dim, 1, w, q, bias, mask, largest); }
@@ -146,7 +179,7 @@ NOINLINE float exponentials(float *s, vec largest, long keys) {
   float top = largest[0];
   for (int i = 1; i < LANES; i++) top = largest[i] > top ? largest[i] : top;
   for (long j = 0; j < keys; j += LINE)
-    UNROLL for (int h = 0; h < VECS; h++) {
+    UNROLL(h, VECS) {
       const vec p = exp2_(load(s + j + h * LANES) - splat(top));
       store(s + j + h * LANES, p);
       total[h % 2] += p;
@@ -155,7 +188,8 @@ NOINLINE float exponentials(float *s, vec largest, long keys) {
 }
 
 // n <= ROWS queries of a window from `first` on; in the place of the rest, the last one once more.
-static void attend(const attention_t *L, const tokens *of, long head, long first, long n, const work *w) {
+static void attend(const attention_t *L, const tokens *of, long head, long first, long n,
+                   const work *w) {
   const float *q = w->q + first * L->dim, *bias[ROWS], *mask[ROWS];
   vec largest[ROWS];
   float sums[ROWS];
@@ -171,7 +205,8 @@ static void attend(const attention_t *L, const tokens *of, long head, long first
     kernel_last_panel(n, w->count, w->scores, w->keys, w->v + c * w->count, w->out + c, L->dim);
   for (long i = 0; i < n; i++) {
     float *y = L->y + (of->token[of->query[first + i]] * L->heads + head) * L->dim;
-    for (long c = 0; c < L->dim; c += LANES) store(y + c, load(w->out + i * L->dim + c) / splat(sums[i]));
+    for (long c = 0; c < L->dim; c += LANES)
+      store(y + c, load(w->out + i * L->dim + c) / splat(sums[i]));
   }
 }
 
@@ -181,7 +216,8 @@ void attention(const attention_t *L) {
   PARALLEL(L->threads) {
     tokens of;
     const work w = share_out(L, L->scratch + thread_number() * attention_scratch(L), &of);
-    for (long item; (item = take(&next, 1)) < windows * L->heads;) { // head by head: its bias stays in the cache
+    // Head by head: its bias stays in the cache.
+    for (long item; (item = take(&next, 1)) < windows * L->heads;) {
       const long head = item / windows;
       find_tokens(L, item % windows, &of);
       gather(L, &of, head, &w);

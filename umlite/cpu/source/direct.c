@@ -1,46 +1,58 @@
-// A 3^3 convolution, or eight 2^3 ones (one per parity of a finer grid), on a grid of few voxels with many channels. There
-// the weights are what has to be moved: a thread takes LINE output channels, and reads their weights once for all voxels.
+// A 3^3 convolution, or eight 2^3 ones (one per parity of a finer grid), on a grid of few voxels
+// with many channels. There the weights are what has to be moved: a thread takes LINE output
+// channels, and reads their weights once for all voxels.
 //
-//   y[v][16] = sum over taps t, channels c:  value[v + t][c] * U[t][c][16]      (rows outside the grid: one row of zeros)
+//   y[v][16] = sum over taps t, channels c:  value[v + t][c] * U[t][c][16]
+//
+// Rows outside the grid are one row of zeros.
 #include "gemm.h"
 #include "layer.h"
 
 typedef void fill_fn(const layer *, long, float *);
-#define FILL(mode)                                                                                    \
-  static void fill_##mode(const layer *L, long i, float *V) {                                         \
-    for (long c = 0; c < L->inputs; c += LINE) {                                                      \
-      const pending p = pending_of(mode, L, c);                                                       \
-      UNROLL for (int h = 0; h < VECS; h++)                                                           \
-        store(V + c + h * LANES, value(mode, &p, h, L->x + i * L->inputs + c, more_at(mode, L, i, c)));\
-    }                                                                                                 \
+#define FILL(mode)                                                                   \
+  static void fill_##mode(const layer *L, long i, float *V) {                        \
+    for (long c = 0; c < L->inputs; c += LINE) {                                     \
+      const pending p = pending_of(mode, L, c);                                      \
+      UNROLL(h, VECS)                                                                \
+        store(V + c + h * LANES,                                                     \
+              value(mode, &p, h, L->x + i * L->inputs + c, more_at(mode, L, i, c))); \
+    }                                                                                \
   }
-FILL(RELU) FILL(SLOPE) FILL(SUM) FILL(SUM_SHARED)
+FILL(RELU)
+FILL(SLOPE)
+FILL(SUM)
+FILL(SUM_SHARED)
 static fill_fn *const FILLS[] = {fill_RELU, fill_SLOPE, fill_SUM, fill_SUM_SHARED};
 
 // c[i] += a[i] * panel for R rows that lie anywhere.
 INLINE void gather_kernel(const int R, long K, const float *const *a, const float *b, float *c) {
   vec sums[ROWS][VECS];
-  UNROLL for (int i = 0; i < R; i++) UNROLL for (int j = 0; j < VECS; j++) sums[i][j] = load(c + i * LINE + j * LANES);
+  UNROLL(i, R)
+    UNROLL(j, VECS) sums[i][j] = load(c + i * LINE + j * LANES);
   for (long k = 0; k < K; k++) {
     vec u[VECS];
-    UNROLL for (int j = 0; j < VECS; j++) u[j] = load(b + k * LINE + j * LANES);
+    UNROLL(j, VECS) u[j] = load(b + k * LINE + j * LANES);
     __builtin_prefetch(b + (k + 32) * LINE);
-    UNROLL for (int i = 0; i < R; i++) {
+    UNROLL(i, R) {
       const vec x = splat(a[i][k]);
-      UNROLL for (int j = 0; j < VECS; j++) sums[i][j] += x * u[j];
+      UNROLL(j, VECS) sums[i][j] += x * u[j];
     }
   }
-  UNROLL for (int i = 0; i < R; i++) UNROLL for (int j = 0; j < VECS; j++) store(c + i * LINE + j * LANES, sums[i][j]);
+  UNROLL(i, R)
+    UNROLL(j, VECS) store(c + i * LINE + j * LANES, sums[i][j]);
 }
 NOINLINE void gather_rows(long R, long K, const float *const *a, const float *b, float *c) {
   if (R == ROWS) gather_kernel(ROWS, K, a, b, c);
-  else for (long i = 0; i < R; i++) gather_kernel(1, K, a + i, b, c + i * LINE);
+  else
+    for (long i = 0; i < R; i++) gather_kernel(1, K, a + i, b, c + i * LINE);
 }
 // One panel of one parity: P[voxels][LINE] from the values A.
 static void products(const layer *L, long parity, long panel, const float *A, float *P) {
-  const long r = L->kernel, K = L->inputs, N = L->outputs, H = L->H, W = L->W, voxels = L->D * H * W;
+  const long r = L->kernel, K = L->inputs, N = L->outputs, H = L->H, W = L->W;
+  const long voxels = L->D * H * W;
   const float *nothing = A + voxels * K;
-  const long low[3] = {(parity >> 2) - 1, (parity >> 1 & 1) - 1, (parity & 1) - 1}; // first tap, relative to the voxel
+  // The first tap, relative to the voxel.
+  const long low[3] = {(parity >> 2) - 1, (parity >> 1 & 1) - 1, (parity & 1) - 1};
   memset(P, 0, (size_t)(voxels * LINE) * sizeof *P);
   for (long t = 0; t < r * r * r; t++) {
     const float *b = L->weights + ((parity * r * r * r + t) * (N / LINE) + panel) * K * LINE;
@@ -49,7 +61,8 @@ static void products(const layer *L, long parity, long panel, const float *A, fl
       const float *rows[ROWS];
       int some = 0;
       for (long i = 0; i < n; i++) {
-        const long v = first + i, z = v / (H * W) + t / (r * r) + low[0], y = v / W % H + t / r % r + low[1], x = v % W + t % r + low[2];
+        const long v = first + i, z = v / (H * W) + t / (r * r) + low[0];
+        const long y = v / W % H + t / r % r + low[1], x = v % W + t % r + low[2];
         const int in = z >= 0 && z < L->D && y >= 0 && y < H && x >= 0 && x < W;
         rows[i] = in ? A + ((z * H + y) * W + x) * K : nothing;
         some |= in;
@@ -60,21 +73,26 @@ static void products(const layer *L, long parity, long panel, const float *A, fl
 }
 // P -> y, with everything that is done to a finished voxel.
 static void finish(const layer *L, long parity, long panel, float *P, double *sums) {
-  const long s = L->up ? 2 : 1, N = L->outputs, H = L->H, W = L->W, voxels = L->D * H * W, c = panel * LINE;
+  const long s = L->up ? 2 : 1, N = L->outputs, H = L->H, W = L->W;
+  const long voxels = L->D * H * W, c = panel * LINE;
   for (long v = 0; v < voxels; v++) {
-    const long z = v / (H * W) * s + (parity >> 2), y = v / W % H * s + (parity >> 1 & 1), x = v % W * s + (parity & 1);
+    const long z = v / (H * W) * s + (parity >> 2), y = v / W % H * s + (parity >> 1 & 1);
+    const long x = v % W * s + (parity & 1);
     float *out = L->y + ((z * H * s + y) * W * s + x) * N + c, *p = P + v * LINE;
-    const float *border = L->border ? L->border + border_kind(z, y, x, L->D * s, H * s, W * s) * N + c : NULL;
+    const float *border =
+        L->border ? L->border + border_kind(z, y, x, L->D * s, H * s, W * s) * N + c : NULL;
     for (int h = 0; h < LINE; h += LANES) {
       vec o = load(p + h);
       if (L->accumulate) o += load(out + h);
       if (border) o += load(border + h);
-      store(p + h, o), store(out + h, o);
+      store(p + h, o);
+      store(out + h, o);
     }
   }
   if (sums)
     for (int h = 0; h < VECS; h++)
-      add_statistics((const vec *)P + h, (int)voxels, VECS, sums + c + h * LANES, sums + N + c + h * LANES);
+      add_statistics((const vec *)P + h, (int)voxels, VECS, sums + c + h * LANES,
+                     sums + N + c + h * LANES);
 }
 static long sums_floats(const layer *L) { return L->gamma ? 4 * (L->up ? 8 : 1) * L->outputs : 0; }
 // Floats of scratch memory that a layer needs.
@@ -83,7 +101,8 @@ long direct_scratch(const layer *L) {
   return sums_floats(L) + (voxels + 1) * L->inputs + L->threads * voxels * LINE;
 }
 int direct(layer *L) {
-  const long voxels = L->D * L->H * L->W, K = L->inputs, N = L->outputs, panels = N / LINE, parities = L->up ? 8 : 1;
+  const long voxels = L->D * L->H * L->W, K = L->inputs, N = L->outputs;
+  const long panels = N / LINE, parities = L->up ? 8 : 1;
   double *all = (double *)L->scratch;
   float *A = L->scratch + sums_floats(L), *work = A + (voxels + 1) * K;
   if (L->gamma) memset(all, 0, (size_t)(2 * parities * N) * sizeof *all);
@@ -99,6 +118,7 @@ int direct(layer *L) {
     }
   }
   if (L->gamma)
-    finish_statistics(all, parities, N, (double)voxels * parities, L->gamma, L->beta, L->eps, L->y_scale, L->y_shift);
+    finish_statistics(all, parities, N, (double)voxels * parities, L->gamma, L->beta, L->eps,
+                      L->y_scale, L->y_shift);
   return 0;
 }

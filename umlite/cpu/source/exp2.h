@@ -1,12 +1,13 @@
 // 2^x for x <= 0 and a little above, relative error 8e-8. Below -125 it stays at 2^-125.
 //
-//   2^x = 2^n * 2^r with n the nearest integer, |r| <= 1/2, and a minimax polynomial of degree 6 for 2^r
+//   2^x = 2^n * 2^r,  n the nearest integer, |r| <= 1/2,  2^r by a minimax polynomial of degree 6
 #pragma once
 #include "vector.h"
 
 INLINE vec exp2_(vec x) {
   x = max_(x, splat(-125));
-  const vec round = splat(12582912); // 1.5 * 2^23: adding it leaves the nearest integer in the lowest bits
+  // 1.5 * 2^23: adding it leaves the nearest integer in the lowest bits.
+  const vec round = splat(12582912);
   const vec shifted = x + round, r = x - (shifted - round);
   vec y = splat(0.000153534f);
   y = fma_(y, r, splat(0.00133989f));

@@ -1,7 +1,10 @@
-// GELU with the exact normal distribution: gelu(x) = x * Phi(x) = max(x, 0) - a * (1 - Phi(a)), a = |x|.
+// GELU with the exact normal distribution Phi:
 //
-// 1 - Phi(a) = exp(-a^2 / 2) * R(a); R as a polynomial in s = 1 / (1 + 0.338 a), fitted by iteratively reweighted least
-// squares to the product's absolute error, 4.3e-8. What is subtracted never exceeds 0.17: the result's own rounding decides.
+//   gelu(x) = x * Phi(x) = max(x, 0) - a * (1 - Phi(a)),  a = |x|
+//
+// 1 - Phi(a) = exp(-a^2 / 2) * R(a); R as a polynomial in s = 1 / (1 + 0.338 a), fitted by
+// iteratively reweighted least squares to the product's absolute error, 4.3e-8. What is subtracted
+// never exceeds 0.17: the result's own rounding decides.
 #pragma once
 #include "exp2.h"
 

@@ -1,11 +1,12 @@
-// Group norm (arXiv 1803.08494) of an activation as scale and shift per channel, and the mean of what follows it.
+// Group norm (arXiv 1803.08494) of an activation as scale and shift per channel, and the mean of
+// what follows it.
 //
 //   norm(f)[v][c] = scale[c] * f[v][c] + shift[c]
 //   scale = gamma / sqrt(variance of the group + eps),  shift = beta - scale * mean of the group
 //
-// Sums are taken over blocks of voxels: first the block's mean, then squares around it, both while the block is in the
-// first cache, so that a large mean costs no digits. Blocks are joined in double, in their own order: results do not depend
-// on the threads.
+// Sums are taken over blocks of voxels: first the block's mean, then squares around it, both while
+// the block is in the first cache, so that a large mean costs no digits. Blocks are joined in
+// double, in their own order: results do not depend on the threads.
 #include "pending.h"
 #include "statistics.h"
 #include "threads.h"
@@ -13,36 +14,44 @@
 
 enum { BLOCK = 32, MOST_LINES = 4, MOST_PARTS = 128 };
 
-// total[i] += sum, squares[i] += sum of squares, over n <= BLOCK voxels from `first` on, for `lines` lines of channels
-// from c on. Voxels are read in the order in which they lie, and as many sums run side by side as there are vectors.
-INLINE void add_lines(const int lines, const pending_t *f, long first, int n, long c, double *total, double *squares) {
-  vec value[BLOCK][MOST_LINES * VECS], s[MOST_LINES * VECS], q[MOST_LINES * VECS], mean[MOST_LINES * VECS];
-  UNROLL for (int h = 0; h < lines * VECS; h++) s[h] = q[h] = zero();
-  ROLLED for (int i = 0; i < n; i++)
-    UNROLL for (int h = 0; h < lines * VECS; h++) s[h] += value[i][h] = pending_value(f, first + i, c + h * LANES);
-  UNROLL for (int h = 0; h < lines * VECS; h++) mean[h] = s[h] * splat(1.f / n);
-  ROLLED for (int i = 0; i < n; i++)
-    UNROLL for (int h = 0; h < lines * VECS; h++) q[h] += (value[i][h] - mean[h]) * (value[i][h] - mean[h]);
-  UNROLL for (int h = 0; h < lines * VECS; h++) add_moments(s[h], mean[h], q[h], n, total + h * LANES, squares + h * LANES);
+// total[i] += sum, squares[i] += sum of squares, over n <= BLOCK voxels from `first` on, for
+// `lines` lines of channels from c on. Voxels are read in the order in which they lie, and as many
+// sums run side by side as there are vectors.
+INLINE void add_lines(const int lines, const pending_t *f, long first, int n, long c, double *total,
+                      double *squares) {
+  vec value[BLOCK][MOST_LINES * VECS];
+  vec s[MOST_LINES * VECS], q[MOST_LINES * VECS], mean[MOST_LINES * VECS];
+  UNROLL(h, lines * VECS) s[h] = q[h] = zero();
+  ROLLED(i, n, 1)
+    UNROLL(h, lines * VECS) s[h] += value[i][h] = pending_value(f, first + i, c + h * LANES);
+  UNROLL(h, lines * VECS) mean[h] = s[h] * splat(1.f / n);
+  ROLLED(i, n, 1)
+    UNROLL(h, lines * VECS) q[h] += (value[i][h] - mean[h]) * (value[i][h] - mean[h]);
+  UNROLL(h, lines * VECS)
+    add_moments(s[h], mean[h], q[h], n, total + h * LANES, squares + h * LANES);
 }
-NOINLINE void add_1(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(1, f, v, n, c, t, s); }
-NOINLINE void add_2(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(2, f, v, n, c, t, s); }
-NOINLINE void add_3(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(3, f, v, n, c, t, s); }
-NOINLINE void add_4(const pending_t *f, long v, int n, long c, double *t, double *s) { add_lines(4, f, v, n, c, t, s); }
+#define ADD_ARGS const pending_t *f, long first, int n, long c, double *total, double *squares
+typedef void add_fn(ADD_ARGS);
+NOINLINE void add_1(ADD_ARGS) { add_lines(1, f, first, n, c, total, squares); }
+NOINLINE void add_2(ADD_ARGS) { add_lines(2, f, first, n, c, total, squares); }
+NOINLINE void add_3(ADD_ARGS) { add_lines(3, f, first, n, c, total, squares); }
+NOINLINE void add_4(ADD_ARGS) { add_lines(4, f, first, n, c, total, squares); }
 
 static void add_block(const pending_t *f, long first, int n, double *total, double *squares) {
-  static void (*const add[])(const pending_t *, long, int, long, double *, double *) = {add_1, add_2, add_3, add_4};
+  static add_fn *const add[] = {add_1, add_2, add_3, add_4};
   for (long c = 0; c < f->channels; c += MOST_LINES * LINE) {
     const long left = (f->channels - c) / LINE;
     add[(left < MOST_LINES ? left : MOST_LINES) - 1](f, first, n, c, total + c, squares + c);
   }
 }
 
-// scale, shift: [channels as stored], zeros beyond `channels`. gamma, beta: [channels]. Returns 0, or 1 without memory.
-long group_norm(long threads, long voxels, long channels, long groups, double eps, const pending_t *f, const float *gamma,
-                const float *beta, float *scale, float *shift) {
-  const long stored = f->channels, blocks = (voxels + BLOCK - 1) / BLOCK, each = (blocks + MOST_PARTS - 1) / MOST_PARTS;
-  const long parts = (blocks + each - 1) / each;
+// scale, shift: [channels as stored], zeros beyond `channels`. gamma, beta: [channels]. Returns 0,
+// or 1 without memory.
+long group_norm(long threads, long voxels, long channels, long groups, double eps,
+                const pending_t *f, const float *gamma, const float *beta, float *scale,
+                float *shift) {
+  const long stored = f->channels, blocks = (voxels + BLOCK - 1) / BLOCK;
+  const long each = (blocks + MOST_PARTS - 1) / MOST_PARTS, parts = (blocks + each - 1) / each;
   double *total = calloc((size_t)(2 * stored * parts), sizeof *total);
   if (!total) return 1;
   long next = 0;
@@ -50,7 +59,8 @@ long group_norm(long threads, long voxels, long channels, long groups, double ep
     for (long part; (part = take(&next, 1)) < parts;) {
       double *own = total + 2 * stored * part;
       for (long b = part * each; b < (part + 1) * each && b < blocks; b++)
-        add_block(f, b * BLOCK, voxels - b * BLOCK < BLOCK ? voxels - b * BLOCK : BLOCK, own, own + stored);
+        add_block(f, b * BLOCK, voxels - b * BLOCK < BLOCK ? voxels - b * BLOCK : BLOCK, own,
+                  own + stored);
     }
   }
   for (long part = 1; part < parts; part++)
@@ -58,12 +68,17 @@ long group_norm(long threads, long voxels, long channels, long groups, double ep
   const long width = channels / groups;
   for (long g = 0; g < groups; g++) {
     double mean = 0, square = 0;
-    for (long c = g * width; c < (g + 1) * width; c++) mean += total[c], square += total[stored + c];
-    mean /= (double)voxels * width, square /= (double)voxels * width;
+    for (long c = g * width; c < (g + 1) * width; c++) {
+      mean += total[c];
+      square += total[stored + c];
+    }
+    mean /= (double)voxels * width;
+    square /= (double)voxels * width;
     const double variance = square - mean * mean > 0 ? square - mean * mean : 0;
     for (long c = g * width; c < (g + 1) * width; c++) {
       const double s = gamma[c] / sqrt(variance + eps);
-      scale[c] = (float)s, shift[c] = (float)(beta[c] - mean * s);
+      scale[c] = (float)s;
+      shift[c] = (float)(beta[c] - mean * s);
     }
   }
   for (long c = channels; c < stored; c++) scale[c] = shift[c] = 0;
@@ -71,15 +86,19 @@ long group_norm(long threads, long voxels, long channels, long groups, double ep
   return 0;
 }
 
-// mean[c] = mean over the voxels of ReLU(scale[c] * f[v][c] + shift[c]): [channels as stored], in double.
-void pooled_mean(long threads, long voxels, const pending_t *f, const float *scale, const float *shift, double *mean) {
+// mean[c] = mean over the voxels of ReLU(scale[c] * f[v][c] + shift[c]): [channels as stored], in
+// double.
+void pooled_mean(long threads, long voxels, const pending_t *f, const float *scale,
+                 const float *shift, double *mean) {
   long next = 0;
   PARALLEL(threads) {
     for (long c; (c = take(&next, LINE)) < f->channels;) {
       double sums[LINE] = {0};
       for (long v = 0; v < voxels; v++)
-        for (int h = 0; h < LINE; h += LANES)
-          add_double(sums + h, max_(fma_(pending_value(f, v, c + h), load(scale + c + h), load(shift + c + h)), zero()));
+        for (int h = 0; h < LINE; h += LANES) {
+          const vec x = pending_value(f, v, c + h);
+          add_double(sums + h, max_(fma_(x, load(scale + c + h), load(shift + c + h)), zero()));
+        }
       for (int i = 0; i < LINE; i++) mean[c + i] = sums[i] / voxels;
     }
   }

@@ -1,57 +1,63 @@
 // Class-specific heads (arXiv 2405.18356, section 3), all classes in one pass over the feature:
 //
-//   h = mix . ReLU(group_norm(f)) + mix_bias                                    [inner]
-//   logit[class] = w3 . ReLU(w2 . ReLU(w1 . h + b1) + b2) + b3                  one number per voxel
+//   h = mix . ReLU(group_norm(f)) + mix_bias                       [inner]
+//   logit[class] = w3 . ReLU(w2 . ReLU(w1 . h + b1) + b2) + b3     one number per voxel
 //   numbers of a class, in this order: w1 (inner x inner, row = output), w2, w3 (inner), b1, b2, b3
 //
-// A chunk of a row's voxels is mixed down, turned so that voxels lie side by side, and then goes through one class after the
-// other without leaving the first cache.
+// A chunk of a row's voxels is mixed down, turned so that voxels lie side by side, and then goes
+// through one class after the other without leaving the first cache.
 #include "pending.h"
 #include "threads.h"
 
 enum {
-  GROUP = 3,            // vectors of voxels at a time: 4 outputs x 3 vectors of sums fill 12 of AVX's 16 registers
-  CHUNK = 96,           // voxels of a row at a time, a multiple of GROUP * LANES for any LANES
-  MOST = 64,            // inner channels; channels of the feature at a time
+  GROUP = 3,  // vectors of voxels at a time: 4 outputs of them fill 12 of AVX's 16 registers
+  CHUNK = 96, // voxels of a row at a time, a multiple of GROUP * LANES for any LANES
+  MOST = 64,  // inner channels; channels of the feature at a time
   GROUPS = CHUNK / (GROUP * LANES),
 };
 
 typedef struct {
-  pending_t feature;                     // [depth][height][width][channels]
-  const float *norm_scale, *norm_shift;  // group norm, [channels as stored]
-  const float *mix, *mix_bias;           // [channels as stored][padded], [padded]; inner rounded up to LINE
-  const float *parameters;               // [classes][2 * inner^2 + 3 * inner + 1]
-  float *target;                         // [classes][depth][height][width], rows contiguous
-  long class_stride, depth_stride, height_stride;  // of the target, in floats
-  const float *importance;               // [depth][height][width]: target += importance * logit. NULL: target = logit
-  float *mixed;                          // NULL, or [inner][depth][height][width]: h
+  pending_t feature;                    // [depth][height][width][channels]
+  const float *norm_scale, *norm_shift; // group norm, [channels as stored]
+  const float *mix, *mix_bias;          // [channels as stored][padded inner], [padded inner]
+  const float *parameters;              // [classes][2 * inner^2 + 3 * inner + 1]
+  float *target;                        // [classes][depth][height][width], rows contiguous
+  long class_stride, depth_stride, height_stride; // of the target, in floats
+  const float
+      *importance; // target += importance * logit: [depth][height][width]; NULL: target = logit
+  float *mixed;    // NULL, or [inner][depth][height][width]: h
   long depth, height, width, inner, classes, threads;
 } heads_t;
 
 // One layer of a class for `count` outputs from o on: sums[i] = b[o + i] + w[o + i] . in.
-INLINE void outputs(const int count, const long inner, const float *w, const float *b, const vec in[][GROUP], vec sums[4][GROUP]) {
-  UNROLL for (int i = 0; i < count; i++) UNROLL for (int j = 0; j < GROUP; j++) sums[i][j] = splat(b[i]);
-  // Not unrolled: two layers written out are 8 KB of code, and fetching instructions would be the limit.
-  ROLLED for (long k = 0; k < inner; k++)
-    UNROLL for (int i = 0; i < count; i++) {
+INLINE void outputs(const int count, const long inner, const float *w, const float *b,
+                    const vec in[][GROUP], vec sums[4][GROUP]) {
+  UNROLL(i, count)
+    UNROLL(j, GROUP) sums[i][j] = splat(b[i]);
+  // Not unrolled: two layers written out are 8 KB of code, and fetching instructions would be the
+  // limit.
+  ROLLED(k, inner, 1)
+    UNROLL(i, count) {
       const vec x = splat(w[i * inner + k]);
-      UNROLL for (int j = 0; j < GROUP; j++) sums[i][j] = fma_(x, in[k][j], sums[i][j]);
+      UNROLL(j, GROUP) sums[i][j] = fma_(x, in[k][j], sums[i][j]);
     }
 }
 
 // Logits of one class for GROUP vectors of voxels.
-INLINE void perceptron(const int step, const long inner, const float *p, const vec in[][GROUP], vec logit[GROUP]) {
+INLINE void perceptron(const int step, const long inner, const float *p, const vec in[][GROUP],
+                       vec logit[GROUP]) {
   const float *w2 = p + inner * inner, *w3 = w2 + inner * inner, *b1 = w3 + inner, *b2 = b1 + inner;
   vec hidden[MOST][GROUP], sums[4][GROUP];
-  ROLLED for (long o = 0; o < inner; o += step) {
+  ROLLED(o, inner, step) {
     outputs(step, inner, p + o * inner, b1 + o, in, sums);
-    UNROLL for (int i = 0; i < step; i++) UNROLL for (int j = 0; j < GROUP; j++) hidden[o + i][j] = max_(sums[i][j], zero());
+    UNROLL(i, step)
+      UNROLL(j, GROUP) hidden[o + i][j] = max_(sums[i][j], zero());
   }
-  UNROLL for (int j = 0; j < GROUP; j++) logit[j] = splat(b2[inner]);
-  ROLLED for (long o = 0; o < inner; o += step) {
+  UNROLL(j, GROUP) logit[j] = splat(b2[inner]);
+  ROLLED(o, inner, step) {
     outputs(step, inner, w2 + o * inner, b2 + o, (const vec(*)[GROUP])hidden, sums);
-    UNROLL for (int i = 0; i < step; i++) UNROLL for (int j = 0; j < GROUP; j++)
-      logit[j] = fma_(splat(w3[o + i]), max_(sums[i][j], zero()), logit[j]);
+    UNROLL(i, step)
+      UNROLL(j, GROUP) logit[j] = fma_(splat(w3[o + i]), max_(sums[i][j], zero()), logit[j]);
   }
 }
 
@@ -62,21 +68,22 @@ NOINLINE void mix_down(const heads_t *L, long first, long n, long k, float *turn
   for (long v = 0; v < n; v += AT_ONCE) {
     const long last = n - v < AT_ONCE ? n - v - 1 : AT_ONCE - 1;
     vec sums[AT_ONCE];
-    UNROLL for (int i = 0; i < AT_ONCE; i++) sums[i] = load(L->mix_bias + k);
+    UNROLL(i, AT_ONCE) sums[i] = load(L->mix_bias + k);
     for (long c0 = 0; c0 < channels; c0 += MOST) {
       const long width = channels - c0 < MOST ? channels - c0 : MOST;
       float values[AT_ONCE][MOST];
-      ROLLED for (int i = 0; i < AT_ONCE; i++)
+      ROLLED(i, AT_ONCE, 1)
         for (long c = 0; c < width; c += LANES) {
           const vec f = pending_value(&L->feature, first + v + (i < last ? i : last), c0 + c);
-          store(values[i] + c, max_(fma_(f, load(L->norm_scale + c0 + c), load(L->norm_shift + c0 + c)), zero()));
+          store(values[i] + c,
+                max_(fma_(f, load(L->norm_scale + c0 + c), load(L->norm_shift + c0 + c)), zero()));
         }
-      ROLLED for (long c = 0; c < width; c++) {
+      ROLLED(c, width, 1) {
         const vec w = load(L->mix + (c0 + c) * padded + k);
-        UNROLL for (int i = 0; i < AT_ONCE; i++) sums[i] = fma_(splat(values[i][c]), w, sums[i]);
+        UNROLL(i, AT_ONCE) sums[i] = fma_(splat(values[i][c]), w, sums[i]);
       }
     }
-    UNROLL for (int i = 0; i < AT_ONCE; i++) store(turned + (v + i) * LANES, sums[i]);
+    UNROLL(i, AT_ONCE) store(turned + (v + i) * LANES, sums[i]);
   }
 }
 
@@ -89,46 +96,56 @@ static void mixed_chunk(const heads_t *L, long first, long n, float *h) {
     for (long j = 0; j < LANES && k + j < L->inner; j++)
       for (long g = 0; g < GROUPS; g++)
         for (long i = 0; i < GROUP * LANES && g * GROUP * LANES + i < n; i++)
-          h[(g * L->inner + k + j) * GROUP * LANES + i] = turned[(g * GROUP * LANES + i) * LANES + j];
+          h[(g * L->inner + k + j) * GROUP * LANES + i] =
+              turned[(g * GROUP * LANES + i) * LANES + j];
   }
 }
 
 // A group's logits to the target: n of them.
 INLINE void put(float *target, const float *importance, const vec logit[GROUP], long n) {
   if (n >= GROUP * LANES) {
-    UNROLL for (int j = 0; j < GROUP; j++)
-      store(target + j * LANES, importance ? fma_(load(importance + j * LANES), logit[j], load(target + j * LANES)) : logit[j]);
+    UNROLL(j, GROUP)
+      store(target + j * LANES,
+            importance ? fma_(load(importance + j * LANES), logit[j], load(target + j * LANES))
+                       : logit[j]);
   } else {
     float values[GROUP * LANES];
     for (int j = 0; j < GROUP; j++) store(values + j * LANES, logit[j]);
-    for (long i = 0; i < n; i++) target[i] = importance ? importance[i] * values[i] + target[i] : values[i];
+    for (long i = 0; i < n; i++)
+      target[i] = importance ? importance[i] * values[i] + target[i] : values[i];
   }
 }
 
 // Classes of one chunk: n voxels, h as mix_down leaves it.
-INLINE void classes_of(const int step, const long inner, const heads_t *L, const float *h, float *target, const float *importance, long n) {
+INLINE void classes_of(const int step, const long inner, const heads_t *L, const float *h,
+                       float *target, const float *importance, long n) {
   const long numbers = 2 * inner * inner + 3 * inner + 1;
   for (long c = 0; c < L->classes; c++, target += L->class_stride) {
-    if (c + 1 < L->classes) for (long i = 0; i < n; i += LINE) __builtin_prefetch(target + L->class_stride + i, 1);
+    if (c + 1 < L->classes)
+      for (long i = 0; i < n; i += LINE) __builtin_prefetch(target + L->class_stride + i, 1);
     for (int g = 0; g < GROUPS && g * GROUP * LANES < n; g++) {
       vec logit[GROUP];
-      perceptron(step, inner, L->parameters + c * numbers, (const vec(*)[GROUP])(h + g * inner * GROUP * LANES), logit);
+      perceptron(step, inner, L->parameters + c * numbers,
+                 (const vec(*)[GROUP])(h + g * inner * GROUP * LANES), logit);
       const long at = g * GROUP * LANES;
       put(target + at, importance ? importance + at : NULL, logit, n - at);
     }
   }
 }
-NOINLINE void classes_8(const heads_t *L, const float *h, float *target, const float *importance, long n) {
+NOINLINE void classes_8(const heads_t *L, const float *h, float *target, const float *importance,
+                        long n) {
   classes_of(4, 8, L, h, target, importance, n);
 }
-NOINLINE void classes_any(const heads_t *L, const float *h, float *target, const float *importance, long n) {
+NOINLINE void classes_any(const heads_t *L, const float *h, float *target, const float *importance,
+                          long n) {
   classes_of(1, L->inner, L, h, target, importance, n);
 }
 
 static void row(const heads_t *L, long d, long r) {
   float h[CHUNK * MOST] __attribute__((aligned(64)));
   for (long x = 0; x < L->width; x += CHUNK) {
-    const long n = L->width - x < CHUNK ? L->width - x : CHUNK, first = (d * L->height + r) * L->width + x;
+    const long n = L->width - x < CHUNK ? L->width - x : CHUNK;
+    const long first = (d * L->height + r) * L->width + x;
     mixed_chunk(L, first, n, h);
     if (L->mixed)
       for (long k = 0; k < L->inner; k++)
@@ -136,7 +153,8 @@ static void row(const heads_t *L, long d, long r) {
           L->mixed[k * L->depth * L->height * L->width + first + i] =
               h[(i / (GROUP * LANES) * L->inner + k) * GROUP * LANES + i % (GROUP * LANES)];
     float *target = L->target + d * L->depth_stride + r * L->height_stride + x;
-    (L->inner == 8 ? classes_8 : classes_any)(L, h, target, L->importance ? L->importance + first : NULL, n);
+    const float *importance = L->importance ? L->importance + first : NULL;
+    (L->inner == 8 ? classes_8 : classes_any)(L, h, target, importance, n);
   }
 }
 
@@ -144,6 +162,7 @@ void heads(const heads_t *L) {
   long next = 0;
   PARALLEL(L->threads) {
     for (long i; (i = take(&next, 4)) < L->depth * L->height;)
-      for (long k = i; k < i + 4 && k < L->depth * L->height; k++) row(L, k / L->height, k % L->height);
+      for (long k = i; k < i + 4 && k < L->depth * L->height; k++)
+        row(L, k / L->height, k % L->height);
   }
 }

@@ -3,32 +3,34 @@
 //   layer_norm   y = norm(x)
 //   linear       y = x' * W + bias [+ y],  x' = x or norm(x)
 //   perceptron   y = x + gelu(norm(x) * W + bias) * W2 + bias2,  y may be x
-//   merge        y = norm(corners of x) * W + bias, onto a grid half as fine (patch merging, arXiv 2103.14030)
+//   merge        y = norm(corners of x) * W + bias, onto a grid half as fine (arXiv 2103.14030)
 //
-// Layer norms have no scale and shift of their own: both are part of W and bias. Widths are multiples of LINE.
-// Long sums are cut: those of a chunk of hidden numbers, or of a corner, are added up on their own, or rounding would grow
-// with the whole length. Their weights are packed one after the other.
+// Layer norms have no scale and shift of their own: both are part of W and bias. Widths are
+// multiples of LINE. Long sums are cut: those of a chunk of hidden numbers, or of a corner, are
+// added up on their own, or rounding would grow with the whole length. Their weights are packed one
+// after the other.
 #include "gelu.h"
 #include "gemm.h"
 #include "threads.h"
 #include "tokens.h"
 
 typedef struct {
-  long threads, rows;             // rows: tokens of x; of y where it is coarser
-  long inputs, hidden, outputs;   // widths as stored; merge: `inputs` of one corner
-  long channels;                  // that the norm counts; 0: no norm
-  long chunk;                     // perceptron: hidden numbers at a time
-  long height, width;             // merge: of y's grid
+  long threads, rows;           // rows: tokens of x; of y where it is coarser
+  long inputs, hidden, outputs; // widths as stored; merge: `inputs` of one corner
+  long channels;                // that the norm counts; 0: no norm
+  long chunk;                   // perceptron: hidden numbers at a time
+  long height, width;           // merge: of y's grid
   const float *x, *weights, *bias, *weights2, *bias2;
   float *y;
-  long add;                       // linear: y += instead of y =
-  long block;                     // rows at a time
-  float *scratch;                 // [threads][rows_scratch]
+  long add;       // linear: y += instead of y =
+  long block;     // rows at a time
+  float *scratch; // [threads][rows_scratch]
 } rows_layer;
 
 enum { CORNERS = 6 };
 
-// Floats of scratch memory that a thread needs: a block's rows as products read them, hidden rows, a product, their sum.
+// Floats of scratch memory that a thread needs: a block's rows as products read them, hidden rows,
+// a product, their sum.
 long rows_scratch(const rows_layer *L) {
   return L->block * ((L->height ? CORNERS : 1) * L->inputs + L->chunk + 2 * L->outputs);
 }
@@ -47,7 +49,8 @@ static void run(const rows_layer *L, block_fn *block) {
 }
 
 static void norm_rows(const rows_layer *L, long first, long n, float *out) {
-  for (long i = 0; i < n; i++) norm_row(L->x + (first + i) * L->inputs, L->channels, L->inputs, out + i * L->inputs);
+  for (long i = 0; i < n; i++)
+    norm_row(L->x + (first + i) * L->inputs, L->channels, L->inputs, out + i * L->inputs);
 }
 
 static void layer_norm_block(const rows_layer *L, long first, long n, float *own) {
@@ -62,18 +65,22 @@ void layer_norm(const rows_layer *L) { run(L, layer_norm_block); }
 static void linear_block(const rows_layer *L, long first, long n, float *own) {
   const float *x = L->x + first * L->inputs;
   float *product = own + L->block * L->inputs;
-  if (L->channels) norm_rows(L, first, n, own), x = own;
+  if (L->channels) {
+    norm_rows(L, first, n, own);
+    x = own;
+  }
   gemm(n, L->inputs, L->outputs, x, L->weights, product, x);
   finish_rows(product, L->bias, n, L->outputs, L->add, L->y + first * L->outputs);
 }
 void linear(const rows_layer *L) { run(L, linear_block); }
 
 // The sum over a part of W's rows: total = a * W, or total += a * W by way of `product`.
-static void add_product(long n, long inputs, long outputs, const float *a, const float *W, int first, float *product,
-                        float *total) {
+static void add_product(long n, long inputs, long outputs, const float *a, const float *W,
+                        int first, float *product, float *total) {
   gemm(n, inputs, outputs, a, W, first ? total : product, a);
   if (!first)
-    for (long i = 0; i < n * outputs; i += LANES) store(total + i, load(total + i) + load(product + i));
+    for (long i = 0; i < n * outputs; i += LANES)
+      store(total + i, load(total + i) + load(product + i));
 }
 
 static void perceptron_block(const rows_layer *L, long first, long n, float *own) {
@@ -94,18 +101,22 @@ static void perceptron_block(const rows_layer *L, long first, long n, float *own
 }
 void perceptron(const rows_layer *L) { run(L, perceptron_block); }
 
-// The published network gathers eight corners of each 2^3 block of tokens, 001 and 010 twice, 011 and 110 never. Six are
-// gathered here: a corner's two columns of W are added up, and the norm's sums count it twice.
-static const int CORNER[CORNERS][3] = {{0, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 1}, {1, 1, 1}};
+// The published network gathers eight corners of each 2^3 block of tokens, 001 and 010 twice, 011
+// and 110 never. Six are gathered here: a corner's two columns of W are added up, and the norm's
+// sums count it twice.
+static const int CORNER[CORNERS][3] = {{0, 0, 0}, {1, 0, 0}, {0, 1, 0},
+                                       {0, 0, 1}, {1, 0, 1}, {1, 1, 1}};
 static const float TIMES[CORNERS] = {1, 1, 2, 2, 1, 1};
 
 // Corners of y's token i -> out[corner], `step` floats apart.
 static void corners_row(const rows_layer *L, long i, long step, float *out) {
-  const long z = i / (L->width * L->height), y = i / L->width % L->height, x = i % L->width, count = 8 * L->channels;
+  const long z = i / (L->width * L->height), y = i / L->width % L->height, x = i % L->width;
+  const long count = 8 * L->channels;
   const float *corner[CORNERS];
   float total = 0, squares = 0;
   for (int k = 0; k < CORNERS; k++) {
-    const long at = ((2 * z + CORNER[k][0]) * 2 * L->height + 2 * y + CORNER[k][1]) * 2 * L->width + 2 * x + CORNER[k][2];
+    const long at = ((2 * z + CORNER[k][0]) * 2 * L->height + 2 * y + CORNER[k][1]) * 2 * L->width +
+                    2 * x + CORNER[k][2];
     corner[k] = L->x + at * L->inputs;
     total += TIMES[k] * sum_row(corner[k], L->channels);
   }
@@ -119,7 +130,8 @@ static void merge_block(const rows_layer *L, long first, long n, float *own) {
   float *product = own + CORNERS * step, *total = product + L->block * L->outputs;
   for (long i = 0; i < n; i++) corners_row(L, first + i, step, own + i * L->inputs);
   for (int k = 0; k < CORNERS; k++)
-    add_product(n, L->inputs, L->outputs, own + k * step, L->weights + k * L->inputs * L->outputs, k == 0, product, total);
+    add_product(n, L->inputs, L->outputs, own + k * step, L->weights + k * L->inputs * L->outputs,
+                k == 0, product, total);
   finish_rows(total, L->bias, n, L->outputs, 0, L->y + first * L->outputs);
 }
 void merge(const rows_layer *L) { run(L, merge_block); }

@@ -1,15 +1,26 @@
-// Weights as the kernels read them:  w [outputs][inputs][r^3] -> U [A^3][N / LINE][K][LINE],  U = G w along each axis, with
-// K and N the channels rounded up to whole lines (zeros beyond). The sums are in double, the result in float.
+// Weights as the kernels read them:  w [outputs][inputs][r^3] -> U [A^3][N / LINE][K][LINE],  U = G
+// w along each axis, with K and N the channels rounded up to whole lines (zeros beyond). The sums
+// are in double, the result in float.
 //
-// G follows from the points p of the transform (Toom-Cook): G[j][k] = p_j^k / prod_{l != j}(p_j - p_l), the last row takes the
-// highest tap. A direct convolution is the case A = r, G = 1.
+// G follows from the points p of the transform (Toom-Cook): G[j][k] = p_j^k / prod_{l != j}(p_j -
+// p_l), the last row takes the highest tap. A direct convolution is the case A = r, G = 1.
 #include "layer.h"
 #include "transforms.h"
 
 enum { MOST_POINTS = 6, MOST_TAPS = 3 };
-typedef struct { long id; int A, r; double points[5]; } rule; // points: all but infinity
+typedef struct {
+  long id;
+  int A, r;
+  double points[5]; // all but infinity
+} rule;
 static const rule RULES[] = {
-  {43, 6, 3, {0, A43, -A43, B43, -B43}}, {42, 5, 2, {0, A42, -A42, B42}}, {1, 1, 1, {0}}, {2, 2, 2, {0}}, {3, 3, 3, {0}}, {23, 4, 3, {0}}, {22, 3, 2, {0}},
+    {43, 6, 3, {0, A43, -A43, B43, -B43}},
+    {42, 5, 2, {0, A42, -A42, B42}},
+    {1, 1, 1, {0}},
+    {2, 2, 2, {0}},
+    {3, 3, 3, {0}},
+    {23, 4, 3, {0}},
+    {22, 3, 2, {0}},
 };
 static const double G23[] = {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1}, G22[] = {1, 0, 1, 1, 0, 1};
 
@@ -26,7 +37,8 @@ static void make_G(const rule *rule, double *G) {
     for (int j = 0; j < A; j++) {
       double v = 1;
       if (A > r && j < A - 1)
-        for (int l = 0; l < A - 1; l++) if (l != j) v /= rule->points[j] - rule->points[l];
+        for (int l = 0; l < A - 1; l++)
+          if (l != j) v /= rule->points[j] - rule->points[l];
       for (int k = 0; k < r; k++) {
         G[j * r + k] = A == r ? j == k : j < A - 1 ? v : k == r - 1;
         if (j < A - 1) v *= rule->points[j];
@@ -35,8 +47,10 @@ static void make_G(const rule *rule, double *G) {
 }
 // o[p][line] = G s along each axis, for one input channel and LINE output channels.
 static void transform_line(int A, int r, const double *G, double (*s)[LINE], float (*o)[LINE]) {
-  double t1[MOST_POINTS * MOST_TAPS * MOST_TAPS][LINE], t2[MOST_POINTS * MOST_POINTS * MOST_TAPS][LINE];
-  memset(t1, 0, sizeof t1), memset(t2, 0, sizeof t2);
+  double t1[MOST_POINTS * MOST_TAPS * MOST_TAPS][LINE],
+      t2[MOST_POINTS * MOST_POINTS * MOST_TAPS][LINE];
+  memset(t1, 0, sizeof t1);
+  memset(t2, 0, sizeof t2);
   for (int a = 0; a < A; a++)
     for (int i = 0; i < r; i++)
       for (int q = 0; q < r * r; q++)
@@ -45,7 +59,8 @@ static void transform_line(int A, int r, const double *G, double (*s)[LINE], flo
     for (int b = 0; b < A; b++)
       for (int i = 0; i < r; i++)
         for (int q = 0; q < r; q++)
-          for (int l = 0; l < LINE; l++) t2[(a * A + b) * r + q][l] += G[b * r + i] * t1[(a * r + i) * r + q][l];
+          for (int l = 0; l < LINE; l++)
+            t2[(a * A + b) * r + q][l] += G[b * r + i] * t1[(a * r + i) * r + q][l];
   for (int ab = 0; ab < A * A; ab++)
     for (int c = 0; c < A; c++) {
       double v[LINE] = {0};
@@ -61,7 +76,8 @@ long packed_floats(long kernel, long outputs, long inputs) {
   return rule ? rule->A * rule->A * rule->A * K * N : 0;
 }
 // strides: of w, in doubles, per output, input and tap. Returns 0, or 1 on an unknown kernel.
-int pack(long kernel, long outputs, long inputs, const double *w, const long strides[3], float *U, long threads) {
+int pack(long kernel, long outputs, long inputs, const double *w, const long strides[3], float *U,
+         long threads) {
   const rule *rule = rule_of(kernel);
   if (!rule) return 1;
   const int A = rule->A, r = rule->r, taps = r * r * r, points = A * A * A;
@@ -76,10 +92,14 @@ int pack(long kernel, long outputs, long inputs, const double *w, const long str
       float o[MOST_POINTS * MOST_POINTS * MOST_POINTS][LINE];
       for (int l = 0; l < LINE; l++) {
         const long out = panel * LINE + l;
-        for (int q = 0; q < taps; q++) s[q][l] = out < outputs && in < inputs ? w[out * strides[0] + in * strides[1] + q * strides[2]] : 0;
+        for (int q = 0; q < taps; q++)
+          s[q][l] = out < outputs && in < inputs
+                        ? w[out * strides[0] + in * strides[1] + q * strides[2]]
+                        : 0;
       }
       transform_line(A, r, G, s, o);
-      for (long p = 0; p < points; p++) memcpy(U + ((p * panels + panel) * K + in) * LINE, o[p], sizeof o[p]);
+      for (long p = 0; p < points; p++)
+        memcpy(U + ((p * panels + panel) * K + in) * LINE, o[p], sizeof o[p]);
     }
   }
   return 0;

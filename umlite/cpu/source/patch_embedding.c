@@ -7,9 +7,9 @@
 enum { VOXELS = 8 };
 
 typedef struct {
-  long threads, depth, height, width, channels;  // of y, channels as stored
-  const float *image;                            // [2 depth][2 height][2 width]
-  const float *weights, *bias;                   // [VOXELS][channels], last axis of the voxels fastest; [channels]
+  long threads, depth, height, width, channels; // of y, channels as stored
+  const float *image;                           // [2 depth][2 height][2 width]
+  const float *weights, *bias; // [VOXELS][channels], last axis of the voxels fastest; [channels]
   float *y;
 } embedding;
 
@@ -21,12 +21,13 @@ void patch_embedding(const embedding *L) {
       const float *block = L->image + (row / height * 2 * height + row % height) * 4 * width;
       for (long x = 0; x < width; x++) {
         vec voxel[VOXELS];
-        UNROLL for (int k = 0; k < VOXELS; k++)
-          voxel[k] = splat(block[((k >> 2) * 2 * height + (k >> 1 & 1)) * 2 * width + 2 * x + (k & 1)]);
+        UNROLL(k, VOXELS)
+          voxel[k] =
+              splat(block[((k >> 2) * 2 * height + (k >> 1 & 1)) * 2 * width + 2 * x + (k & 1)]);
         float *token = L->y + (row * width + x) * channels;
         for (long c = 0; c < channels; c += LANES) {
           vec sum = load(L->bias + c);
-          UNROLL for (int k = 0; k < VOXELS; k++) sum = fma_(voxel[k], load(L->weights + k * channels + c), sum);
+          UNROLL(k, VOXELS) sum = fma_(voxel[k], load(L->weights + k * channels + c), sum);
           store(token + c, sum);
         }
       }

@@ -1,28 +1,36 @@
-// A 1^3 convolution: per voxel a matrix product. With `up`, eight of them, one per parity of the finer grid: a transposed
-// convolution 2^3 with stride 2, whose eight taps never meet.
+// A 1^3 convolution: per voxel a matrix product. With `up`, eight of them, one per parity of the
+// finer grid: a transposed convolution 2^3 with stride 2, whose eight taps never meet.
 //
-// A block of voxels is read once (value: normalisation, activation, residual), multiplied, and stored.
+// A block of voxels is read once (value: normalisation, activation, residual), multiplied, and
+// stored.
 #include "gemm.h"
 #include "layer.h"
 
 typedef void fill_fn(const layer *, long, long, float *);
-#define FILL(mode)                                                                                         \
-  static void fill_##mode(const layer *L, long first, long n, float *V) {                                  \
-    for (long c = 0; c < L->inputs; c += LINE) {                                                           \
-      const pending p = pending_of(mode, L, c);                                                            \
-      for (long i = 0; i < n; i++) UNROLL for (int h = 0; h < VECS; h++)                                   \
-        store(V + i * L->inputs + c + h * LANES,                                                           \
-              value(mode, &p, h, L->x + (first + i) * L->inputs + c, more_at(mode, L, first + i, c)));      \
-    }                                                                                                      \
+#define FILL(mode)                                                        \
+  static void fill_##mode(const layer *L, long first, long n, float *V) { \
+    for (long c = 0; c < L->inputs; c += LINE) {                          \
+      const pending p = pending_of(mode, L, c);                           \
+      for (long i = 0; i < n; i++)                                        \
+        UNROLL(h, VECS)                                                   \
+          store(V + i * L->inputs + c + h * LANES,                        \
+                value(mode, &p, h, L->x + (first + i) * L->inputs + c,    \
+                      more_at(mode, L, first + i, c)));                   \
+    }                                                                     \
   }
-FILL(RELU) FILL(SLOPE) FILL(SUM) FILL(SUM_SHARED)
+FILL(RELU)
+FILL(SLOPE)
+FILL(SUM)
+FILL(SUM_SHARED)
 static fill_fn *const FILLS[] = {fill_RELU, fill_SLOPE, fill_SUM, fill_SUM_SHARED};
 
 // Where voxel i of x lies in y.
 static float *target(const layer *L, long i, long parity) {
   if (!L->up) return L->y + i * L->outputs;
   const long z = i / (L->H * L->W), y = i / L->W % L->H, x = i % L->W;
-  return L->y + (((2 * z + (parity >> 2)) * 2 * L->H + 2 * y + (parity >> 1 & 1)) * 2 * L->W + 2 * x + (parity & 1)) * L->outputs;
+  return L->y + (((2 * z + (parity >> 2)) * 2 * L->H + 2 * y + (parity >> 1 & 1)) * 2 * L->W +
+                 2 * x + (parity & 1)) *
+                    L->outputs;
 }
 // P: [n][outputs] products -> y.
 static void finish_block(const layer *L, long first, long n, long parity, float *P, double *sums) {
@@ -33,17 +41,21 @@ static void finish_block(const layer *L, long first, long n, long parity, float 
       for (long c = 0; c < N; c += LANES) store(P + i * N + c, load(P + i * N + c) + load(y + c));
     }
   if (sums)
-    for (long c = 0; c < N; c += LANES) add_statistics((const vec *)(P + c), (int)n, (int)(N / LANES), sums + c, sums + N + c);
+    for (long c = 0; c < N; c += LANES)
+      add_statistics((const vec *)(P + c), (int)n, (int)(N / LANES), sums + c, sums + N + c);
   for (long i = 0; i < n; i++) {
     float *y = target(L, first + i, parity);
-    if (L->streamed) for (long c = 0; c < N; c += LANES) stream(y + c, load(P + i * N + c));
+    if (L->streamed)
+      for (long c = 0; c < N; c += LANES) stream(y + c, load(P + i * N + c));
     else memcpy(y, P + i * N, (size_t)N * sizeof *P);
   }
 }
 static long blocks_of(const layer *L) { return (L->D * L->H * L->W + L->block - 1) / L->block; }
 static long sums_floats(const layer *L) { return L->gamma ? 4 * blocks_of(L) * L->outputs : 0; }
 // Floats of scratch memory that a layer needs.
-long pointwise_scratch(const layer *L) { return sums_floats(L) + L->threads * L->block * (L->inputs + L->outputs); }
+long pointwise_scratch(const layer *L) {
+  return sums_floats(L) + L->threads * L->block * (L->inputs + L->outputs);
+}
 
 int pointwise(layer *L) {
   const long voxels = L->D * L->H * L->W, blocks = blocks_of(L), K = L->inputs, N = L->outputs;
@@ -65,6 +77,7 @@ int pointwise(layer *L) {
     stream_end();
   }
   if (L->gamma)
-    finish_statistics(all, blocks, N, (double)voxels * (L->up ? 8 : 1), L->gamma, L->beta, L->eps, L->y_scale, L->y_shift);
+    finish_statistics(all, blocks, N, (double)voxels * (L->up ? 8 : 1), L->gamma, L->beta, L->eps,
+                      L->y_scale, L->y_shift);
   return 0;
 }

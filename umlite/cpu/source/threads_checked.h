@@ -1,11 +1,18 @@
-// The macros of threads.h on POSIX threads, for the thread sanitizer: it cannot see how OpenMP's runtime synchronises, and
-// would call every parallel region a race. Needs gcc, whose nested functions make the block after PARALLEL(n) a function.
+// The macros of threads.h on POSIX threads, for the thread sanitizer: it cannot see how OpenMP's
+// runtime synchronises, and would call every parallel region a race. Needs gcc, whose nested
+// functions make the block after PARALLEL(n) a function.
 #pragma once
 #include <pthread.h>
 
 enum { MOST_THREADS = 64 };
-typedef struct { void (*body)(void); pthread_barrier_t barrier; } team;
-typedef struct { team *team; int number; } member;
+typedef struct {
+  void (*body)(void);
+  pthread_barrier_t barrier;
+} team;
+typedef struct {
+  team *team;
+  int number;
+} member;
 static __thread member me;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
@@ -31,7 +38,10 @@ static inline int leave(void) { return pthread_mutex_unlock(&one_at_a_time), 0; 
 
 #define NAMED__(line) body_##line
 #define NAMED_(line) NAMED__(line)
-#define PARALLEL(n) auto void NAMED_(__LINE__)(void); run_team(n, NAMED_(__LINE__)); void NAMED_(__LINE__)(void)
+#define PARALLEL(n)                 \
+  auto void NAMED_(__LINE__)(void); \
+  run_team(n, NAMED_(__LINE__));    \
+  void NAMED_(__LINE__)(void)
 #define BARRIER pthread_barrier_wait(&me.team->barrier);
-#define CRITICAL for (int inside = enter(); inside; inside = leave())
+#define CRITICAL() for (int inside = enter(); inside; inside = leave())
 static inline int thread_number(void) { return me.number; }

@@ -1,23 +1,27 @@
-// Input transform of one tile: A^3 voxels, their pending normalisation and activation, BT along each axis -> V.
+// Input transform of one tile: A^3 voxels, their pending normalisation and activation, BT along
+// each axis -> V.
 //
-// A whole line of channels is used up at once. The rows of a 96^3 x 64 or 48^3 x 128 tensor are multiples of 4 KiB apart, so
-// all rows of a tile share a few sets of the L1 cache: a line that is not used up is gone when its other half is wanted.
+// A whole line of channels is used up at once. The rows of a 96^3 x 64 or 48^3 x 128 tensor are
+// multiples of 4 KiB apart, so all rows of a tile share a few sets of the L1 cache: a line that is
+// not used up is gone when its other half is wanted.
 #pragma once
 #include "layer.h"
 #include "transforms.h"
 
-// z0, y0, x0: first voxel, may lie outside (read as zero); channels c0 ... c1 - 1; V: the tile's first point, the others `pitch`
-// floats apart. M: outputs per axis, the distance of the next tile.
-INLINE void tile_input(const int A, const int M, const int mode, transform *BT, const layer *L, long z0, long y0, long x0,
-                       long c0, long c1, float *V, long pitch) {
+// z0, y0, x0: first voxel, may lie outside (read as zero); channels c0 ... c1 - 1; V: the tile's
+// first point, the others `pitch` floats apart. M: outputs per axis, the distance of the next tile.
+INLINE void tile_input(const int A, const int M, const int mode, transform *BT, const layer *L,
+                       long z0, long y0, long x0, long c0, long c1, float *V, long pitch) {
   const long C = L->inputs, W = L->W, H = L->H, D = L->D, plane = H * W * C;
   vec cube[VECS][A * A * A], face[VECS][A * A];
   const int inside = z0 >= 0 && y0 >= 0 && x0 >= 0 && z0 + A <= D && y0 + A <= H && x0 + A <= W;
   for (long c = c0; c < c1; c += LINE) {
     const pending p = pending_of(mode, L, c);
     for (int z = 0; z < A; z++) {
-      // the next plane; after the last one, the first plane of the next channels or of the next tile in x
-      const long ahead = z + 1 < A ? plane : (c + LINE < c1 ? LINE : M * C + c0 - c) - (A - 1) * plane;
+      // the next plane; after the last one, the first plane of the next channels or of the next
+      // tile in x
+      const long ahead =
+          z + 1 < A ? plane : (c + LINE < c1 ? LINE : M * C + c0 - c) - (A - 1) * plane;
       for (int y = 0; y < A; y++) {
         const long row = ((z0 + z) * H + y0 + y) * W + x0;
         const int row_inside = inside || (z0 + z >= 0 && z0 + z < D && y0 + y >= 0 && y0 + y < H);
@@ -25,17 +29,19 @@ INLINE void tile_input(const int A, const int M, const int mode, transform *BT, 
         if (inside) {
           const float *x = L->x + row * C + c, *more = more_at(mode, L, row, c);
           const long step = mode == SUM ? C : 1;
-          UNROLL for (int i = 0; i < A; i++) __builtin_prefetch(x + i * C + ahead);
-          UNROLL for (int h = 0; h < VECS; h++) UNROLL for (int i = 0; i < A; i++)
-            r[h][i] = value(mode, &p, h, x + i * C, more + i * step);
+          UNROLL(i, A) __builtin_prefetch(x + i * C + ahead);
+          UNROLL(h, VECS)
+            UNROLL(i, A) r[h][i] = value(mode, &p, h, x + i * C, more + i * step);
         } else {
           for (int i = 0; i < A; i++) {
             const int in = row_inside && x0 + i >= 0 && x0 + i < W;
-            UNROLL for (int h = 0; h < VECS; h++)
-              r[h][i] = in ? value(mode, &p, h, L->x + (row + i) * C + c, more_at(mode, L, row + i, c)) : zero();
+            UNROLL(h, VECS)
+              r[h][i] =
+                  in ? value(mode, &p, h, L->x + (row + i) * C + c, more_at(mode, L, row + i, c))
+                     : zero();
           }
         }
-        UNROLL for (int h = 0; h < VECS; h++) BT(r[h], 1, face[h] + y * A, 1);
+        UNROLL(h, VECS) BT(r[h], 1, face[h] + y * A, 1);
       }
       for (int h = 0; h < VECS; h++)
         for (int x = 0; x < A; x++) BT(face[h] + x, A, cube[h] + z * A * A + x, A);
@@ -43,9 +49,9 @@ INLINE void tile_input(const int A, const int M, const int mode, transform *BT, 
     for (int q = 0; q < A * A; q++) {
       vec o[6];
       float *v = V + q * pitch + c;
-      UNROLL for (int h = 0; h < VECS; h++) {
+      UNROLL(h, VECS) {
         BT(cube[h] + q, A * A, o, 1);
-        UNROLL for (int i = 0; i < A; i++) store(v + i * A * A * pitch + h * LANES, o[i]);
+        UNROLL(i, A) store(v + i * A * A * pitch + h * LANES, o[i]);
       }
     }
   }

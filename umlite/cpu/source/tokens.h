@@ -1,8 +1,9 @@
 // Rows of numbers, one per token: layer norm, and what an affine map of them adds at its end.
 //
-//   norm(x) = (x - mean) / sqrt(variance + eps) over a token's channels; scale and shift live in the weights that follow.
+//   norm(x) = (x - mean) / sqrt(variance + eps)      over a token's channels
 //
-// A row is stored with zeros up to a multiple of LINE. They do not count; what the norm makes of them meets weights of zero.
+// Scale and shift live in the weights that follow. A row is stored with zeros up to a multiple of
+// LINE. They do not count; what the norm makes of them meets weights of zero.
 #pragma once
 #include <math.h>
 #include "vector.h"
@@ -22,14 +23,16 @@ INLINE float sum_row(const float *x, long n) {
 INLINE float squares_row(const float *x, float mean, long n) {
   vec s = zero();
   long c = 0;
-  for (; c + LANES <= n; c += LANES) s = fma_(load(x + c) - splat(mean), load(x + c) - splat(mean), s);
+  for (; c + LANES <= n; c += LANES)
+    s = fma_(load(x + c) - splat(mean), load(x + c) - splat(mean), s);
   float total = sum(s);
   for (; c < n; c++) total += (x[c] - mean) * (x[c] - mean);
   return total;
 }
 // out = (x - mean) * factor for `stored` numbers, a multiple of LINE. In place where out is x.
 INLINE void centre_row(const float *x, float mean, float factor, long stored, float *out) {
-  for (long c = 0; c < stored; c += LANES) store(out + c, (load(x + c) - splat(mean)) * splat(factor));
+  for (long c = 0; c < stored; c += LANES)
+    store(out + c, (load(x + c) - splat(mean)) * splat(factor));
 }
 // Layer norm of a token.
 INLINE void norm_row(const float *x, long channels, long stored, float *out) {
@@ -38,7 +41,8 @@ INLINE void norm_row(const float *x, long channels, long stored, float *out) {
   centre_row(x, mean, 1 / sqrtf(variance + NORM_EPS), stored, out);
 }
 // y = product + bias, or y += product + bias.
-INLINE void finish_rows(const float *product, const float *bias, long rows, long outputs, long add, float *y) {
+INLINE void finish_rows(const float *product, const float *bias, long rows, long outputs, long add,
+                        float *y) {
   for (long i = 0; i < rows; i++, product += outputs, y += outputs)
     for (long c = 0; c < outputs; c += LANES) {
       const vec t = load(product + c) + load(bias + c);

@@ -1,10 +1,12 @@
-// One-dimensional Winograd (Toom-Cook) transforms F(m, r): m outputs of an r-tap convolution from A = m + r - 1 products.
+// One-dimensional Winograd (Toom-Cook) transforms F(m, r): m outputs of an r-tap convolution from A
+// = m + r - 1 products.
 //
-//   y = AT [ (G w) * (BT d) ]     element by element in the middle; in 3-D each transform is applied along each axis
+//   y = AT [ (G w) * (BT d) ]     element by element in the middle; in 3-D along each axis
 //
-// The points decide the rounding error. Found by search: 0, +-5/8, +-3/2, infinity for F(4,3) and 0, +-3/4, 2, infinity for
-// F(4,2) err a third (half) as much as the usual 0, +-1, +-2 at the same cost; their products are exact in float32.
-// (Lavin and Gray, arXiv 1509.09308; on points: Barabasz et al., arXiv 1803.10986.)
+// The points decide the rounding error. Found by search: 0, +-5/8, +-3/2, infinity for F(4,3) and
+// 0, +-3/4, 2, infinity for F(4,2) err a third (half) as much as the usual 0, +-1, +-2 at the same
+// cost; their products are exact in float32. (Lavin and Gray, arXiv 1509.09308; on points: Barabasz
+// et al., arXiv 1803.10986.)
 //
 // s and os: distance of the inputs and of the outputs, in vectors.
 #pragma once
@@ -19,8 +21,10 @@ INLINE void input_43(const vec *d, int s, vec *o, int os) {
   const vec a = splat(A43), b = splat(B43), a2 = splat(A43 * A43), b2 = splat(B43 * B43);
   const vec e = d4 - b2 * d2, f = d3 - b2 * d1, g = d4 - a2 * d2, h = d3 - a2 * d1;
   o[0] = e - a2 * (d2 - b2 * d0);
-  o[os] = e + a * f, o[2 * os] = e - a * f;
-  o[3 * os] = g + b * h, o[4 * os] = g - b * h;
+  o[os] = e + a * f;
+  o[2 * os] = e - a * f;
+  o[3 * os] = g + b * h;
+  o[4 * os] = g - b * h;
   o[5 * os] = (d5 - b2 * d3) - a2 * f;
 }
 INLINE void output_43(const vec *d, int s, vec *o, int os) {
@@ -39,11 +43,14 @@ INLINE void input_42(const vec *d, int s, vec *o, int os) {
   const vec a = splat(A42), a2 = splat(A42 * A42), b = splat(B42);
   const vec g = d3 - a2 * d1, h = d2 - a2 * d0, k = d4 - a2 * d2, e = d3 - b * d2, f = d2 - b * d1;
   o[0] = g - b * h;
-  o[os] = e + a * f, o[2 * os] = e - a * f;
-  o[3 * os] = g, o[4 * os] = k - b * g;
+  o[os] = e + a * f;
+  o[2 * os] = e - a * f;
+  o[3 * os] = g;
+  o[4 * os] = k - b * g;
 }
 INLINE void output_42(const vec *d, int s, vec *o, int os) {
-  const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], p = d1 + d2, q = d1 - d2;
+  const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
+  const vec p = d1 + d2, q = d1 - d2;
   const float A = A42, B = B42;
   o[0] = d0 + p + d3;
   o[os] = splat(A) * q + splat(B) * d3;
@@ -53,18 +60,25 @@ INLINE void output_42(const vec *d, int s, vec *o, int os) {
 // Points 0, +-1, infinity.
 INLINE void input_23(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
-  o[0] = d0 - d2, o[os] = d2 + d1, o[2 * os] = d2 - d1, o[3 * os] = d3 - d1;
+  o[0] = d0 - d2;
+  o[os] = d2 + d1;
+  o[2 * os] = d2 - d1;
+  o[3 * os] = d3 - d1;
 }
 INLINE void output_23(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
-  o[0] = d0 + (d1 + d2), o[os] = (d1 - d2) + d3;
+  o[0] = d0 + (d1 + d2);
+  o[os] = (d1 - d2) + d3;
 }
 // Points 0, 1, infinity.
 INLINE void input_22(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s];
-  o[0] = d0 - d1, o[os] = d1, o[2 * os] = d2 - d1;
+  o[0] = d0 - d1;
+  o[os] = d1;
+  o[2 * os] = d2 - d1;
 }
 INLINE void output_22(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s];
-  o[0] = d0 + d1, o[os] = d1 + d2;
+  o[0] = d0 + d1;
+  o[os] = d1 + d2;
 }

@@ -1,12 +1,14 @@
-// Vectors of floats for every instruction set from one source: the compiler's vector types, and a handful of intrinsics
-// where plain operators would not give the instruction that is meant.
+// Vectors of floats for every instruction set from one source: the compiler's vector types, and a
+// handful of intrinsics where plain operators would not give the instruction that is meant.
 //
-//   vec     LANES floats: 16 with AVX-512, 8 with AVX, 4 elsewhere (NEON, SSE2, plain C). -DLANES=16 or 8 where registers
-//           are shorter builds the same loops out of pairs of them, slowly: for tests of every width on one machine
+//   vec     LANES floats: 16 with AVX-512, 8 with AVX, 4 elsewhere (NEON, SSE2, plain C).
+//           -DLANES=16 or 8 where registers are shorter builds the same loops out of pairs of them,
+//           slowly: for tests of every width on one machine
 //   ivec    LANES 32-bit integers; comparisons of two vec give an ivec of 0 and -1
-//   LINE    16 floats, 64 bytes: a cache line, the unit in which channels are stored; VECS vectors of LANES floats
+//   LINE    16 floats, 64 bytes: a cache line, the unit in which channels are stored; VECS vectors
 //
-// + - * / work on vec as they are; a * b + c becomes one fused operation where the machine has it (-ffp-contract=fast).
+// + - * / work on vec as they are; a * b + c becomes one fused operation where the machine has it
+// (-ffp-contract=fast).
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -37,8 +39,10 @@ typedef double dvec __attribute__((vector_size(LANES * 8)));
 
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline))
-#define UNROLL _Pragma("GCC unroll 16")
-#define ROLLED _Pragma("GCC unroll 1")
+// Loops over 0 .. n - 1 that are written out, and over 0, step .. that are not. i is as wide as n.
+#define LOOP_(i, n, step) for (__typeof__((n) + 0) i = 0; i < (n); i += (step))
+#define UNROLL(i, n) _Pragma("GCC unroll 16") LOOP_(i, n, 1)
+#define ROLLED(i, n, step) _Pragma("GCC unroll 1") LOOP_(i, n, step)
 
 INLINE vec load(const float *p) { return *(const vec_unaligned *)p; }
 INLINE void store(float *p, vec a) { *(vec_unaligned *)p = a; }
@@ -62,7 +66,8 @@ INLINE vec max_(vec a, vec b) {
 #endif
 }
 INLINE vec min_(vec a, vec b) { return -max_(-a, -b); }
-// Past the caches, without reading the line first; p must be aligned to the vector. Whole lines only, or it is slow.
+// Past the caches, without reading the line first; p must be aligned to the vector. Whole lines
+// only, or it is slow.
 INLINE void stream(float *p, vec a) {
 #if LANES == 16 && defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)a);
