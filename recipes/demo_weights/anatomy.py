@@ -37,16 +37,19 @@ _MAY_HIDE: dict[str, tuple[str, ...]] = {
     ),
     "colon_tumor": ("colon",),
 }
-"""Classes without a label here, and the structures in which they may lie all the same: unknown there."""
+"""Classes that the scan has no label for, and the structures that may hold them: they are unknown there."""
 
 _MILD_SHARE, _REAL_HU_SHARE, _MIRRORED_SHARE = 0.35, 0.55, 0.15
 
 
 @dataclass(frozen=True)
 class AnatomySource:
-    """Images synthesised from a scan and its structures, both RAS on one grid.
+    """Images made from a scan and its structures, both RAS on one grid.
 
-    folder: holds example_ct.nii.gz, example_structures.nii.gz and .json. Raises InputError when they do not fit.
+    Args:
+        folder: holds example_ct.nii.gz, example_structures.nii.gz and example_structures.json.
+        classes: of the network, in order.
+        spacing_mm: of the images.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class AnatomySource:
     spacing_mm: float
 
     def make(self, seed: int) -> TrainingImage:
+        """The image of a seed. Raises InputError when the files are missing or do not fit each other."""
         rng = np.random.default_rng([seed, 1])
         return synthesise(_load(self.folder, self.classes), self.spacing_mm, rng)
 
@@ -62,8 +66,13 @@ class AnatomySource:
 class Anatomy:
     """A real scan with its structures.
 
-    hu: float32 [X, Y, Z]. structures: int [X, Y, Z], names by number. present, known: bits by structure number, as in
-    TrainingImage.
+    Args:
+        hu: float32 [X, Y, Z].
+        structures: uint8 [X, Y, Z], a number per voxel; 0 is background.
+        names: of the structures, by number.
+        present, known: bits of the classes by structure number, as in `TrainingImage`.
+        classes: of the network, in order.
+        spacing_mm: of the scan.
     """
 
     hu: NDArray[np.float32]
@@ -82,7 +91,7 @@ def build_anatomy(
     classes: Sequence[str],
     spacing_mm: float,
 ) -> Anatomy:
-    """Work out which classes every structure has and leaves open."""
+    """An Anatomy with the classes that each structure shows (`present`) and decides (`known`)."""
     names = {0: BACKGROUND, **names}
     table = ClassTable(classes)
     present = np.zeros(max(names) + 1, np.uint32)
@@ -108,7 +117,7 @@ def class_of_structure(name: str, table: ClassTable) -> str:
 def synthesise(anatomy: Anatomy, spacing_mm: float, rng: np.random.Generator) -> TrainingImage:
     """One random image: deformed, with real or random contrast, with lesions painted in.
 
-    The scan's own organs are taken to be free of lesions, so that false ones cost something.
+    The scan's own organs are assumed to be free of lesions, so that false ones cost something.
     """
     shape: tuple[int, int, int] = anatomy.hu.shape
     strength = 0.3 if rng.random() < _MILD_SHARE else 1.0
@@ -128,17 +137,28 @@ def synthesise(anatomy: Anatomy, spacing_mm: float, rng: np.random.Generator) ->
     return mirror(image, anatomy.classes) if rng.random() < _MIRRORED_SHARE else image
 
 
+def read_structures(folder: Path) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """The structures of the real scan, uint8 [X, Y, Z], and their names. Raises InputError when they are missing."""
+    try:
+        labels = np.asarray(nib.load(folder / "example_structures.nii.gz").dataobj)  # type: ignore[attr-defined]
+        table = json.loads((folder / "example_structures.json").read_text())
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise _missing(folder, error) from error
+    return labels.astype(np.uint8), {int(number): str(entry["name"]) for number, entry in table.items()}
+
+
 @functools.lru_cache(maxsize=2)
 def _load(folder: Path, classes: tuple[str, ...]) -> Anatomy:
+    structures, names = read_structures(folder)
     try:
         scan = nib.load(folder / "example_ct.nii.gz")
-        labels = nib.load(folder / "example_structures.nii.gz")
-        table = json.loads((folder / "example_structures.json").read_text())
         hu = np.asarray(scan.dataobj, np.float32)  # type: ignore[attr-defined]
-        structures = np.asarray(labels.dataobj).astype(np.uint8)  # type: ignore[attr-defined]
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected example_ct and example_structures in {folder}: {error}.") from error
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise _missing(folder, error) from error
     if hu.shape != structures.shape or nib.aff2axcodes(scan.affine) != ("R", "A", "S"):  # type: ignore[attr-defined]
         raise InputError(f"Expected a scan and its structures on one RAS grid, found {hu.shape}, {structures.shape}.")
-    names = {int(number): str(entry["name"]) for number, entry in table.items()}
     return build_anatomy(hu, structures, names, classes, float(scan.header.get_zooms()[0]))  # type: ignore[attr-defined]
+
+
+def _missing(folder: Path, error: Exception) -> InputError:
+    return InputError(f"Expected example_ct and example_structures in {folder}: {error}")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 BACKGROUND = "background"
-"""The name of what is no structure."""
+"""The name of structure 0."""
 
 _CONTRAST_HU: dict[str, tuple[float, float]] = {
     "spleen": (35, 150),
@@ -37,7 +37,7 @@ _GAS_HU = -150.0
 def change_contrast(
     hu: NDArray[np.float32], structures: NDArray[np.uint8], names: dict[int, str], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Give every structure a random mean, all but its gas; structures that belong together get the same one."""
+    """HU with a random mean for every structure without its gas; structures of one organ get the same mean."""
     soft = hu > _GAS_HU
     counts = np.bincount(structures[soft], minlength=max(names) + 1)
     means = np.bincount(structures[soft], hu[soft], minlength=max(names) + 1) / np.maximum(counts, 1)

@@ -18,10 +18,16 @@ _FINE_STEP_MM, _FINE_SHIFT_MM = 21.0, 2.0
 def random_grid(
     shape: Size, spacing_mm: float, new_spacing_mm: float, rng: np.random.Generator, strength: float
 ) -> Tensor:
-    """Where each voxel of the deformed volume comes from, in voxels of the original: float32 [X, Y, Z, 3].
+    """Where each voxel of a deformed volume comes from.
 
-    shape, spacing_mm: of the original; the deformed volume covers as much with voxels of new_spacing_mm.
-    strength: 1 for strong (rotations of some 8 degrees, sizes of some 12 % up or down, shifts of some cm), 0 for none.
+    Args:
+        shape, spacing_mm: of the original volume.
+        new_spacing_mm: of the deformed volume, which covers the same extent.
+        rng: draws the deformation.
+        strength: 0 for none, 1 for strong: rotations of about 8 degrees, sizes 12 % up or down, shifts of centimetres.
+
+    Returns:
+        Places in voxels of the original, float32 [X, Y, Z, 3].
     """
     step = new_spacing_mm / spacing_mm
     x, y, z = (max(2, round(n / step)) for n in shape)
@@ -38,7 +44,7 @@ def random_grid(
 
 
 def smooth_noise(shape: Size, step: int, rng: np.random.Generator) -> Tensor:
-    """Noise with nodes `step` voxels apart, standard deviation about 1 at the nodes: float32 [X, Y, Z]."""
+    """Noise [X, Y, Z] float32 with nodes `step` voxels apart and a standard deviation of about 1 at the nodes."""
     nodes = tuple(n // step + 2 for n in shape)
     noise = torch.from_numpy(rng.standard_normal(nodes, dtype=np.float32))[None, None]
     fine = F.interpolate(noise, size=shape, mode="trilinear", align_corners=True)
@@ -51,7 +57,7 @@ def smooth_noise(shape: Size, step: int, rng: np.random.Generator) -> Tensor:
 
 
 def sample(volume: NDArray, grid: Tensor, mode: str) -> Tensor:
-    """Values of a volume at a grid's places, the nearest border value outside: float32. mode: bilinear or nearest."""
+    """Values of a volume at the places of a grid, float32; outside, those of the border. mode: bilinear or nearest."""
     size = torch.tensor(volume.shape, dtype=torch.float32)
     scaled = (grid / (size - 1) * 2 - 1).flip(-1)
     source = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]

@@ -10,14 +10,13 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.demo_weights.anatomy import class_of_structure
+from recipes.demo_weights.anatomy import class_of_structure, read_structures
+from recipes.demo_weights.recipe import EVALUATION_SEED
 from umlite.api import Segmenter
 from umlite.classes import ClassTable
-from umlite.errors import InputError
 from umlite.files import replacing
 from umlite.phantom import make_phantom
 
-FIRST_SEED = 1_000_000
 _SMALLEST_LESION_ML = 1.0
 
 Mask = NDArray[np.bool_]
@@ -26,12 +25,21 @@ Mask = NDArray[np.bool_]
 def evaluate(weights: Path, phantoms: int, data: Path | None, report: Path) -> str:
     """Write a JSON report and return it as a table.
 
-    phantoms: how many, of seeds from a million up. data: folder of example_ct and example_structures, or None.
-    Lesions count where their volume in a phantom is over 1 ml, organs where they are in view.
+    Organs count in the phantoms that show them, lesions in those that show at least 1 ml of them.
+
+    Args:
+        weights: a weights file.
+        phantoms: how many, of seeds that no training saw.
+        data: folder of example_ct and example_structures, or None to leave the real scan out.
+        report: the .json file to write.
+
+    Raises:
+        InputError: the folder does not hold them.
+        OutputError: the report cannot be written.
     """
     segmenter = Segmenter(weights)
     found: dict[str, list[float]] = {}
-    for seed in range(FIRST_SEED, FIRST_SEED + phantoms):
+    for seed in range(EVALUATION_SEED, EVALUATION_SEED + phantoms):
         for name, dice in phantom_dice(segmenter, seed).items():
             found.setdefault(name, []).append(dice)
     order = [name for name in segmenter.classes.names if name in found]
@@ -65,15 +73,11 @@ def phantom_dice(segmenter: Segmenter, seed: int) -> dict[str, float]:
 def real_dice(segmenter: Segmenter, data: Path) -> dict[str, float]:
     """Dice on example_ct against its structures: a fit, since its anatomy was trained on."""
     table = ClassTable(segmenter.classes.names)
-    try:
-        labels = np.asarray(nib.load(data / "example_structures.nii.gz").dataobj)  # type: ignore[attr-defined]
-        names = json.loads((data / "example_structures.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected example_ct and example_structures in {data}: {error}.") from error
+    labels, names = read_structures(data)
     truth: dict[str, Mask] = {}
-    for number, entry in names.items():
-        name = class_of_structure(entry["name"], table)
-        mask = labels == int(number)
+    for number, structure in names.items():
+        name = class_of_structure(structure, table)
+        mask = labels == number
         if name in table and mask.any():
             truth[name] = truth[name] | mask if name in truth else mask
     masks = segmenter.segment(data / "example_ct.nii.gz")
@@ -81,7 +85,7 @@ def real_dice(segmenter: Segmenter, data: Path) -> dict[str, float]:
 
 
 def format_table(summary: Mapping[str, Mapping[str, float]], fit: Mapping[str, float]) -> str:
-    """One line a class: phantoms' mean, standard deviation, minimum and count, and the real scan's fit."""
+    """One line per class: mean, standard deviation, minimum and number of the phantoms, and the real scan's fit."""
     lines = [f"{'class':30} {'mean':>6} {'sd':>6} {'min':>6} {'n':>3}  {'example_ct':>10}"]
     for name in dict.fromkeys((*summary, *fit)):
         row = summary.get(name)

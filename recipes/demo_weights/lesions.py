@@ -16,9 +16,14 @@ from umlite.training.image import Bits, class_bits
 
 @dataclass(frozen=True)
 class LesionKind:
-    """hu: range of its own HU, or of its difference to the host where `relative`. radius_mm: range.
+    """How one kind of lesion looks.
 
-    native_hu: that difference in hosts without contrast agent, where it is another.
+    Args:
+        hosts: classes that it grows in.
+        hu: range of its HU, or of the difference to its host if `relative`.
+        relative: whether HU are differences to the host.
+        radius_mm: range.
+        native_hu: another range of differences for hosts without contrast agent.
     """
 
     hosts: tuple[str, ...]
@@ -38,7 +43,7 @@ KINDS: dict[str, LesionKind] = {
 }
 
 _NATIVE_BELOW_HU = 60.0
-"""A kidney without contrast agent has some 30 HU, and what is solid in it is brighter; cysts are darker."""
+"""A kidney without contrast agent has about 30 HU. Solid lesions in it are brighter, cysts are darker."""
 
 
 def paint_lesions(
@@ -49,9 +54,9 @@ def paint_lesions(
     spacing_mm: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], Bits, Bits]:
-    """Some lesions of each kind in an image that has none: new HU, present and known bits.
+    """An image without lesions with some of each kind: HU, present and known bits.
 
-    A kind that was painted, or might have been, is known everywhere but where the image itself is unknown.
+    Every kind becomes known wherever the image knows anything, whether one was painted or not.
     """
     hu, present, known = hu.copy(), present.copy(), known.copy()
     anything_known = known != 0

@@ -1,12 +1,13 @@
-"""Where each class's mask should begin: an offset of its logits, found on held-out phantoms and kept in the weights.
+"""An offset for each class's logits, found on held-out phantoms and kept in the weights.
 
-A loss that forbids voxels in the many windows without a class leaves its logits too low for the few with it. A mask is
-where a logit is positive, for the published weights and these alike, so the offset goes into the parameter generator.
+A loss that forbids voxels in the many windows without a class leaves its logits too low in the few windows with it. A
+mask is where a logit is positive, with any weights, so the offset becomes part of the parameter generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recipes.demo_weights.recipe import CALIBRATION_SEED
 from umlite.api import Segmenter
 from umlite.errors import WeightsError
 from umlite.masks.bitmask import BitMask
@@ -25,22 +27,31 @@ from umlite.phantom.phantom import Phantom
 from umlite.phantom.spec import with_more_lesions
 
 OFFSETS = tuple(float(x) for x in np.linspace(-2, 2, 17))
-FIRST_SEED = 900_100
-"""Between the seeds of validation and those of evaluation."""
 MORE_LESIONS = 2.0
 
 Counts = NDArray[np.int64]
-"""[offsets, 3]: overlap, found and true voxels."""
+"""[offsets, 3]: overlapping, found and true voxels."""
 
 
-def best_offsets(weights: Path, phantoms: int) -> dict[str, tuple[float, float, float]]:
-    """Of each class that the phantoms model: the best of OFFSETS, the `score` at 0, and the score there.
+@dataclass(frozen=True)
+class Best:
+    """The best of OFFSETS for a class, with its `score` and the score without an offset."""
 
-    After post-processing, on phantoms with MORE_LESIONS than usual. Of equal scores the smallest offset is taken.
+    offset: float
+    score_before: float
+    score: float
+
+
+def best_offsets(weights: Path, phantoms: int) -> dict[str, Best]:
+    """The best offset of every class that the phantoms model, after post-processing; of equal ones the smallest.
+
+    Args:
+        weights: a weights file.
+        phantoms: how many to use, with MORE_LESIONS than usual.
     """
     segmenter = Segmenter(weights)
     counts: dict[str, list[Counts]] = {}
-    for seed in range(FIRST_SEED, FIRST_SEED + phantoms):
+    for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + phantoms):
         spec = with_more_lesions(draw_spec(seed), MORE_LESIONS)
         for name, table in phantom_counts(segmenter, render_phantom(spec, segmenter.card.spacing_mm)).items():
             counts.setdefault(name, []).append(table)
@@ -48,22 +59,22 @@ def best_offsets(weights: Path, phantoms: int) -> dict[str, tuple[float, float, 
     for name in (n for n in segmenter.classes.names if n in counts):
         scores = score(np.stack(counts[name]))
         best = max(range(len(OFFSETS)), key=lambda i: (scores[i], -abs(i - middle)))
-        found[name] = (OFFSETS[best], float(scores[middle]), float(scores[best]))
+        found[name] = Best(OFFSETS[best], float(scores[middle]), float(scores[best]))
     return found
 
 
 def score(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How good each offset is for a class, [offsets] in [0, 1]. counts: [phantoms, offsets, 3], see Counts.
+    """How good each offset is for a class, [offsets] in [0, 1]. counts: [phantoms, offsets, 3], see `Counts`.
 
-    Half of it is the mean Dice of the phantoms that show the class, where a small lesion counts as much as a large one,
-    half the Dice of all phantoms together, where what is found in those without the class counts too.
+    Half of the score is the mean Dice of the phantoms that show the class: a small lesion counts as much as a large
+    one. The other half is the Dice of all phantoms together, where false voxels in phantoms without it count too.
     """
     shows, together = counts[:, 0, 2] > 0, _dice(counts.sum(0))
     return (_dice(counts[shows]).mean(0) + together) / 2 if shows.any() else together
 
 
 def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
-    """What is found of each class in a phantom on the model's own grid, at each offset of all classes together."""
+    """Voxels of each class in a phantom, on the model's grid, with each offset given to all classes at once."""
     volume = segmenter.prepare(nib.Nifti1Image(phantom.hu, phantom.affine))
     box = tuple(slice(*ends) for ends in zip(volume.frame.start, volume.frame.stop, strict=True))
     names = segmenter.classes.names
@@ -81,10 +92,12 @@ def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
 
 @torch.no_grad()
 def shift_logits(model: UniversalModel, offsets: Mapping[int, float]) -> None:
-    """Add to the logits of some classes, by position, and leave those of the others as they are, up to rounding.
+    """Add `offsets` to the logits of classes, by number; the logits of other classes stay the same up to rounding.
 
-    Only the row of the generator that makes the last bias changes, by the smallest step along the task vectors that
-    does it. Raises WeightsError where the generator is not the shared one, or two classes have the same task vector.
+    Only one row of the generator changes, that of the last bias, by the smallest step along the task vectors.
+
+    Raises:
+        WeightsError: the generator is not the shared one, or two classes have the same task vector.
     """
     generator = model.generator
     if not isinstance(generator, SharedController):

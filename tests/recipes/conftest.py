@@ -1,37 +1,24 @@
-"""A tiny anatomy and a tiny model, for training in a second."""
+"""A tiny anatomy, also as the files that the recipe reads, and a tiny network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from recipes.demo_weights.anatomy import Anatomy, build_anatomy, synthesise
+from recipes.demo_weights.anatomy import Anatomy, build_anatomy
+from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
-from umlite.training.dataset import Batch, WindowStream, fixed_batches
-from umlite.training.image import TrainingImage
-from umlite.training.network import build_small_network
-from umlite.training.schedule import Options
-from umlite.training.train import Training
-from umlite.training.windows import WindowSampler
+from umlite.training.network import untrained_model
 
 CLASSES = ("liver", "spleen", "left_kidney", "right_kidney", "liver_tumor")
 NAMES = {1: "liver", 2: "spleen", 3: "kidney_left", 4: "kidney_right", 5: "vertebrae_L1"}
-
-
-@dataclass(frozen=True)
-class TinySource:
-    """Deformed images of the tiny anatomy."""
-
-    anatomy: Anatomy
-
-    def make(self, seed: int) -> TrainingImage:
-        return synthesise(self.anatomy, 8, np.random.default_rng(seed))
+SPACING_MM = 8.0
 
 
 @pytest.fixture(scope="session")
@@ -52,41 +39,31 @@ def anatomy() -> Anatomy:
     hu[2:28, 3:23, :] = -100
     for number, value in {1: 110, 2: 60, 3: 160, 4: 160, 5: 240}.items():
         hu[structures == number] = value
-    return build_anatomy(hu, structures, NAMES, CLASSES, spacing_mm=8)
+    return build_anatomy(hu, structures, NAMES, CLASSES, SPACING_MM)
+
+
+@pytest.fixture(scope="session")
+def data(anatomy: Anatomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `--data` names, with the tiny anatomy in it."""
+    folder = tmp_path_factory.mktemp("data")
+    affine = np.diag([SPACING_MM] * 3 + [1.0])
+    nib.save(nib.Nifti1Image(anatomy.hu.astype(np.int16), affine), folder / "example_ct.nii.gz")
+    nib.save(nib.Nifti1Image(anatomy.structures, affine), folder / "example_structures.nii.gz")
+    table = {number: {"name": name} for number, name in NAMES.items()}
+    (folder / "example_structures.json").write_text(json.dumps(table))
+    return folder
 
 
 @pytest.fixture
-def source(anatomy: Anatomy) -> TinySource:
-    return TinySource(anatomy)
-
-
-@pytest.fixture
-def sampler() -> WindowSampler:
-    return WindowSampler((24, 24, 24), (-175, 250), rare={4: 1.0})
-
-
-@pytest.fixture
-def stream(source: TinySource, sampler: WindowSampler) -> WindowStream:
-    return WindowStream(source, sampler, seed=3, pool=3, windows_per_image=4, workers=0)
-
-
-@pytest.fixture
-def validation(source: TinySource, sampler: WindowSampler) -> list[Batch]:
-    return fixed_batches(source, sampler, (100, 101), 2)
+def embedding(tmp_path: Path) -> Path:
+    path = tmp_path / "embedding.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(32, 384)).astype(np.float32) / 384**0.5)
+    return path
 
 
 @pytest.fixture
 def model() -> UniversalModel:
     torch.manual_seed(0)
-    return build_small_network((8, 8, 8, 16), F.normalize(torch.randn(len(CLASSES), 12)))
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Callable[..., Training]:
-    """start(model, folder name, **options): a short training."""
-
-    def start(model: UniversalModel, folder: str = "run", **options: float) -> Training:
-        settings = Options(**{"steps": 8, "batch": 2, "warm_up": 2, "learning_rate": 1e-2, "log_every": 4, **options})  # type: ignore[arg-type]
-        return Training(model, CLASSES, settings, tmp_path / folder, threads=2)
-
-    return start
+    head = HeadConfig(len(CLASSES), "shared", embedding_width=12, task_width=16, hidden_width=0, gap_width=16, groups=8)
+    rows = F.normalize(torch.randn(len(CLASSES), 12))
+    return untrained_model(NetworkConfig(UNetConfig((8, 8, 8, 16)), head), rows)

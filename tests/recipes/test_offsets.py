@@ -1,22 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from recipes.demo_weights import offsets, recipe
-from recipes.demo_weights.offsets import OFFSETS, phantom_counts, score, shift_logits
+from recipes.demo_weights import offsets
+from recipes.demo_weights.offsets import OFFSETS, Best, phantom_counts, score, shift_logits
 from umlite import Segmenter
 from umlite.errors import WeightsError
-from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom
-from umlite.weights.loading import load_model
 
 
 def test_only_the_logits_that_were_asked_for_are_shifted(model: UniversalModel) -> None:
@@ -65,23 +62,6 @@ def test_counts_at_offset_0_are_those_of_the_segmenter(demo: Segmenter) -> None:
     assert (np.diff(counts["liver"][:, 1]) >= 0).all()
 
 
-def test_calibrated_weights_hold_the_best_offsets(
-    demo: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    best = {"liver": (0.5, 0.8, 0.9), "kidney_tumor": (-1.0, 0.1, 0.2)}
-    monkeypatch.setattr(recipe, "best_offsets", lambda *_: best)
-    table = recipe.calibrate(demo.weights_path, 1, tmp_path / "new.safetensors")
-    assert "kidney_tumor" in table
-    assert "-1.00" in table
-    image = torch.rand(1, 128)
-    before, after = (
-        load_model(path, REFERENCE)[0].generator(image, range(32))[0, :, -1]
-        for path in (demo.weights_path, tmp_path / "new.safetensors")
-    )
-    wanted = [best[name][0] if name in best else 0.0 for name in demo.classes.names]
-    assert torch.allclose(after - before, torch.tensor(wanted), atol=2e-3)
-
-
 def test_the_best_offset_is_that_of_the_best_score(demo: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     def counts(*_: object) -> dict[str, np.ndarray]:
         table = np.zeros((len(OFFSETS), 3), np.int64)
@@ -93,8 +73,8 @@ def test_the_best_offset_is_that_of_the_best_score(demo: Segmenter, monkeypatch:
     monkeypatch.setattr(offsets, "render_phantom", lambda *_: None)
     found = offsets.best_offsets(demo.weights_path, 3)
     assert list(found) == ["spleen", "liver"]
-    assert found["liver"] == (0.75, pytest.approx(1 / 3), pytest.approx(18 / 21))
-    assert found["spleen"][0] == 0
+    assert found["liver"] == Best(0.75, pytest.approx(1 / 3), pytest.approx(18 / 21))
+    assert found["spleen"].offset == 0
 
 
 def test_the_score_counts_small_lesions_and_what_is_found_where_none_is() -> None:

@@ -5,9 +5,10 @@ import torch
 
 from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import dynamic_heads_ref
+from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.training import native
-from umlite.training.network import Average, Supervision, dynamic_heads_batched, window_logits
+from umlite.training.network import Average, Supervision, dynamic_heads_batched, untrained_model, window_logits
 
 
 @pytest.mark.parametrize(("n", "classes", "k", "side"), [(1, 1, 8, 1), (2, 5, 8, 3), (1, 3, 4, 5)])
@@ -41,6 +42,13 @@ def test_windows_that_bf16_cannot_train_on_are_refused(model: UniversalModel) ->
 def test_untrained_network_finds_nothing(model: UniversalModel) -> None:
     with torch.no_grad():
         assert (model(torch.rand(1, 1, 24, 24, 24)) > 0).float().mean() < 0.05
+
+
+@pytest.mark.parametrize(("generator", "rows"), [("per_class", 2), ("embedding", 2), ("shared", 3)])
+def test_other_generators_and_embeddings_are_refused(generator: str, rows: int) -> None:
+    config = NetworkConfig(UNetConfig((8, 8, 8, 16)), HeadConfig(2, generator, embedding_width=12, groups=8))
+    with pytest.raises(RequestError, match="shared generator"):
+        untrained_model(config, torch.zeros(rows, 12))
 
 
 def test_average_follows_the_model() -> None:

@@ -13,10 +13,10 @@ import torch
 
 from umlite.errors import InputError
 from umlite.models.universal import UniversalModel
+from umlite.training.checkpoint import CHECKPOINT, averaged_weights
 from umlite.training.dataset import Batch, WindowStream
-from umlite.training.network import build_small_network
-from umlite.training.schedule import Options
-from umlite.training.train import CHECKPOINT, LOG, Training
+from umlite.training.schedule import TrainingOptions
+from umlite.training.train import LOG, Training
 
 
 def test_training_lowers_the_loss(
@@ -60,7 +60,7 @@ def test_frozen_parameters_stay(model: UniversalModel, stream: WindowStream, sta
 
 
 def test_learning_rate_rises_then_falls() -> None:
-    options = Options(steps=100, warm_up=10, learning_rate=1.0)
+    options = TrainingOptions(steps=100, warm_up=10, learning_rate=1.0)
     rates = [options.learning_rate_at(step) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
@@ -68,19 +68,32 @@ def test_learning_rate_rises_then_falls() -> None:
 
 
 def test_learning_rate_stays_until_its_decay() -> None:
-    options = Options(steps=100, warm_up=10, decay=40, learning_rate=1.0)
+    options = TrainingOptions(steps=100, warm_up=10, decay=40, learning_rate=1.0)
     rates = [options.learning_rate_at(step) for step in range(101)]
     assert set(rates[10:61]) == {1.0}
     assert all(a > b for a, b in itertools.pairwise(rates[60:]))
     assert rates[-1] == pytest.approx(0.01)
-    longer = Options(steps=200, warm_up=10, decay=40, learning_rate=1.0)
+    longer = TrainingOptions(steps=200, warm_up=10, decay=40, learning_rate=1.0)
     assert [longer.learning_rate_at(step) for step in range(61)] == rates[:61]
 
 
 def test_checkpoint_of_another_model_is_refused(
-    model: UniversalModel, stream: WindowStream, start: Callable[..., Training]
+    model: UniversalModel, other_model: UniversalModel, stream: WindowStream, start: Callable[..., Training]
 ) -> None:
     start(model, steps=1).run(stream)
-    other = build_small_network((8, 8, 8, 8), torch.randn(5, 12))
     with pytest.raises(InputError, match=CHECKPOINT):
-        start(other)
+        start(other_model)
+
+
+def test_damaged_checkpoint_is_refused(
+    model: UniversalModel, stream: WindowStream, start: Callable[..., Training]
+) -> None:
+    training = start(model, steps=1)
+    training.run(stream)
+    path = training.folder / CHECKPOINT
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=CHECKPOINT):
+        start(model)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=CHECKPOINT):
+        averaged_weights(training.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
@@ -13,56 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from umlite.phantom import draw_spec, render_phantom
-from umlite.phantom.noise import stream
-from umlite.phantom.spec import with_more_lesions
-from umlite.training.image import Bits, TrainingImage, class_bits, make_image, pack_masks
+from umlite.training.image import Bits, TrainingImage
 from umlite.training.windows import WindowSample, WindowSampler
 
-_NOISY_HU = (25.0, 45.0)
 
-
-class Source(Protocol):
-    """Makes the image of a seed, always the same one. Picklable."""
+class ImageSource(Protocol):
+    """Makes the image of a seed, always the same one. Picklable: background processes get a copy."""
 
     def make(self, seed: int) -> TrainingImage: ...
 
 
 @dataclass(frozen=True)
-class PhantomSource:
-    """Procedural phantoms; what they do not model is unknown.
+class Mixture:
+    """Images of several sources.
 
-    absent: classes that no phantom shows and that are therefore known to be absent.
-    more_lesions: how many lesions a phantom gets on average beside its own, so that rare classes are seen often.
-    native_share, noisy_share: of the phantoms, how many are rendered without contrast agent, and how many with a sharp
-    kernel and the noise of that, whatever was drawn for them.
+    Args:
+        sources: where images come from.
+        shares: the probability of each source; they add up to 1.
+        seed: of the choice between sources.
     """
 
-    classes: tuple[str, ...]
-    spacing_mm: tuple[float, float, float]
-    absent: tuple[str, ...] = ()
-    more_lesions: float = 0.0
-    native_share: float = 0.0
-    noisy_share: float = 0.0
-
-    def make(self, seed: int) -> TrainingImage:
-        spec = with_more_lesions(draw_spec(seed), self.more_lesions)
-        if stream(seed, "native").random() < self.native_share:
-            spec = replace(spec, phase="native")
-        noisy = stream(seed, "noisy")
-        if noisy.random() < self.noisy_share:
-            spec = replace(spec, kernel="sharp", noise_hu=float(noisy.uniform(*_NOISY_HU)))
-        phantom = render_phantom(spec, self.spacing_mm)
-        present = pack_masks(phantom.masks, self.classes)
-        known = np.full(present.shape, class_bits((*phantom.masks, *self.absent), self.classes), np.uint32)
-        return make_image(phantom.hu, present, known, len(self.classes))
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Images of several sources, each with its share."""
-
-    sources: tuple[Source, ...]
+    sources: tuple[ImageSource, ...]
     shares: tuple[float, ...]
     seed: int
 
@@ -73,7 +44,12 @@ class Mixture:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """voxels: float32 [N, 1, D, H, W] in [0, 1]. present, known: uint32 [N, D, H, W]."""
+    """Windows to train on.
+
+    Args:
+        voxels: float32 [N, 1, D, H, W] in [0, 1].
+        present, known: uint32 [N, D, H, W], see `TrainingImage`.
+    """
 
     voxels: Tensor
     present: Bits
@@ -81,14 +57,21 @@ class Batch:
 
 
 class WindowStream:
-    """Window number i is a function of the seed and i alone, whatever was asked for before and by whom it was made.
+    """Numbered windows. Window i depends on the seed and i alone, not on earlier requests or the number of workers.
 
-    A pool of `pool` images moves on by one every `windows_per_image` windows; each window comes from one of them.
-    workers: background processes that make the images; 0 makes them on demand.
+    Windows are drawn from a pool of images. Every `windows_per_image` windows, a new image replaces the oldest one.
+
+    Args:
+        source: makes image 0, 1, 2, ...
+        sampler: draws windows from an image.
+        seed: of all draws.
+        pool: images that windows are drawn from at a time.
+        windows_per_image: windows between two new images.
+        workers: background processes that make images; 0 makes them on demand.
     """
 
     def __init__(
-        self, source: Source, sampler: WindowSampler, seed: int, pool: int, windows_per_image: int, workers: int
+        self, source: ImageSource, sampler: WindowSampler, seed: int, pool: int, windows_per_image: int, workers: int
     ) -> None:
         self._source, self._sampler, self._seed = source, sampler, seed
         self._pool, self._windows_per_image = pool, windows_per_image
@@ -101,7 +84,7 @@ class WindowStream:
         self._ahead = 2 * workers
 
     def batch(self, first: int, size: int) -> Batch:
-        """Windows number first to first + size - 1."""
+        """Windows `first` to `first + size - 1`."""
         windows = [self._window(i) for i in range(first, first + size)]
         return Batch(
             torch.stack([torch.from_numpy(w.voxels) for w in windows])[:, None],
@@ -110,6 +93,7 @@ class WindowStream:
         )
 
     def close(self) -> None:
+        """End the background processes."""
         if self._executor:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -140,18 +124,18 @@ class WindowStream:
         return made
 
 
-def fixed_batches(source: Source, sampler: WindowSampler, seeds: Sequence[int], windows: int) -> list[Batch]:
-    """The same windows every time, for validation: one batch of `windows` from the image of each seed."""
+def fixed_batches(source: ImageSource, sampler: WindowSampler, seeds: Sequence[int], windows: int) -> list[Batch]:
+    """The same windows every time, for validation: a batch of `windows` from the image of each seed."""
     batches = []
     for seed in seeds:
-        with WindowStream(_One(source, seed), sampler, seed, 1, windows, 0) as source_stream:
-            batches.append(source_stream.batch(0, windows))
+        with WindowStream(_OneImage(source, seed), sampler, seed, 1, windows, 0) as stream:
+            batches.append(stream.batch(0, windows))
     return batches
 
 
 @dataclass(frozen=True)
-class _One:
-    source: Source
+class _OneImage:
+    source: ImageSource
     seed: int
 
     def make(self, seed: int) -> TrainingImage:  # noqa: ARG002

@@ -18,9 +18,13 @@ def class_prompt(published_name: str) -> str:
 
 
 def embed_classes(classes: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors [classes, 384] of all-MiniLM-L6-v2, in the order given. Reads no network.
+    """Text features of class prompts from all-MiniLM-L6-v2, read from disk alone.
 
-    Raises RequestError when the encoder is not installed.
+    Returns:
+        Unit vectors [classes, 384], in the order given.
+
+    Raises:
+        RequestError: the encoder is not installed, or a class is unknown.
     """
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the packages below are imported

@@ -14,10 +14,13 @@ _CENTRES_PER_CLASS = 200
 
 @dataclass(frozen=True, eq=False)
 class TrainingImage:
-    """A labelled scan in RAS at the model's spacing; bit c of a voxel stands for the class at place c.
+    """A labelled scan in RAS at the model's spacing. Bit c of a voxel stands for class number c of the model.
 
-    hu: float16 [X, Y, Z]. present, known: uint32 [X, Y, Z]; a class counts in the loss only where it is known.
-    centres: some voxels of each class that the image has, int [n, 3] by the class's place.
+    Args:
+        hu: float16 [X, Y, Z].
+        present: uint32 [X, Y, Z], the classes of each voxel.
+        known: uint32 [X, Y, Z], the classes that are labelled there; a class counts in the loss only where it is known.
+        centres: some voxels of each class in the image, int [n, 3], by the class's number.
     """
 
     hu: NDArray[np.float16]
@@ -27,7 +30,7 @@ class TrainingImage:
 
 
 def pack_masks(masks: Mapping[str, NDArray[np.bool_]], classes: Sequence[str]) -> Bits:
-    """One bit per class, [X, Y, Z]; masks of other names are left out."""
+    """Masks as one bit per class, [X, Y, Z]; masks of names that are not in `classes` are left out."""
     shape = next(iter(masks.values())).shape
     bits = np.zeros(shape, np.uint32)
     for place, name in enumerate(classes):
@@ -37,13 +40,13 @@ def pack_masks(masks: Mapping[str, NDArray[np.bool_]], classes: Sequence[str]) -
 
 
 def unpack_bits(bits: Bits, classes: int) -> NDArray[np.bool_]:
-    """[N, ...] -> [N, classes, ...]"""
+    """Bits [N, ...] as masks [N, classes, ...]."""
     places = np.arange(classes, dtype=np.uint32).reshape(-1, *([1] * (bits.ndim - 1)))
     return (bits[:, None] >> places & np.uint32(1)).astype(bool)
 
 
 def class_bits(names: Sequence[str], classes: Sequence[str]) -> np.uint32:
-    """The bits of several classes; names that the model does not have are left out."""
+    """The bits of several classes together; names that are not in `classes` are left out."""
     return np.uint32(sum(1 << classes.index(name) for name in names if name in classes))
 
 
@@ -61,13 +64,19 @@ def swap_sides(bits: Bits, classes: Sequence[str]) -> Bits:
 
 
 def mirror(image: TrainingImage, classes: Sequence[str]) -> TrainingImage:
-    """The image seen in a mirror: flipped left to right, its left classes now right ones."""
+    """The mirror image: flipped left to right, left classes exchanged with right ones."""
     present, known = (swap_sides(bits[::-1], classes) for bits in (image.present, image.known))
     return replace(image, hu=image.hu[::-1], present=present, known=known, centres=find_centres(present, len(classes)))
 
 
 def make_image(hu: NDArray[np.floating], present: Bits, known: Bits, classes: int) -> TrainingImage:
-    """Cut an image down to the box of what is not air, as inference does, and find its classes."""
+    """A TrainingImage cut to the box of what is not air, as inference does.
+
+    Args:
+        hu: [X, Y, Z].
+        present, known: see `TrainingImage`.
+        classes: how many the model has.
+    """
     box = _body_box(hu)
     present = np.ascontiguousarray(present[box])
     return TrainingImage(
@@ -79,7 +88,7 @@ def make_image(hu: NDArray[np.floating], present: Bits, known: Bits, classes: in
 
 
 def find_centres(present: Bits, classes: int) -> dict[int, NDArray[np.intp]]:
-    """Evenly picked voxels of every class that is present."""
+    """Evenly picked voxels of every class that is present, at most about 400 each, by the class's number."""
     centres = {}
     for place in range(classes):
         found = np.flatnonzero(present >> np.uint32(place) & np.uint32(1))

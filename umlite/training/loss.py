@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(logits [N, classes, V] float32, target and known [N, classes, V] bool) -> a scalar to minimise."""
 
 _SMOOTH_VOXELS = 1.0
 _TOLERATED_VOXELS = 30.0
@@ -13,11 +18,16 @@ _TOLERATED_VOXELS = 30.0
 def segmentation_loss(
     logits: Tensor, target: Tensor, known: Tensor, weights: Tensor | None = None, hosts: Tensor | None = None
 ) -> Tensor:
-    """The mean over the known classes of what `class_losses` says of each, a scalar.
+    """The `class_losses`, each averaged over the classes that it applies to, and added up: a scalar.
 
-    weights: of each class in those means, [classes]; all the same by default, and always in the third, of absent
-    classes: more weight there would teach silence.
-    hosts: bool [classes, classes], in which classes (its columns) a class (its row) grows; adds their `host_loss`.
+    With `weights` and `hosts` bound (`functools.partial`), it is a `Loss`.
+
+    Args:
+        logits: [N, classes, V] float32.
+        target, known: [N, classes, V] bool.
+        weights: [classes], of each class in the means; equal by default. The mean over absent classes stays
+            unweighted, since more weight there would teach silence.
+        hosts: bool [classes, classes]; row c marks the classes that class c grows in. Adds their `host_loss`.
     """
     losses, size, voxels = class_losses(logits, target, known)
     entropy, present, absent = losses
@@ -32,11 +42,11 @@ def segmentation_loss(
 
 
 def host_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor, hosts: Tensor) -> Tensor:
-    """The mean of the binary cross-entropies that classes with hosts have within those alone, a scalar.
+    """The binary cross-entropy of every class that has hosts, over its hosts' voxels alone; their mean, a scalar.
 
-    In a window, a lesion's host is a small part of what it is not, and yet all that it is hard to tell from: over the
-    whole window, few voxels of a kidney taken for tumour cost next to nothing. Windows without the class count too; the
-    weights are those of `segmentation_loss`, 1 where the class is absent.
+    A lesion is hard to tell from its host only, and the host is a small part of a window. In a mean over the whole
+    window, a few voxels of kidney taken for tumour cost next to nothing. Windows without the class count too, with
+    weight 1; other arguments are those of `segmentation_loss`.
     """
     guests = hosts.any(dim=1)
     inside = (hosts[guests].float() @ (target & known).float()) > 0
@@ -45,20 +55,24 @@ def host_loss(logits: Tensor, target: Tensor, known: Tensor, weights: Tensor, ho
 
 
 def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three losses of each class [3, classes], its true and its known voxels [classes].
+    """Three losses of each class, over all windows together. Voxels where a class is unknown have no influence.
 
-    logits: [N, classes, V] float32. target, known: [N, classes, V] bool. Voxels where a class is unknown change
-    neither its losses nor their gradient. The losses, over all windows together:
+    1. Binary cross-entropy. True voxels of a class that fills a share s of what is known and has a soft Dice D count
+       1 + (1 - D)^3 (1 / s - 1) times: a class that is not found at all weighs as much as all the rest, however small
+       it is, and one that is found is not drawn too large.
+    2. -log(soft Dice) where the class is present (arXiv 1809.00076), else 0.
+    3. log(1 + drawn / 30) where the class is absent, else 0: some drawn voxels are tolerated.
 
-    - Binary cross-entropy. True voxels of a class that fills a share s of what is known and has a soft Dice D count
-      1 + (1 - D)^3 (1 / s - 1) times: a class that is not found at all weighs as much as all the rest, however small it
-      is, and one that is found is not drawn too large.
-    - -log(soft Dice) where the class is present (arXiv 1809.00076), else 0.
-    - Where it is absent, log(1 + drawn / 30), else 0: what Dice says of drawn voxels, bearable for some.
+    "Drawn" is the sum of squared probabilities (arXiv 1606.04797), so that a low probability everywhere costs next to
+    nothing. With plain sums, the many windows without a rare class drove its logits down to -9 everywhere, where Dice
+    has no gradient left.
 
-    Voxels count as drawn by the squares of their probabilities (arXiv 1606.04797): a low probability everywhere costs
-    next to nothing. With plain sums, the many windows without a rare class drove its logits down to -9 everywhere,
-    where Dice has no gradient left.
+    Args:
+        logits: [N, classes, V] float32.
+        target, known: [N, classes, V] bool.
+
+    Returns:
+        The losses [3, classes], and how many voxels of each class are true and how many are known, [classes] each.
     """
     mask = known.float()
     truth = (target & known).float()
@@ -76,7 +90,7 @@ def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor,
 
 
 def dice_counts(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Per class: overlap, predicted and true voxels where known, [classes, 3] float64; sums over batches add up."""
+    """Overlapping, predicted and true voxels of each class where it is known: [classes, 3] float64, summable."""
     guess = (logits > 0) & known
     truth = target & known
     return torch.stack([(guess & truth).sum((0, 2)), guess.sum((0, 2)), truth.sum((0, 2))], dim=1).double()

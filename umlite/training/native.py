@@ -1,4 +1,4 @@
-"""A U-Net that differentiates on a CPU through the convolution kernels of inference: some times faster than torch.
+"""A differentiable U-Net on a CPU, on the convolution kernels of inference: several times faster than torch.
 
 A layer is convolution 3^3 (mostly by Winograd's algorithm), window norm and ReLU in one; a bias before a norm cancels
 and is left out. The layers, and how tensors lie in memory: `umlite.training.native_layers`.
@@ -19,10 +19,16 @@ __all__ = ["INNER", "available", "dynamic_heads", "unet"]
 
 
 def unet(network: UNet, voxels: Tensor) -> tuple[Tensor, Tensor]:
-    """What `network(voxels)` computes, with gradients of all its parameters, none of the voxels.
+    """`network(voxels)`, differentiable in all parameters of the network, not in the voxels.
 
-    voxels: [1, 1, D, H, W] float32, D, H and W multiples of 8. Returns bottleneck and feature, channels last in memory.
-    Biases in front of a norm take no part: their gradient, rounding apart, is zero, and autograd calls them unused.
+    Biases in front of a norm take no part: their gradient is zero, rounding apart, and autograd calls them unused.
+
+    Args:
+        network: of any width.
+        voxels: [1, 1, D, H, W] float32, D, H and W multiples of 8.
+
+    Returns:
+        Bottleneck and feature, channels last in memory.
     """
     skip64, x = Pool.apply(_layers(network.down_tr64.ops, voxels[0, 0, ..., None]))
     skip128, x = Pool.apply(_layers(network.down_tr128.ops, x))
@@ -39,7 +45,7 @@ def unet(network: UNet, voxels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _up(level: Up, x: Tensor, skip: Tensor) -> Tensor:
-    """A transposed convolution 2^3 of stride 2 is one matrix product, each voxel's row cut into eight."""
+    """One level up. The transposed convolution (2^3, stride 2) is a matrix product: each voxel's row becomes eight."""
     weight, bias = level.up_conv.weight, cast(Tensor, level.up_conv.bias)
     inputs, outputs = weight.shape[:2]
     table = weight.permute(0, 2, 3, 4, 1).reshape(inputs, -1)
@@ -67,5 +73,5 @@ def _channels_first(x: Tensor, channels: int) -> Tensor:
 
 
 def dynamic_heads(h: Tensor, params: Tensor) -> Tensor:
-    """What `umlite.kernels.dynamic_heads` computes. h: [N, INNER, V] float32. Returns [N, classes, V]."""
+    """`umlite.kernels.dynamic_heads`, differentiable. h: [N, INNER, V] float32. Returns [N, classes, V]."""
     return torch.stack([Heads.apply(one, numbers) for one, numbers in zip(h, params, strict=True)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import split_parameters
-from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
+from umlite.models.config import NetworkConfig
 from umlite.models.parameter_generator import SharedController
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
@@ -23,19 +24,28 @@ _RARE_LOGIT = -3.0
 _SMALLEST_SIDE = 24
 
 
-def build_small_network(channels: tuple[int, int, int, int], embedding: Tensor) -> UniversalModel:
-    """A narrow U-Net with the shared generator. embedding: text features [classes, width]."""
-    classes, width = embedding.shape
-    groups = 8 if channels[0] % 8 == 0 else channels[0]
-    head = HeadConfig(classes, "shared", width, task_width=128, hidden_width=0, gap_width=128, groups=groups)
-    model = UniversalModel(NetworkConfig(UNetConfig(channels), head))
-    generator = model.generator
-    assert isinstance(generator, SharedController)
+def untrained_model(config: NetworkConfig, embedding: Tensor) -> UniversalModel:
+    """A network with random weights (torch's generator) whose heads begin by finding nothing.
+
+    Args:
+        config: of a network with the shared parameter generator.
+        embedding: text features [classes, width], unit vectors; training does not change them.
+
+    Raises:
+        RequestError: another generator, or an embedding that does not fit.
+    """
+    expected = [config.head.classes, config.head.embedding_width]
+    if config.head.generator != "shared" or list(embedding.shape) != expected:
+        raise RequestError(
+            f"Expected a shared generator and an embedding of {expected} numbers, found the generator "
+            f"{config.head.generator} and {list(embedding.shape)}."
+        )
+    model = UniversalModel(config)
+    generator = cast(SharedController, model.generator)
     with torch.no_grad():
         generator.embedding.copy_(embedding)
         nn.init.normal_(generator.text_to_vision.weight)  # of unit rows makes numbers near 1: classes differ at once
-        assert generator.controller.bias is not None
-        generator.controller.bias[-1] = _RARE_LOGIT  # of the last layer: most voxels belong to no class
+        cast(Tensor, generator.controller.bias)[-1] = _RARE_LOGIT  # bias of the heads: most voxels belong to no class
     return model
 
 
@@ -55,13 +65,24 @@ class Supervision(nn.Module):
 
 
 def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision: Supervision | None = None) -> Logits:
-    """What the model says at some voxels of windows [N, 1, D, H, W]: logits [N, classes, V] float32, differentiable.
+    """Differentiable logits at some voxels of windows.
 
-    Also what the layers of `supervision` say, fine at the same voxels, coarse at all of its own. A U-Net on a CPU runs
-    on the native kernels, in float32; others in bf16 where the processor has it. Where it has not, torch emulates it
-    some thirty times slower than float32.
-    at: an index of the voxels in [D, H, W]. Raises RequestError on windows smaller than 24^3: on a bottleneck of 2^3
-    voxels, bf16 convolutions of torch 2.13 on a CPU compute gradients of their weights from memory that nothing wrote.
+    A U-Net on a CPU runs on the native kernels in float32. Others run in bf16 where the processor has it; where it does
+    not, torch would emulate bf16 about thirty times slower than float32.
+
+    Args:
+        model: in training mode or not; its window norms are the same in both.
+        voxels: [N, 1, D, H, W] float32 in [0, 1].
+        at: an index into [D, H, W] that picks V voxels.
+        supervision: linear heads to evaluate as well.
+
+    Returns:
+        Logits [N, classes, V] float32, then those of `supervision.fine` at the same voxels and of `supervision.coarse`
+        at all voxels of the bottleneck (None without supervision).
+
+    Raises:
+        RequestError: a window smaller than 24^3. On a bottleneck of 2^3 voxels, bf16 convolutions of torch 2.13 on a
+            CPU compute gradients of their weights from memory that nothing wrote.
     """
     if min(voxels.shape[2:]) < _SMALLEST_SIDE:
         raise RequestError(f"Expected training windows of at least {_SMALLEST_SIDE}^3, found {list(voxels.shape)}.")
@@ -81,7 +102,7 @@ def window_logits(model: UniversalModel, voxels: Tensor, at: Place, supervision:
 
 
 def _backbone(model: UniversalModel, voxels: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The native kernels where they can: float32 of a U-Net on a CPU, one window at a time."""
+    """The native kernels for one window of a U-Net on a CPU, else the model's own backbone."""
     network = model.backbone
     fits = len(voxels) == 1 and all(n % 8 == 0 for n in voxels.shape[2:])
     return partial(native.unet, network) if isinstance(network, UNet) and fits and _native(voxels) else network
@@ -92,9 +113,14 @@ def _native(voxels: Tensor) -> bool:
 
 
 def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:
-    """What `umlite.kernels.dynamic_heads` computes, all classes in three products, differentiable.
+    """`umlite.kernels.dynamic_heads` as three differentiable matrix products over all classes.
 
-    h: [N, K, V]. params: [N, classes, 2*K*K + 3*K + 1]. Returns [N, classes, V].
+    Args:
+        h: head input [N, K, V].
+        params: [N, classes, 2*K*K + 3*K + 1].
+
+    Returns:
+        Logits [N, classes, V].
     """
     n, k, _ = h.shape
     classes = params.shape[1]
@@ -106,12 +132,17 @@ def dynamic_heads_batched(h: Tensor, params: Tensor) -> Tensor:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are fast there: on a CPU, with AVX-512 at least."""
+    """Whether convolutions in bfloat16 are fast on the device; on a CPU they need AVX-512 at least."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Average:
-    """Exponential moving average of a model's parameters; short at first, so that the start is forgotten."""
+    """Exponential moving average of a model's parameters; short at first, so that the start is forgotten.
+
+    Args:
+        model: its parameters are the first average.
+        decay: weight of the average so far, once training is under way.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay

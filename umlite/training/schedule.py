@@ -7,16 +7,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Options:
-    """steps: of the whole schedule. batch: windows a step. stride: the loss looks at every stride-th voxel along each
-    axis, from a random first one (at all voxels, heads and loss cost more than the backbone on a CPU).
-    generator_rate: of the learning rate, for the layers that make the heads' weights: nothing normalises what they
-    make, so that full steps drive whole classes into dead ReLUs.
-    supervision: weight of the linear heads that only training has; 0 for none, as when the backbone is frozen.
-    warm_up: steps of rising learning rate. decay: steps at the end in which it falls, by half a cosine, to a hundredth;
-    None for all after the warm-up. In between it stays, so that a run can be made longer before its decay has begun.
-    average: decay of the EMA.
-    validate_every, save_every, log_every: steps.
+class TrainingOptions:
+    """How long, how fast and how evenly to train.
+
+    Args:
+        steps: of the whole schedule.
+        batch: windows a step.
+        stride: the loss looks at every stride-th voxel along each axis, from a random first one. With all voxels, heads
+            and loss would cost more than the backbone on a CPU.
+        learning_rate: the highest, of AdamW.
+        generator_rate: share of it for the layers that make the heads' weights. Nothing normalises what they make, and
+            full steps drive whole classes into dead ReLUs.
+        supervision: weight of the linear heads that only training has; 0 for none, as when the backbone is frozen.
+        weight_decay: of AdamW.
+        warm_up: steps of rising learning rate.
+        decay: steps at the end in which the rate falls, by half a cosine, to a hundredth; None for all steps after the
+            warm-up. In between the rate stays, so that a run can be made longer before its decay has begun.
+        clip: largest norm of the gradient.
+        average: decay of the moving average of the weights, a step.
+        seed: of everything that is drawn.
+        validate_every, save_every, log_every: steps.
     """
 
     steps: int = 3000
@@ -36,6 +46,7 @@ class Options:
     log_every: int = 20
 
     def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
         if step < self.warm_up:
             return self.learning_rate * (step + 1) / self.warm_up
         last = max(0, self.steps - self.warm_up)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +16,48 @@ import torch
 from torch import Tensor
 
 from umlite.errors import InputError
-from umlite.files import make_folder, replacing
+from umlite.files import make_folder
 from umlite.models.universal import UniversalModel
+from umlite.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from umlite.training.dataset import Batch, WindowStream
 from umlite.training.image import unpack_bits
-from umlite.training.loss import dice_counts, segmentation_loss
+from umlite.training.loss import Loss, dice_counts
 from umlite.training.network import Average, Supervision, window_logits
-from umlite.training.schedule import Options
+from umlite.training.schedule import TrainingOptions
 
-CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-_COARSE = 8  # voxels of a window along one of the bottleneck
 
 
 class Training:
-    """A model, its optimiser and average at some step; only parameters that require gradients change.
+    """A training run: model, optimiser and moving average at some step.
 
-    folder: keeps checkpoint.pt and log.jsonl; a checkpoint found there is continued.
-    threads: windows at a time, a thread each; on a CPU that beats several threads in every operation.
-    weights, hosts: of each class in the loss, see `segmentation_loss`.
-    Raises InputError when it is another model's.
+    Only parameters that require gradients change. A checkpoint in `folder` is continued.
+
+    Args:
+        model: becomes the trained one.
+        classes: names of its classes, in order.
+        loss: what to minimise.
+        options: schedule and numbers.
+        folder: keeps checkpoint.pt and log.jsonl.
+        threads: windows at a time, one thread each; on a CPU that beats several threads in every operation.
+
+    Raises:
+        InputError: the checkpoint is damaged or belongs to another model.
+        OutputError: the folder cannot be made.
     """
 
     def __init__(
         self,
         model: UniversalModel,
         classes: Sequence[str],
-        options: Options,
+        loss: Loss,
+        options: TrainingOptions,
         folder: Path,
         threads: int = 1,
-        weights: Tensor | None = None,
-        hosts: Tensor | None = None,
     ) -> None:
         self.model, self.classes, self.options, self.folder = model.train(), tuple(classes), options, folder
-        self._loss = partial(segmentation_loss, weights=weights, hosts=hosts)
+        self._loss = loss
+        self._coarse = model.config.backbone.window_multiple  # voxels of a window along one of the bottleneck
         self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
@@ -72,7 +79,16 @@ class Training:
             self._load()
 
     def run(self, stream: WindowStream, validation: Sequence[Batch] = (), until: int | None = None) -> None:
-        """Train to the end of the schedule, or to step `until`; saves at the end too."""
+        """Train to the end of the schedule, or to step `until`, and save.
+
+        Args:
+            stream: windows to train on; step n takes windows n * batch and on.
+            validation: windows to measure Dice on, every `validate_every` steps and at the end.
+            until: a step to stop at.
+
+        Raises:
+            OutputError: a checkpoint cannot be written.
+        """
         options, started, losses = self.options, time.perf_counter(), []
         for batch in self._batches(stream, min(options.steps, until or options.steps)):
             losses.append(self._train_step(batch))
@@ -90,7 +106,7 @@ class Training:
         self.save()
 
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """Dice of the averaged weights over all windows together, by class that occurs there."""
+        """Dice of the averaged weights over all windows together, of every class that occurs there."""
         trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.tensors)
         every = (slice(None),) * 3
@@ -118,24 +134,22 @@ class Training:
             "rng": torch.get_rng_state(),
             "options": asdict(self.options),
         }
-        with replacing(self.folder / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+        write_checkpoint(self.folder, state)
 
     def _load(self) -> None:
-        state: dict[str, Any] = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        state = read_checkpoint(self.folder)
         try:
             self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
+            if self.supervision:
+                self.supervision.load_state_dict(state["supervision"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.tensors, self.step = state["average"], state["step"]
+            torch.set_rng_state(state["rng"])
+        except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{self.folder / CHECKPOINT} belongs to another model: choose another folder.") from error
-        if self.supervision:
-            self.supervision.load_state_dict(state["supervision"])
-        self.average.tensors = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        self.step = state["step"]
 
     def _batches(self, stream: WindowStream, stop: int) -> Iterator[Batch]:
-        """Of the steps up to `stop`, each made while the one before it is trained on."""
+        """The batches of the steps up to `stop`, each made while the one before it is trained on."""
         size = self.options.batch
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(stream.batch, self.step * size, size) if self.step < stop else None
@@ -159,7 +173,7 @@ class Training:
             truth = _truth(batch, here, at, len(self.classes))
             loss = self._loss(logits, *truth)
             if fine is not None and coarse is not None:
-                centres = _truth(batch, here, (slice(_COARSE // 2, None, _COARSE),) * 3, len(self.classes))
+                centres = _truth(batch, here, (slice(self._coarse // 2, None, self._coarse),) * 3, len(self.classes))
                 loss = loss + options.supervision * (self._loss(fine, *truth) + self._loss(coarse, *centres))
             # biases in front of a norm change nothing, and the native backbone leaves them out
             return float(loss.detach()), torch.autograd.grad(loss, trained, materialize_grads=True)
@@ -186,7 +200,7 @@ def _makes_heads(name: str) -> bool:
 
 
 def _truth(batch: Batch, which: slice, at: tuple[slice, ...], classes: int) -> tuple[Tensor, Tensor]:
-    """Present and known, bool [N, classes, V]."""
+    """Present and known at some voxels of some windows of a batch, bool [N, classes, V]."""
     present, known = (
         torch.from_numpy(unpack_bits(bits[(which, *at)], classes)).flatten(2) for bits in (batch.present, batch.known)
     )

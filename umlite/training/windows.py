@@ -17,7 +17,12 @@ _FEWEST_SLICES = 8
 
 @dataclass(frozen=True, eq=False)
 class WindowSample:
-    """voxels: float32 [D, H, W] in [0, 1]. present, known: uint32 [D, H, W], see TrainingImage."""
+    """One window.
+
+    Args:
+        voxels: float32 [D, H, W] in [0, 1].
+        present, known: uint32 [D, H, W], see `TrainingImage`.
+    """
 
     voxels: NDArray[np.float32]
     present: Bits
@@ -26,13 +31,17 @@ class WindowSample:
 
 @dataclass(frozen=True)
 class WindowSampler:
-    """Draws windows of `window` voxels, HU scaled from `hu_range`.
+    """Draws windows from an image.
 
-    rare: the places of classes to show often, and how often one against another. rare_share, class_share: how many
-    windows are centred (give or take a quarter of a window) on one of those, if there is one, and on any class, each
-    class as often; the rest lie anywhere.
-    thin_share: how many windows hold only some slices and zeros above and below, as inference fills up short scans.
-    augment: vary brightness, contrast, noise and sharpness.
+    Args:
+        window: voxels along x, y and z.
+        hu_range: becomes 0 to 1; HU beyond it are clipped.
+        rare: weights, by class number, of classes to show often.
+        rare_share: share of windows that are centred on one of those classes, give or take a quarter of a window.
+        class_share: share of windows that are centred on any class, each class as often. The rest lie anywhere.
+        thin_share: share of windows that hold only some slices, with zeros above and below, as inference fills up
+            short scans.
+        augment: vary brightness, contrast, noise and sharpness.
     """
 
     window: tuple[int, int, int]
@@ -44,6 +53,7 @@ class WindowSampler:
     augment: bool = True
 
     def draw(self, image: TrainingImage, rng: np.random.Generator) -> WindowSample:
+        """One window of an image, a function of the generator's state alone."""
         shape = image.hu.shape
         centre = self._centre(image, rng)
         window = self.window
@@ -80,7 +90,7 @@ class WindowSampler:
 
 
 def vary_intensity(hu: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Brightness and contrast of scanners, sharpness of kernels, noise of doses."""
+    """HU as another scanner, kernel and dose might have given them: brightness, contrast, sharpness and noise."""
     hu = hu * np.float32(rng.uniform(0.92, 1.08)) + np.float32(rng.normal(0, 8))
     if rng.random() < 0.25:
         blurred = F.avg_pool3d(torch.from_numpy(hu)[None, None], 3, stride=1, padding=1, count_include_pad=False)[
