@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.cpu import plan
+from umlite.cpu import algorithms
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly
 from umlite.kernels.implementations import REFERENCE
@@ -45,7 +45,7 @@ def main() -> None:
     threads = options.threads or available_threads()[0]
     torch.set_num_threads(threads)
     report = begin("exactness", vars(options))
-    report["algorithms"] = [algorithm_error(algorithm, threads) for algorithm in plan.ALGORITHMS]
+    report["algorithms"] = [algorithm_error(algorithm, threads) for algorithm in algorithms.ALGORITHMS]
     report["networks"] = [network_error(name, options) for name in options.backbone.split(",")]
     finish(report)
 
@@ -53,15 +53,17 @@ def main() -> None:
 class _Fixed(Assembly):
     """Runs every layer by one algorithm."""
 
-    def __init__(self, threads: int, algorithm: plan.Algorithm) -> None:
+    def __init__(self, threads: int, algorithm: algorithms.Algorithm) -> None:
         super().__init__(Machine.here(threads), keep=False)
         self._algorithm = algorithm
 
-    def _choose(self, shape: plan.Shape) -> plan.Choice:
-        return plan.Choice(shape, self._algorithm, 12, False)
+    def _choose(self, shape: algorithms.Shape) -> algorithms.Choice:
+        return algorithms.Choice(shape, self._algorithm, 12, False)
 
 
-def algorithm_error(algorithm: plan.Algorithm, threads: int, channels: int = 64, side: int = 24) -> dict[str, Any]:
+def algorithm_error(
+    algorithm: algorithms.Algorithm, threads: int, channels: int = 64, side: int = 24
+) -> dict[str, Any]:
     """One layer by one algorithm, and the same by eager torch."""
     rng = np.random.default_rng(0)
     net = _Fixed(threads, algorithm)

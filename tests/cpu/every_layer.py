@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `support`, as the other tests find it
 
 from support.samples import small_model
-from umlite.cpu import plan
+from umlite.cpu import algorithms
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm
 from umlite.cpu.blend import blend
@@ -34,10 +34,10 @@ def activation(rng: np.random.Generator, grid, channels: int, residual: str) -> 
     return made
 
 
-def run(algorithm: plan.Algorithm, up: bool, residual: str, shared: bool, rng: np.random.Generator) -> None:
+def run(algorithm: algorithms.Algorithm, up: bool, residual: str, shared: bool, rng: np.random.Generator) -> None:
     grid, inputs, outputs = (5, 6, 9), 19, 37
     net = Assembly(Machine(threads=3), keep=False)
-    net._choose = lambda shape: plan.Choice(shape, algorithm, 6, shared)  # type: ignore[method-assign]
+    net._choose = lambda shape: algorithms.Choice(shape, algorithm, 6, shared)  # type: ignore[method-assign]
     x = activation(rng, grid, inputs, residual)
     taps = 1 if algorithm.taps == 1 else 3
     weight = rng.standard_normal((outputs, inputs, taps, taps, taps)).astype(np.float32)
@@ -78,7 +78,7 @@ def network(backbone: str, window: tuple[int, int, int]) -> None:
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    for algorithm, residual in itertools.product(plan.ALGORITHMS, ("none", "tensor", "shared")):
+    for algorithm, residual in itertools.product(algorithms.ALGORITHMS, ("none", "tensor", "shared")):
         for shared in (False, True) if algorithm.library == "winograd" else (False,):
             for up in {1: (False, True), 2: (True,), 3: (False,)}[algorithm.taps]:
                 run(algorithm, up, residual, shared, rng)

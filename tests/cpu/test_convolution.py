@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.cpu_layers import assembly, conv64, random_activation, raw64, relative_error, up64, values64, weights
-from umlite.cpu import plan
+from umlite.cpu import algorithms
 from umlite.cpu.activation import Activation
 from umlite.cpu.assembly import Norm
 
-# Worst error over the outputs' root mean square: Winograd's is some 1e-5 (see plan.Algorithm), direct sums' 1e-6.
+# Worst error over the outputs' root mean square: Winograd's is some 1e-5 (see algorithms.Algorithm), direct sums' 1e-6.
 WORST = {"F(2,3)": 1e-5, "F(2,2)": 1e-5, "F(4,3)": 1e-4, "F(4,2)": 1e-4}
 DIRECT = 2e-5  # a running float32 sum of about a thousand terms
 
@@ -23,7 +23,7 @@ channels = st.integers(1, 40)
 seeds = st.integers(0, 2**32 - 1)
 slopes = st.sampled_from([0.0, 0.01, 1.0])
 residuals = st.sampled_from(["none", "tensor", "shared"])
-BY_TAPS = {taps: [a for a in plan.ALGORITHMS if a.taps == taps] for taps in (1, 2, 3)}
+BY_TAPS = {taps: [a for a in algorithms.ALGORITHMS if a.taps == taps] for taps in (1, 2, 3)}
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,7 +33,7 @@ def test_convolution(grid, inputs, outputs, slope, residual, kind, threads, seed
     algorithm = [*BY_TAPS[3], *BY_TAPS[1]][kind % 4]
     taps = algorithm.taps
     net = assembly(threads)
-    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    net._choose = lambda shape: algorithms.Choice(shape, algorithm, *algorithms._blocks(shape, algorithm, net.machine))
     x = random_activation(rng, grid, inputs, slope=slope, residual=residual)
     y = net.tensor(grid, outputs)
     weight = weights(rng, outputs, inputs, taps, taps, taps)
@@ -54,7 +54,7 @@ def test_up_convolution(grid, inputs, middle, outputs, residual, kind, with_bias
     algorithm = [*BY_TAPS[2], *BY_TAPS[1]][kind % 4]
     taps = 3 if algorithm.taps == 2 else 1
     net = assembly(2)
-    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    net._choose = lambda shape: algorithms.Choice(shape, algorithm, *algorithms._blocks(shape, algorithm, net.machine))
     x = random_activation(rng, grid, inputs, residual=residual)
     y = net.tensor(tuple(2 * n for n in grid), outputs)
     weight, transposed = weights(rng, outputs, middle, taps, taps, taps), weights(rng, inputs, middle, 2, 2, 2)
@@ -84,11 +84,11 @@ def check_norm(y: Activation, expected: torch.Tensor, gamma, beta) -> None:
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (9, 8, 13)])
 @pytest.mark.parametrize("algorithm", [*BY_TAPS[3], *BY_TAPS[1]], ids=lambda a: a.name)
-def test_a_large_mean_costs_no_digits(algorithm: plan.Algorithm, grid) -> None:
+def test_a_large_mean_costs_no_digits(algorithm: algorithms.Algorithm, grid) -> None:
     """Statistics of 1000 +- 1, in which sums of plain squares in float32 would leave two digits of the variance."""
     taps = algorithm.taps
     net = assembly()
-    net._choose = lambda shape: plan.Choice(shape, algorithm, *plan._blocks(shape, algorithm, net.machine))
+    net._choose = lambda shape: algorithms.Choice(shape, algorithm, *algorithms._blocks(shape, algorithm, net.machine))
     x, y = net.tensor(grid, 3, slope=1.0), net.tensor(grid, 3)
     x.data[..., :3] = 1000 + np.random.default_rng(0).standard_normal((*grid, 3))
     weight = np.zeros((3, 3, taps, taps, taps), np.float32)

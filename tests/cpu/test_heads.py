@@ -124,9 +124,11 @@ def test_a_class_does_not_depend_on_the_others() -> None:
 def test_targets_that_do_not_fit_are_refused() -> None:
     model = _model(16)
     heads = Heads(model, _activation((2, 2, 4), 16), _activation(BOTTLENECK_GRID, 40), threads=1)
-    with pytest.raises(ValueError, match="contiguous rows"):
+    with pytest.raises(ValueError, match="contiguous float32"):
         heads.logits([0], np.zeros((1, 2, 2, 8), np.float32)[..., ::2])
     with pytest.raises(ValueError, match="target of shape"):
         heads.logits([0], np.zeros((2, 2, 2, 4), np.float32))
     with pytest.raises(ValueError, match="importance"):
+        heads.add([0], np.zeros((1, 2, 2, 4), np.float32), np.zeros((2, 4, 2), np.float32))
+    with pytest.raises(ValueError, match="found float64"):
         heads.add([0], np.zeros((1, 2, 2, 4), np.float32), np.zeros((2, 2, 4)))

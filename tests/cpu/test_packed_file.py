@@ -114,7 +114,7 @@ def test_a_network_maps_what_another_packed(cache: Path, monkeypatch) -> None:
 
 
 def test_packing_many_is_said_once(monkeypatch) -> None:
-    monkeypatch.setattr("umlite.cpu.kept_weights.SAID_FROM_BYTES", 1)
+    monkeypatch.setattr("umlite.cpu.packed_file.SAID_FROM_BYTES", 1)
     weight = weights(np.random.default_rng(4), 9, 7, 3, 3, 3)
     first: list[str] = []
     later: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +10,13 @@ import numpy as np
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
+from umlite.cpu.algorithms import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify, load
 from umlite.cpu.convolution import Convolution, Norm, scratch_floats
-from umlite.cpu.kept_weights import kept_weights
-from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, plain_kernels
-from umlite.cpu.plan import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
+from umlite.cpu.packed_file import kept_weights
+from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, packing_key, plain_kernels
 from umlite.machine.processor import Machine
-
-PACKING_VERSION = 2
-"""Part of every packed file's key: raise it when the layout of packed weights or a transform's points change."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,8 @@ class Assembly:
         net.prepare()          # packs weights or finds them packed, allots scratch memory
         net.run()              # once per window: reads what the image array holds, leaves results in the activations
 
-    error_gate, weight_limit_bytes: see `plan.choose`. keep: packed weights are kept in, and mapped from, the cache.
+    error_gate, weight_limit_bytes: see `algorithms.choose`.
+    keep: packed weights are kept in, and mapped from, the cache.
     notify: gets a sentence where something takes long once.
     count_only: takes no memory and cannot run; after `prepare`, `bytes` is what the network would take.
     """
@@ -76,7 +73,7 @@ class Assembly:
 
     def arena(self, *shape: int) -> Arena:
         """Memory for tensors that take turns, counted."""
-        return Arena(*shape, allot=self.allot)
+        return Arena(self.allot(*shape), self.allot)
 
     def tensor(
         self, grid: Grid, channels: int, *, slope: float = RELU, storage: Activation | Arena | None = None
@@ -199,7 +196,7 @@ class Assembly:
 
     @property
     def choices(self) -> list[Choice]:
-        """The plan: a row per convolution (see `plan.plan_rows`)."""
+        """How each convolution runs (see `algorithms.layer_rows`)."""
         return [layer.choice for layer in self._layers]
 
     def _choose(self, shape: Shape) -> Choice:
@@ -225,12 +222,9 @@ class Assembly:
         return kept_weights(self._key(), sizes, fill, keep=self.keep, notify=self.notify)
 
     def _key(self) -> str:
-        """Hash of the weights and of what packing makes of them."""
-        digest = hashlib.sha256(f"{PACKING_VERSION}".encode())
+        parts: list[str | Floats] = []
         for layer in self._layers:
             if layer.name in self._weights:
-                digest.update(f"{layer.name} {layer.choice.algorithm.kernel} {layer.choice.shape.up}".encode())
-                for tensor in self._weights[layer.name].tensors:
-                    digest.update(f"{tensor.shape}".encode())
-                    digest.update(np.ascontiguousarray(tensor).data.cast("B"))
-        return digest.hexdigest()[:32]
+                parts += [f"{layer.name} {layer.choice.algorithm.kernel} {layer.choice.shape.up}"]
+                parts += self._weights[layer.name].tensors
+        return packing_key(parts)

@@ -6,12 +6,11 @@ import ctypes
 
 from umlite.cpu.activation import Floats
 from umlite.cpu.compiler import load
-from umlite.cpu.pending import address
+from umlite.cpu.mirror import Mirror, address
 
 
-class _Blend(ctypes.Structure):
-    """`blend_t` in source/blend.c."""
-
+class _Blend(Mirror):
+    declared = ("blend.c", "blend_t")
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("logits", "importance", "sums")),
         *((name, ctypes.c_long) for name in ("class_stride", "depth_stride", "height_stride")),
@@ -26,10 +25,9 @@ def blend(logits: Floats, importance: Floats, sums: Floats, threads: int) -> Non
     sums: [C, D, H, W] float32, contiguous along the last axis, any strides elsewhere.
     Raises ValueError on other arrays, CompilerError where the kernel cannot be built.
     """
-    sound = logits.shape == sums.shape and logits.shape[1:] == importance.shape and sums.strides[3] == 4
-    if not (sound and logits.flags.c_contiguous and importance.flags.c_contiguous):
-        raise ValueError(f"Cannot add logits {logits.shape} times {importance.shape} to {sums.shape}, {sums.strides}.")
+    if logits.shape != sums.shape or logits.shape[1:] != importance.shape:
+        raise ValueError(f"Cannot add logits {logits.shape} times {importance.shape} to {sums.shape}.")
+    addresses = address(logits), address(importance), address(sums, rows=True)
     strides = (stride // 4 for stride in sums.strides[:3])
     _, depth, height, width = logits.shape
-    arrays = (address(array) for array in (logits, importance, sums))
-    load("blend").blend(ctypes.byref(_Blend(*arrays, *strides, depth, height, width, len(logits), threads)))
+    load("blend").blend(ctypes.byref(_Blend(*addresses, *strides, depth, height, width, len(logits), threads)))

@@ -15,7 +15,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from umlite.cpu.activation import Floats
+from umlite.cpu.activation import Floats, padded
 
 HUGE_PAGE = 2 << 20
 PAGE = 4 << 10
@@ -55,21 +55,20 @@ def trim() -> None:
 class Arena:
     """Memory that several tensors share in turn: each takes what is left, until `reuse` says that none is needed.
 
-    shape: how much there is. allot: where it comes from.
+    memory: what there is, any shape. allot: where tensors come from that find too little left.
     """
 
-    def __init__(self, *shape: int, allot: Callable[..., Floats] = zeros) -> None:
-        self._allot = allot
-        self._memory = allot(int(np.prod(shape)))
+    def __init__(self, memory: Floats, allot: Callable[..., Floats]) -> None:
+        self._memory, self._allot = memory.reshape(-1), allot
         self._taken = 0
 
     def take(self, *shape: int) -> Floats:
         """A float32 array of unspecified numbers; fresh zeros where too little is left."""
         size = int(np.prod(shape))
-        start, end = self._taken, self._taken + -(-size // ALIGNMENT) * ALIGNMENT
+        start = self._taken
         if start + size > self._memory.size:
             return self._allot(*shape)
-        self._taken = end
+        self._taken += padded(size)
         return self._memory[start : start + size].reshape(shape)
 
     def reuse(self) -> None:

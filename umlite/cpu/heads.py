@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from umlite.cpu.activation import Activation, Floats, padded
 from umlite.cpu.compiler import load
-from umlite.cpu.pending import Pending, address, pending
+from umlite.cpu.mirror import Mirror, address
+from umlite.cpu.pending import Pending, pending
 from umlite.errors import WeightsError
 from umlite.models.universal import UniversalModel
 
 MOST_INNER_CHANNELS = 64
 
 
-class _Heads(ctypes.Structure):
-    """`heads_t` in source/heads.c."""
-
+class _Heads(Mirror):
+    declared = ("heads.c", "heads_t")
     _fields_ = (
         ("feature", Pending),
         *((name, ctypes.c_void_p) for name in ("norm_scale", "norm_shift", "mix", "mix_bias", "parameters", "target")),
@@ -86,7 +86,7 @@ class Heads:
             ctypes.byref(norm.source),
             ctypes.c_void_p(address(norm.scale)),
             ctypes.c_void_p(address(norm.shift)),
-            ctypes.c_void_p(address(mean)),
+            ctypes.c_void_p(address(mean, np.float64)),
         )
         vector = self._gap_weight @ mean[: self._gap_weight.shape[1]] + self._gap_bias
         return torch.from_numpy(vector.astype(np.float32))[None]
@@ -114,22 +114,17 @@ class Heads:
         sums: [classes, D, H, W] float32, contiguous along the last axis, any strides elsewhere (a window of a slab).
         importance: [D, H, W] float32, contiguous.
         """
-        if importance.shape != self.grid or importance.dtype != np.float32 or not importance.flags.c_contiguous:
-            raise ValueError(f"Expected contiguous float32 importance of shape {self.grid}, found {importance.shape}.")
+        if importance.shape != self.grid:
+            raise ValueError(f"Expected importance of shape {self.grid}, found {importance.shape}.")
         self._run(classes, sums, importance, None)
 
     def _run(
         self, classes: Sequence[int], target: Floats, importance: Floats | None, head_input: Floats | None
     ) -> None:
-        if target.shape != (len(classes), *self.grid) or target.dtype != np.float32 or target.strides[3] != 4:
-            raise ValueError(
-                f"Expected a float32 target of shape {(len(classes), *self.grid)} with contiguous rows, found "
-                f"{target.dtype} {target.shape} with strides {target.strides}."
-            )
-        if head_input is not None and (
-            head_input.shape != (self.inner, *self.grid) or not head_input.flags.c_contiguous
-        ):
-            raise ValueError(f"Expected a contiguous head input of shape {(self.inner, *self.grid)}.")
+        if target.shape != (len(classes), *self.grid):
+            raise ValueError(f"Expected a target of shape {(len(classes), *self.grid)}, found {target.shape}.")
+        if head_input is not None and head_input.shape != (self.inner, *self.grid):
+            raise ValueError(f"Expected a head input of shape {(self.inner, *self.grid)}, found {head_input.shape}.")
         parameters = self.parameters(classes)
         norm = self._feature_norm
         norm.update()
@@ -143,7 +138,7 @@ class Heads:
                     address(self._mix),
                     address(self._mix_bias),
                     address(parameters),
-                    address(target),
+                    address(target, rows=True),
                     *(stride // 4 for stride in target.strides[:3]),
                     None if importance is None else address(importance),
                     None if head_input is None else address(head_input),

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from umlite.cpu.activation import Floats, padded
+from umlite.cpu.algorithms import Algorithm
 from umlite.cpu.compiler import Notify, load
-from umlite.cpu.plan import Algorithm
+from umlite.cpu.mirror import address
 from umlite.models import merging
 
 Doubles = NDArray[np.float64]
+
+PACKING_VERSION = 3
+"""Part of every key: raise it when the layout or the meaning of packed weights or a transform's points change."""
+
+
+def packing_key(parts: Iterable[str | Floats]) -> str:
+    """Hash of tensors, and of what packing makes of them: the name under which packed weights are kept."""
+    digest = hashlib.sha256(f"{PACKING_VERSION}".encode())
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode())
+        else:
+            digest.update(f"{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data.cast("B"))
+    return digest.hexdigest()[:32]
+
+
+def floats(tensor: Tensor | None) -> Floats:
+    """A parameter as kernels and keys take it."""
+    assert tensor is not None  # these networks have no layer without it
+    array: Floats = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+    return array
+
+
+def doubles(tensor: Tensor | None) -> Doubles:
+    """A parameter for sums in float64."""
+    return floats(tensor).astype(np.float64)
 
 
 def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notify: Notify | None = None) -> None:
@@ -27,7 +58,7 @@ def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notif
         outputs, inputs, _ = one.shape
         strides = (ctypes.c_long * 3)(*(step // one.itemsize for step in one.strides))
         sizes = (ctypes.c_long(algorithm.kernel), ctypes.c_long(outputs), ctypes.c_long(inputs))
-        source, destination = ctypes.c_void_p(one.ctypes.data), ctypes.c_void_p(target.ctypes.data)
+        source, destination = ctypes.c_void_p(one.ctypes.data), ctypes.c_void_p(address(target))
         library.pack(*sizes, source, strides, destination, ctypes.c_long(threads))
 
 

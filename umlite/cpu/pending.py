@@ -1,43 +1,33 @@
-"""What a reader still has to apply to an activation, as the C kernels take it (`pending_t` in source/pending.h)."""
+"""What a reader still has to apply to an activation, as the C kernels take it."""
 
 from __future__ import annotations
 
 import ctypes
 
-import numpy as np
-
 from umlite.cpu.activation import Activation
+from umlite.cpu.mirror import Mirror
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]] | np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
+class Pending(Mirror):
+    """The addresses of an activation's arrays."""
 
-class Pending(ctypes.Structure):
-    """`pending_t`. Holds addresses: the activation must outlive it."""
-
+    declared = ("pending.h", "pending_t")
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("data", "scale", "shift")),
         *((name, ctypes.c_void_p) for name in ("residual", "residual_scale", "residual_shift")),
-        *((name, ctypes.c_long) for name in ("residual_channels", "channels")),
+        *((name, ctypes.c_long) for name in ("residual_shared", "channels")),
         ("slope", ctypes.c_float),
     )
 
 
 def pending(activation: Activation) -> Pending:
-    """The addresses of an activation's arrays."""
-    other = activation.residual
-    return Pending(
-        address(activation.data),
-        address(activation.scale),
-        address(activation.shift),
-        address(other.data) if other else None,
-        address(other.scale) if other else None,
-        address(other.shift) if other else None,
-        other.data.shape[-1] if other else 0,
-        activation.data.shape[-1],
-        activation.slope,
-    )
-
-
-def address(array: Array) -> int:
-    """Where an array's first element lies."""
-    return array.ctypes.data
+    """An activation with all that is pending. Raises ValueError on a residual of other channels."""
+    made = Pending(channels=activation.data.shape[-1], slope=activation.slope)
+    made.point(data=activation.data, scale=activation.scale, shift=activation.shift)
+    if (other := activation.residual) is not None:
+        stored = other.data.shape[-1]
+        if stored not in (1, made.channels):
+            raise ValueError(f"Expected a residual of {made.channels} stored channels or one, found {stored}.")
+        made.residual_shared = int(stored == 1)
+        made.point(residual=other.data, residual_scale=other.scale, residual_shift=other.shift)
+    return made

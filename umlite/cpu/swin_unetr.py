@@ -6,15 +6,17 @@ what reads a block's output adds the two normalised halves and applies the leaky
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
-import torch
-from torch import Tensor
+from torch import nn
 
 from umlite.cpu.activation import IDENTITY, Activation, Floats, Grid, padded
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
+from umlite.cpu.packing import floats
 from umlite.cpu.transformer import NativeTransformer
 from umlite.machine.processor import Machine
 from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
@@ -169,8 +171,5 @@ class NativeSwinUNETR:
         return self.net.tensor(grid, channels, slope=slope, storage=storage)
 
 
-def _weight(conv: torch.nn.Module | None) -> Floats:
-    assert conv is not None
-    weight: Tensor = conv.conv.weight  # type: ignore[assignment, union-attr]
-    array: Floats = weight.detach().float().cpu().numpy()
-    return array
+def _weight(conv: nn.Module | None) -> Floats:
+    return floats(cast(nn.Conv3d, cast(Any, conv).conv).weight)

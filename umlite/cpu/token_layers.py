@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 from umlite.cpu import buffers
 from umlite.cpu.activation import LINE, Floats, Grid, padded
 from umlite.cpu.compiler import Notify, load
-from umlite.cpu.kept_weights import kept_weights
-from umlite.cpu.packing import Doubles
+from umlite.cpu.mirror import Mirror
+from umlite.cpu.packed_file import kept_weights
+from umlite.cpu.packing import Doubles, packing_key
 
 Weights = Callable[[], tuple[Doubles | Floats, ...]]
 """Makes a layer's arrays when they are needed: where packed ones are kept, they never are."""
-
-PACKING_VERSION = 1
-"""Part of every packed file's key: raise it when the layout or the meaning of packed weights changes."""
 
 LOG2_E = 1.4426950408889634
 NO_KEY = -1e30
@@ -35,9 +32,10 @@ BLOCK_FLOATS = 36 << 10
 MOST_ROWS, ROW_STEP = 96, 6
 
 
-class RowsLayer(ctypes.Structure):
-    """`rows_layer` of source/linear.c, field by field."""
+class RowsLayer(Mirror):
+    """A layer over rows of tokens: norm, linear layer, perceptron or merging."""
 
+    declared = ("linear.c", "rows_layer_t")
     _fields_ = (
         *((name, ctypes.c_long) for name in ("threads", "rows", "inputs", "hidden", "outputs", "channels")),
         *((name, ctypes.c_long) for name in ("chunk", "height", "width")),
@@ -47,9 +45,10 @@ class RowsLayer(ctypes.Structure):
     )
 
 
-class AttentionLayer(ctypes.Structure):
-    """`attention_t` of source/attention.c, field by field."""
+class AttentionLayer(Mirror):
+    """Shifted-window attention."""
 
+    declared = ("attention.c", "attention_t")
     _fields_ = (
         ("threads", ctypes.c_long),
         *((name, ctypes.c_long * 3) for name in ("grid", "side", "shift")),
@@ -58,9 +57,10 @@ class AttentionLayer(ctypes.Structure):
     )
 
 
-class Embedding(ctypes.Structure):
-    """`embedding` of source/patch_embedding.c, field by field."""
+class Embedding(Mirror):
+    """The patch embedding."""
 
+    declared = ("patch_embedding.c", "embedding_t")
     _fields_ = (
         *((name, ctypes.c_long) for name in ("threads", "depth", "height", "width", "channels")),
         *((name, ctypes.c_void_p) for name in ("image", "weights", "bias", "y")),
@@ -71,7 +71,7 @@ class Embedding(ctypes.Structure):
 class _Parameters:
     """Where a layer's arrays go. fields: name in the C struct -> floats; chunks: rows of a weight packed together."""
 
-    layer: ctypes.Structure
+    layer: Mirror
     fields: dict[str, int]
     make: Weights
     chunks: dict[str, int]
@@ -92,13 +92,13 @@ class TokenLayers:
         self.threads, self._allot, self._notify = threads, allot, notify
         self.steps: list[tuple[str, Callable[[], None]]] = []
         self._libraries = {stem: load(stem, notify) for stem in ("linear", "attention", "patch_embedding")}
-        self._scratch: list[tuple[ctypes.Structure, int]] = []  # layers, and the floats that a thread needs for one
+        self._scratch: list[tuple[Mirror, int]] = []  # layers, and the floats that a thread needs for one
         self._parameters: dict[str, _Parameters] = {}
-        self._kept: list[Floats] = []
 
     def patch_embedding(self, name: str, image: Floats, weights: Weights, y: Floats) -> None:
         """y = a 2^3 convolution of one channel with stride 2. image: [2 D, 2 H, 2 W]; weights: [8, channels], bias."""
-        layer = Embedding(self.threads, *y.shape, image=self._address(image), y=self._address(y))
+        layer = Embedding(self.threads, *y.shape)
+        layer.point(image=image, y=y)
         self._step(name, "patch_embedding", "patch_embedding", layer)
         self._later(name, layer, weights, {"weights": 8 * y.shape[3], "bias": y.shape[3]})
 
@@ -142,7 +142,7 @@ class TokenLayers:
         shifts = [shift if size > window else 0 for size in grid]
         layer = AttentionLayer(self.threads, heads=heads, dim=y.shape[3] // heads)
         layer.grid[:], layer.side[:], layer.shift[:] = grid, sides, shifts
-        layer.qkv, layer.y = self._address(qkv), self._address(y)
+        layer.point(qkv=qkv, y=y)
         self._step(name, "attention", "attention", layer, "attention_scratch")
         tokens = int(np.prod(sides))
         sizes = {"padding": 3 * y.shape[3], "bias": heads * tokens * padded(tokens)}
@@ -161,14 +161,15 @@ class TokenLayers:
         """
         scratch = self._allot(self.threads * max((floats for _, floats in self._scratch), default=0))
         for layer, _ in self._scratch:
-            layer.scratch = self._address(scratch)
+            layer.point(scratch=scratch)
         sizes = self._sizes()
-        arrays = kept_weights(self._key(tensors, sizes), sizes, self._fill, keep=keep, notify=self._notify)
+        key = packing_key([f"tokens {HIDDEN_CHUNK} {sizes}", *tensors])
+        arrays = kept_weights(key, sizes, self._fill, keep=keep, notify=self._notify)
         for name, parameters in self._parameters.items():
-            at = self._address(arrays[name])
+            left = arrays[name]
             for field, floats in parameters.fields.items():
-                setattr(parameters.layer, field, at)
-                at += 4 * floats
+                parameters.layer.point(**{field: left[:floats]})
+                left = left[floats:]
         self._parameters.clear()  # and with them what they were made from
 
     def _rows(
@@ -179,26 +180,22 @@ class TokenLayers:
         if corners > 1:
             layer.height, layer.width = y.shape[1:3]
         layer.block = block_rows(layer.rows, max(corners * x.shape[3], y.shape[3]), self.threads)
-        layer.x, layer.y = self._address(x), self._address(y)
+        layer.point(x=x, y=y)
         self._step(name, "linear", kind, layer, "rows_scratch")
         return layer
 
-    def _step(self, name: str, library: str, function: str, layer: ctypes.Structure, scratch: str = "") -> None:
+    def _step(self, name: str, library: str, function: str, layer: Mirror, scratch: str = "") -> None:
         if scratch:
             count = getattr(self._libraries[library], scratch)
             count.restype = ctypes.c_long
             self._scratch.append((layer, int(count(ctypes.byref(layer)))))
         call = getattr(self._libraries[library], function)
-        self.steps.append((name, functools.partial(self._run, call, layer)))
-
-    def _run(self, call: Callable[..., None], layer: ctypes.Structure) -> None:
-        """Bound to this object, so that what the addresses lead to lives as long as a step does."""
-        call(ctypes.byref(layer))
+        self.steps.append((name, functools.partial(call, ctypes.byref(layer))))
 
     def _later(
         self,
         name: str,
-        layer: ctypes.Structure,
+        layer: Mirror,
         make: Weights,
         fields: dict[str, int],
         chunks: dict[str, int] | None = None,
@@ -220,18 +217,6 @@ class TokenLayers:
                 pack_panels(array, parameters.chunks[field], part)
             else:
                 part[...] = array.reshape(-1)
-
-    def _key(self, tensors: Iterable[Floats], sizes: dict[str, int]) -> str:
-        digest = hashlib.sha256(f"tokens {PACKING_VERSION} {HIDDEN_CHUNK} {sizes}".encode())
-        for tensor in tensors:
-            digest.update(np.ascontiguousarray(tensor).data.cast("B"))
-        return digest.hexdigest()[:32]
-
-    def _address(self, array: Floats) -> int:
-        if array.dtype != np.float32 or not array.flags.c_contiguous:
-            raise ValueError(f"Expected a contiguous float32 array, found {array.dtype} with strides {array.strides}.")
-        self._kept.append(array)
-        return array.ctypes.data
 
 
 def pack_panels(weight: Doubles | Floats, chunk: int, out: Floats) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, padded
+from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
-from umlite.cpu.packing import Doubles
+from umlite.cpu.packing import Doubles, doubles, floats
 from umlite.cpu.token_layers import CORNERS, LOG2_E, TokenLayers, expanded_bias, window_sides
 from umlite.kernels.window_attention import relative_position_index
 from umlite.models.swin_unetr import (
@@ -59,8 +59,8 @@ class NativeTransformer:
         stages = [cast(SwinStage, getattr(model, f"layers{number}")[0]) for number in range(1, 5)]
         self._layers = TokenLayers(threads, allot=allot, notify=notify)
         self.steps: list[tuple[str, Callable[[], None]]] = self._layers.steps
-        floats = sum(_floats(tokens, stage) for tokens, stage in zip(maps, stages, strict=False)) + maps[-1].data.size
-        self._memory = _Memory(allot(floats) if storage is None or storage.size < floats else storage)
+        needed = sum(_floats(tokens, stage) for tokens, stage in zip(maps, stages, strict=False)) + maps[-1].data.size
+        self._memory = Arena(allot(needed) if storage is None or storage.size < needed else storage, allot)
         tokens = self._embed(model.patch_embed.proj, image, maps[0])
         for number, (stage, target) in enumerate(zip(stages, maps[1:], strict=True), 1):
             tokens = self._stage(f"layers{number}", stage, tokens, target)
@@ -70,7 +70,7 @@ class NativeTransformer:
     def prepare(self, *, keep: bool = True) -> None:
         """Finds or makes the packed weights (keep: in the cache). The torch module is not needed afterwards."""
         assert self._model is not None
-        self._layers.prepare((_single(tensor) for tensor in self._model.parameters()), keep=keep)
+        self._layers.prepare((floats(tensor) for tensor in self._model.parameters()), keep=keep)
         self._model = None
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class NativeTransformer:
         tokens = self._memory.take(*target.grid, stored)
 
         def weights() -> tuple[Doubles, ...]:
-            return _padded(_array(projection.weight).reshape(channels, 8).T, stored), _padded_bias(projection, stored)
+            return _padded(doubles(projection.weight).reshape(channels, 8).T, stored), _padded_bias(projection, stored)
 
         self._layers.patch_embedding("patch_embed", image, weights, tokens)
         self._layers.layer_norm("proj_out0", tokens, channels, target.data)
@@ -118,8 +118,8 @@ class NativeTransformer:
         def scores() -> tuple[Doubles | Floats, Doubles | Floats]:
             count = int(np.prod(window_sides(tokens.shape[:3], window)))
             index = relative_position_index(window)[:count, :count].numpy()
-            padding = _by_heads(_array(attention.qkv.bias)[None], heads)  # a padded token is zero after the norm
-            return padding, expanded_bias(_array(attention.relative_position_bias_table), index)
+            padding = _by_heads(doubles(attention.qkv.bias)[None], heads)  # a padded token is zero after the norm
+            return padding, expanded_bias(doubles(attention.relative_position_bias_table), index)
 
         def projection() -> tuple[Doubles, ...]:
             return _projection(attention, attended.shape[3], stored), _padded_bias(attention.proj, stored)
@@ -133,7 +133,7 @@ class NativeTransformer:
 
         def weights() -> tuple[Doubles, ...]:
             weight, bias = _with_norm(block.norm2, block.mlp.linear1)
-            second = _padded(_array(block.mlp.linear2.weight).T, stored)
+            second = _padded(doubles(block.mlp.linear2.weight).T, stored)
             return (
                 _rows_padded(_padded(weight, hidden), stored),
                 _padded(bias[None], hidden),
@@ -142,18 +142,6 @@ class NativeTransformer:
             )
 
         self._layers.perceptron(name, tokens, channels, hidden, weights)
-
-
-class _Memory:
-    """Arrays one after the other in one piece of memory."""
-
-    def __init__(self, storage: Floats) -> None:
-        self._left = storage.reshape(-1)
-
-    def take(self, *shape: int) -> Floats:
-        size = int(np.prod(shape))
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken.reshape(shape)
 
 
 def _floats(tokens: Activation, stage: SwinStage) -> int:
@@ -169,9 +157,9 @@ def _head_width(stage: SwinStage) -> int:
 
 def _with_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Doubles, Doubles]:
     """Weight [inputs, outputs] and bias of a linear layer after a norm whose scale and shift they take over."""
-    weight = _array(linear.weight).T
-    bias = _array(linear.bias) if linear.bias is not None else np.zeros(weight.shape[1])
-    return weight * _array(norm.weight)[:, None], bias + _array(norm.bias) @ weight
+    weight = doubles(linear.weight).T
+    bias = doubles(linear.bias) if linear.bias is not None else np.zeros(weight.shape[1])
+    return weight * doubles(norm.weight)[:, None], bias + doubles(norm.bias) @ weight
 
 
 def _by_heads(columns: Doubles, heads: int) -> Doubles:
@@ -187,7 +175,7 @@ def _by_heads(columns: Doubles, heads: int) -> Doubles:
 def _projection(attention: WindowAttention, inputs: int, outputs: int) -> Doubles:
     """Weight [inputs, outputs] that reads heads as they are stored."""
     channels = attention.proj.out_features
-    rows = _array(attention.proj.weight).reshape(channels, attention.heads, -1)
+    rows = doubles(attention.proj.weight).reshape(channels, attention.heads, -1)
     return _padded(_padded(rows, inputs // attention.heads).reshape(channels, inputs).T, outputs)
 
 
@@ -212,14 +200,4 @@ def _rows_padded(array: Doubles, rows: int) -> Doubles:
 
 def _padded_bias(layer: nn.Linear | nn.Conv3d, width: int) -> Doubles:
     assert layer.bias is not None
-    return _padded(_array(layer.bias)[None], width)
-
-
-def _array(tensor: Tensor) -> Doubles:
-    array: Doubles = tensor.detach().to("cpu", torch.float64).numpy()
-    return array
-
-
-def _single(tensor: Tensor) -> Floats:
-    array: Floats = tensor.detach().float().cpu().numpy()
-    return array
+    return _padded(doubles(layer.bias)[None], width)

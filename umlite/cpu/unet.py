@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from torch import Tensor
-
 from umlite.cpu.activation import Activation, Floats, Grid, padded
+from umlite.cpu.algorithms import WEIGHT_LIMIT_BYTES
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
-from umlite.cpu.plan import WEIGHT_LIMIT_BYTES
+from umlite.cpu.packing import floats
 from umlite.machine.processor import Machine
 from umlite.models.unet import ConvNormReLU, Down, UNet, Up
 
@@ -102,7 +101,7 @@ class NativeUNet:
     ) -> Activation:
         first, second = _blocks(up)
         name, grid = f"up_tr{64 << level}", self.grids[level]
-        transposed, bias = _array(up.up_conv.weight), _array(up.up_conv.bias)
+        transposed, bias = floats(up.up_conv.weight), floats(up.up_conv.bias)
         weight, inputs = first.weight, transposed.shape[1]  # of the concatenation: the upsampled half comes first
         middle = self.net.tensor(grid, len(weight), storage=self.arena)
         self.net.up_convolution(f"{name}.0.up", weight[:, :inputs], transposed, source, middle, bias=bias)
@@ -130,10 +129,4 @@ def _blocks(level: Down | Up) -> tuple[_Block, _Block]:
 
 
 def _block(block: ConvNormReLU) -> _Block:
-    return _Block(_array(block.conv1.weight), Norm(_array(block.bn1.weight), _array(block.bn1.bias)))
-
-
-def _array(tensor: Tensor | None) -> Floats:
-    assert tensor is not None  # every convolution of this network has a bias
-    array: Floats = tensor.detach().float().cpu().contiguous().numpy()
-    return array
+    return _Block(floats(block.conv1.weight), Norm(floats(block.bn1.weight), floats(block.bn1.bias)))

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, Grid
+from umlite.cpu.algorithms import layer_rows
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
 from umlite.cpu.compiler import Notify
 from umlite.cpu.heads import Heads
-from umlite.cpu.plan import plan_rows
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.engines.engine import Engine
@@ -92,7 +92,7 @@ class CpuEngine(Engine):
         )
 
     def layers(self) -> list[dict[str, str]]:
-        return plan_rows(self._network(self.card.window)[0].net.choices)
+        return layer_rows(self._network(self.card.window)[0].net.choices)
 
     def step_seconds(self) -> dict[str, float]:
         return dict(self._made[1].net.seconds) if self._made else {}

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from umlite.cpu import compiler
 from umlite.cpu.activation import LINE, Activation, Floats, padded
+from umlite.cpu.algorithms import IMAGE, Choice, Shape, choose
 from umlite.cpu.convolution import Convolution
 from umlite.cpu.packing import pack, plain_kernels
-from umlite.cpu.plan import IMAGE, Choice, Shape, choose
 from umlite.machine.processor import Machine
 
 INNER = 8

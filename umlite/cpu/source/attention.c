@@ -38,7 +38,7 @@ typedef struct {
   int *token;  // [count] index in the grid or -1
   int *region; // [count]
   int *query;  // [queries] index in the window
-} tokens;
+} tokens_t;
 
 // One head of a window, as the products read it.
 typedef struct {
@@ -49,7 +49,7 @@ typedef struct {
   float *scores;       // [ROWS][keys]
   float *out;          // [ROWS][dim]
   float *masks;        // [REGIONS][keys]
-} work;
+} work_t;
 
 static long rounded(long n) { return (n + LINE - 1) / LINE * LINE; }
 static long count_of(const attention_t *L) { return L->side[0] * L->side[1] * L->side[2]; }
@@ -62,8 +62,8 @@ long attention_scratch(const attention_t *L) {
   const long keys = rounded(count_of(L));
   return keys * (3 * L->dim + ROWS + REGIONS + 3) + 2 * ROWS * L->dim;
 }
-static work share_out(const attention_t *L, float *own, tokens *of) {
-  work w;
+static work_t share_out(const attention_t *L, float *own, tokens_t *of) {
+  work_t w;
   w.count = count_of(L);
   w.keys = rounded(w.count);
   w.transposed_k = own;
@@ -82,7 +82,7 @@ static work share_out(const attention_t *L, float *own, tokens *of) {
 }
 
 // Tokens and regions of a window.
-static void find_tokens(const attention_t *L, long window, tokens *of) {
+static void find_tokens(const attention_t *L, long window, tokens_t *of) {
   const long *grid = L->grid, *side = L->side;
   const long at[3] = {window / (windows_of(L, 1) * windows_of(L, 2)),
                       window / windows_of(L, 2) % windows_of(L, 1), window % windows_of(L, 2)};
@@ -113,7 +113,7 @@ static void find_tokens(const attention_t *L, long window, tokens *of) {
 }
 
 // Queries, keys and values of one head of a window.
-static void gather(const attention_t *L, const tokens *of, long head, const work *w) {
+static void gather(const attention_t *L, const tokens_t *of, long head, const work_t *w) {
   const long third = L->heads * L->dim;
   for (long t = 0; t < w->count; t++) {
     // Scattered: hardware does not foresee them.
@@ -138,7 +138,7 @@ static void gather(const attention_t *L, const tokens *of, long head, const work
 
 // scores[i][j] = bias[i][j] [+ mask[i][j]] + q[i] . k[j] for ROWS queries and all keys; largest[i]:
 // lane by lane.
-INLINE void score(const long dim, const int masked, const work *w, const float *q,
+INLINE void score(const long dim, const int masked, const work_t *w, const float *q,
                   const float *const bias[ROWS], const float *const mask[ROWS], vec largest[ROWS]) {
   const long keys = w->keys;
   const float *k = w->transposed_k;
@@ -166,8 +166,8 @@ INLINE void score(const long dim, const int masked, const work *w, const float *
       }
   }
 }
-#define SCORE_ARGS                                                                             \
-  const work *w, const float *q, const float *const bias[ROWS], const float *const mask[ROWS], \
+#define SCORE_ARGS                                                                               \
+  const work_t *w, const float *q, const float *const bias[ROWS], const float *const mask[ROWS], \
       vec largest[ROWS]
 NOINLINE void score_16(SCORE_ARGS) { score(16, 0, w, q, bias, mask, largest); }
 NOINLINE void score_16_masked(SCORE_ARGS) { score(16, 1, w, q, bias, mask, largest); }
@@ -188,8 +188,8 @@ NOINLINE float exponentials(float *s, vec largest, long keys) {
 }
 
 // n <= ROWS queries of a window from `first` on; in the place of the rest, the last one once more.
-static void attend(const attention_t *L, const tokens *of, long head, long first, long n,
-                   const work *w) {
+static void attend(const attention_t *L, const tokens_t *of, long head, long first, long n,
+                   const work_t *w) {
   const float *q = w->q + first * L->dim, *bias[ROWS], *mask[ROWS];
   vec largest[ROWS];
   float sums[ROWS];
@@ -214,8 +214,8 @@ void attention(const attention_t *L) {
   const long windows = windows_of(L, 0) * windows_of(L, 1) * windows_of(L, 2);
   long next = 0;
   PARALLEL(L->threads) {
-    tokens of;
-    const work w = share_out(L, L->scratch + thread_number() * attention_scratch(L), &of);
+    tokens_t of;
+    const work_t w = share_out(L, L->scratch + thread_number() * attention_scratch(L), &of);
     // Head by head: its bias stays in the cache.
     for (long item; (item = take(&next, 1)) < windows * L->heads;) {
       const long head = item / windows;

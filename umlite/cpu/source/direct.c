@@ -8,15 +8,15 @@
 #include "gemm.h"
 #include "layer.h"
 
-typedef void fill_fn(const layer *, long, float *);
-#define FILL(mode)                                                                   \
-  static void fill_##mode(const layer *L, long i, float *V) {                        \
-    for (long c = 0; c < L->inputs; c += LINE) {                                     \
-      const pending p = pending_of(mode, L, c);                                      \
-      UNROLL(h, VECS)                                                                \
-        store(V + c + h * LANES,                                                     \
-              value(mode, &p, h, L->x + i * L->inputs + c, more_at(mode, L, i, c))); \
-    }                                                                                \
+typedef void fill_fn(const layer_t *, long, float *);
+#define FILL(mode)                                                                             \
+  static void fill_##mode(const layer_t *L, long i, float *V) {                                \
+    for (long c = 0; c < L->x.channels; c += LINE) {                                           \
+      const line_t line = line_of(mode, &L->x, c);                                             \
+      UNROLL(h, VECS)                                                                          \
+        store(V + c + h * LANES, line_value(mode, &line, h, L->x.data + i * L->x.channels + c, \
+                                            residual_at(mode, &L->x, i, c)));                  \
+    }                                                                                          \
   }
 FILL(RELU)
 FILL(SLOPE)
@@ -47,8 +47,8 @@ NOINLINE void gather_rows(long R, long K, const float *const *a, const float *b,
     for (long i = 0; i < R; i++) gather_kernel(1, K, a + i, b, c + i * LINE);
 }
 // One panel of one parity: P[voxels][LINE] from the values A.
-static void products(const layer *L, long parity, long panel, const float *A, float *P) {
-  const long r = L->kernel, K = L->inputs, N = L->outputs, H = L->H, W = L->W;
+static void products(const layer_t *L, long parity, long panel, const float *A, float *P) {
+  const long r = L->kernel, K = L->x.channels, N = L->outputs, H = L->H, W = L->W;
   const long voxels = L->D * H * W;
   const float *nothing = A + voxels * K;
   // The first tap, relative to the voxel.
@@ -72,7 +72,7 @@ static void products(const layer *L, long parity, long panel, const float *A, fl
   }
 }
 // P -> y, with everything that is done to a finished voxel.
-static void finish(const layer *L, long parity, long panel, float *P, double *sums) {
+static void finish(const layer_t *L, long parity, long panel, float *P, double *sums) {
   const long s = L->up ? 2 : 1, N = L->outputs, H = L->H, W = L->W;
   const long voxels = L->D * H * W, c = panel * LINE;
   for (long v = 0; v < voxels; v++) {
@@ -94,14 +94,16 @@ static void finish(const layer *L, long parity, long panel, float *P, double *su
       add_statistics((const vec *)P + h, (int)voxels, VECS, sums + c + h * LANES,
                      sums + N + c + h * LANES);
 }
-static long sums_floats(const layer *L) { return L->gamma ? 4 * (L->up ? 8 : 1) * L->outputs : 0; }
-// Floats of scratch memory that a layer needs.
-long direct_scratch(const layer *L) {
-  const long voxels = L->D * L->H * L->W;
-  return sums_floats(L) + (voxels + 1) * L->inputs + L->threads * voxels * LINE;
+static long sums_floats(const layer_t *L) {
+  return L->gamma ? 4 * (L->up ? 8 : 1) * L->outputs : 0;
 }
-int direct(layer *L) {
-  const long voxels = L->D * L->H * L->W, K = L->inputs, N = L->outputs;
+// Floats of scratch memory that a layer needs.
+long direct_scratch(const layer_t *L) {
+  const long voxels = L->D * L->H * L->W;
+  return sums_floats(L) + (voxels + 1) * L->x.channels + L->threads * voxels * LINE;
+}
+int direct(layer_t *L) {
+  const long voxels = L->D * L->H * L->W, K = L->x.channels, N = L->outputs;
   const long panels = N / LINE, parities = L->up ? 8 : 1;
   double *all = (double *)L->scratch;
   float *A = L->scratch + sums_floats(L), *work = A + (voxels + 1) * K;
@@ -110,7 +112,7 @@ int direct(layer *L) {
   long filled = 0, next = 0;
   PARALLEL(L->threads) {
     float *P = work + thread_number() * voxels * LINE;
-    for (long i; (i = take(&filled, 1)) < voxels;) FILLS[mode_of(L)](L, i, A + i * K);
+    for (long i; (i = take(&filled, 1)) < voxels;) FILLS[mode_of(&L->x)](L, i, A + i * K);
     BARRIER
     for (long i; (i = take(&next, 1)) < panels * parities;) {
       products(L, i / panels, i % panels, A, P);

@@ -26,17 +26,18 @@ INLINE void voxels(const float *x, long Wp, long HWp, const float *w, long N, fl
     UNROLL(h, VECS) store(out + v * LINE + h * LANES, sums[v][h]);
 }
 // Rows are read ROWS voxels at a time, so the padded image has room behind its last row.
-static long padded_floats(const layer *L) {
+static long padded_floats(const layer_t *L) {
   return ((L->D + 2) * (L->H + 2) * (L->W + 2) + ROWS + LINE - 1) / LINE * LINE;
 }
-static long row_floats(const layer *L) { return (L->W + ROWS) * LINE; }
-static long sums_floats(const layer *L) { return L->gamma ? 4 * L->D * L->outputs : 0; }
+static long row_floats(const layer_t *L) { return (L->W + ROWS) * LINE; }
+static long sums_floats(const layer_t *L) { return L->gamma ? 4 * L->D * L->outputs : 0; }
 // Floats of scratch memory that a layer needs.
-long image_scratch(const layer *L) {
+long image_scratch(const layer_t *L) {
   return sums_floats(L) + padded_floats(L) + L->threads * row_floats(L);
 }
 
-static void row_of(const layer *L, const float *padded, long z, long y, float *row, double *sums) {
+static void row_of(const layer_t *L, const float *padded, long z, long y, float *row,
+                   double *sums) {
   const long W = L->W, N = L->outputs, Wp = W + 2, HWp = (L->H + 2) * Wp;
   for (long c = 0; c < N; c += LINE) {
     for (long x = 0; x < W; x += ROWS)
@@ -53,14 +54,14 @@ static void row_of(const layer *L, const float *padded, long z, long y, float *r
       }
   }
 }
-int image(layer *L) {
+int image(layer_t *L) {
   const long D = L->D, H = L->H, W = L->W, N = L->outputs;
   double *all = (double *)L->scratch;
   float *padded = L->scratch + sums_floats(L), *work = padded + padded_floats(L);
   memset(padded, 0, (size_t)padded_floats(L) * sizeof *padded);
   for (long z = 0; z < D; z++)
     for (long y = 0; y < H; y++)
-      memcpy(padded + ((z + 1) * (H + 2) + y + 1) * (W + 2) + 1, L->x + (z * H + y) * W,
+      memcpy(padded + ((z + 1) * (H + 2) + y + 1) * (W + 2) + 1, L->x.data + (z * H + y) * W,
              (size_t)W * sizeof *padded);
   long next = 0;
   PARALLEL(L->threads) {

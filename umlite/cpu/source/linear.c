@@ -25,18 +25,18 @@ typedef struct {
   long add;       // linear: y += instead of y =
   long block;     // rows at a time
   float *scratch; // [threads][rows_scratch]
-} rows_layer;
+} rows_layer_t;
 
 enum { CORNERS = 6 };
 
 // Floats of scratch memory that a thread needs: a block's rows as products read them, hidden rows,
 // a product, their sum.
-long rows_scratch(const rows_layer *L) {
+long rows_scratch(const rows_layer_t *L) {
   return L->block * ((L->height ? CORNERS : 1) * L->inputs + L->chunk + 2 * L->outputs);
 }
 
-typedef void block_fn(const rows_layer *, long first, long n, float *own);
-static void run(const rows_layer *L, block_fn *block) {
+typedef void block_fn(const rows_layer_t *, long first, long n, float *own);
+static void run(const rows_layer_t *L, block_fn *block) {
   const long blocks = (L->rows + L->block - 1) / L->block;
   long next = 0;
   PARALLEL(L->threads) {
@@ -48,21 +48,21 @@ static void run(const rows_layer *L, block_fn *block) {
   }
 }
 
-static void norm_rows(const rows_layer *L, long first, long n, float *out) {
+static void norm_rows(const rows_layer_t *L, long first, long n, float *out) {
   for (long i = 0; i < n; i++)
     norm_row(L->x + (first + i) * L->inputs, L->channels, L->inputs, out + i * L->inputs);
 }
 
-static void layer_norm_block(const rows_layer *L, long first, long n, float *own) {
+static void layer_norm_block(const rows_layer_t *L, long first, long n, float *own) {
   (void)own;
   for (long i = first; i < first + n; i++) {
     norm_row(L->x + i * L->inputs, L->channels, L->inputs, L->y + i * L->inputs);
     memset(L->y + i * L->inputs + L->channels, 0, (size_t)(L->inputs - L->channels) * sizeof *L->y);
   }
 }
-void layer_norm(const rows_layer *L) { run(L, layer_norm_block); }
+void layer_norm(const rows_layer_t *L) { run(L, layer_norm_block); }
 
-static void linear_block(const rows_layer *L, long first, long n, float *own) {
+static void linear_block(const rows_layer_t *L, long first, long n, float *own) {
   const float *x = L->x + first * L->inputs;
   float *product = own + L->block * L->inputs;
   if (L->channels) {
@@ -72,7 +72,7 @@ static void linear_block(const rows_layer *L, long first, long n, float *own) {
   gemm(n, L->inputs, L->outputs, x, L->weights, product, x);
   finish_rows(product, L->bias, n, L->outputs, L->add, L->y + first * L->outputs);
 }
-void linear(const rows_layer *L) { run(L, linear_block); }
+void linear(const rows_layer_t *L) { run(L, linear_block); }
 
 // The sum over a part of W's rows: total = a * W, or total += a * W by way of `product`.
 static void add_product(long n, long inputs, long outputs, const float *a, const float *W,
@@ -83,7 +83,7 @@ static void add_product(long n, long inputs, long outputs, const float *a, const
       store(total + i, load(total + i) + load(product + i));
 }
 
-static void perceptron_block(const rows_layer *L, long first, long n, float *own) {
+static void perceptron_block(const rows_layer_t *L, long first, long n, float *own) {
   float *hidden = own + L->block * L->inputs, *product = hidden + L->block * L->chunk;
   float *total = product + L->block * L->outputs;
   norm_rows(L, first, n, own);
@@ -99,7 +99,7 @@ static void perceptron_block(const rows_layer *L, long first, long n, float *own
   if (L->y != L->x) memcpy(y, L->x + first * L->inputs, (size_t)(n * L->outputs) * sizeof *y);
   finish_rows(total, L->bias2, n, L->outputs, 1, y);
 }
-void perceptron(const rows_layer *L) { run(L, perceptron_block); }
+void perceptron(const rows_layer_t *L) { run(L, perceptron_block); }
 
 // The published network gathers eight corners of each 2^3 block of tokens, 001 and 010 twice, 011
 // and 110 never. Six are gathered here: a corner's two columns of W are added up, and the norm's
@@ -109,7 +109,7 @@ static const int CORNER[CORNERS][3] = {{0, 0, 0}, {1, 0, 0}, {0, 1, 0},
 static const float TIMES[CORNERS] = {1, 1, 2, 2, 1, 1};
 
 // Corners of y's token i -> out[corner], `step` floats apart.
-static void corners_row(const rows_layer *L, long i, long step, float *out) {
+static void corners_row(const rows_layer_t *L, long i, long step, float *out) {
   const long z = i / (L->width * L->height), y = i / L->width % L->height, x = i % L->width;
   const long count = 8 * L->channels;
   const float *corner[CORNERS];
@@ -125,7 +125,7 @@ static void corners_row(const rows_layer *L, long i, long step, float *out) {
   const float factor = 1 / sqrtf(squares / (float)count + NORM_EPS);
   for (int k = 0; k < CORNERS; k++) centre_row(corner[k], mean, factor, L->inputs, out + k * step);
 }
-static void merge_block(const rows_layer *L, long first, long n, float *own) {
+static void merge_block(const rows_layer_t *L, long first, long n, float *own) {
   const long step = L->block * L->inputs;
   float *product = own + CORNERS * step, *total = product + L->block * L->outputs;
   for (long i = 0; i < n; i++) corners_row(L, first + i, step, own + i * L->inputs);
@@ -134,4 +134,4 @@ static void merge_block(const rows_layer *L, long first, long n, float *own) {
                 k == 0, product, total);
   finish_rows(total, L->bias, n, L->outputs, 0, L->y + first * L->outputs);
 }
-void merge(const rows_layer *L) { run(L, merge_block); }
+void merge(const rows_layer_t *L) { run(L, merge_block); }

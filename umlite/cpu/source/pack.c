@@ -12,8 +12,8 @@ typedef struct {
   long id;
   int A, r;
   double points[5]; // all but infinity
-} rule;
-static const rule RULES[] = {
+} rule_t;
+static const rule_t RULES[] = {
     {43, 6, 3, {0, A43, -A43, B43, -B43}},
     {42, 5, 2, {0, A42, -A42, B42}},
     {1, 1, 1, {0}},
@@ -24,12 +24,12 @@ static const rule RULES[] = {
 };
 static const double G23[] = {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1}, G22[] = {1, 0, 1, 1, 0, 1};
 
-static const rule *rule_of(long id) {
+static const rule_t *rule_of(long id) {
   for (unsigned i = 0; i < sizeof RULES / sizeof *RULES; i++)
     if (RULES[i].id == id) return RULES + i;
   return NULL;
 }
-static void make_G(const rule *rule, double *G) {
+static void make_G(const rule_t *rule, double *G) {
   const int A = rule->A, r = rule->r;
   if (rule->id == 23) memcpy(G, G23, sizeof G23);
   else if (rule->id == 22) memcpy(G, G22, sizeof G22);
@@ -71,14 +71,14 @@ static void transform_line(int A, int r, const double *G, double (*s)[LINE], flo
 }
 // Floats of U, or 0 for an unknown kernel.
 long packed_floats(long kernel, long outputs, long inputs) {
-  const rule *rule = rule_of(kernel);
+  const rule_t *rule = rule_of(kernel);
   const long K = (inputs + LINE - 1) / LINE * LINE, N = (outputs + LINE - 1) / LINE * LINE;
   return rule ? rule->A * rule->A * rule->A * K * N : 0;
 }
 // strides: of w, in doubles, per output, input and tap. Returns 0, or 1 on an unknown kernel.
 int pack(long kernel, long outputs, long inputs, const double *w, const long strides[3], float *U,
          long threads) {
-  const rule *rule = rule_of(kernel);
+  const rule_t *rule = rule_of(kernel);
   if (!rule) return 1;
   const int A = rule->A, r = rule->r, taps = r * r * r, points = A * A * A;
   const long K = (inputs + LINE - 1) / LINE * LINE, panels = (outputs + LINE - 1) / LINE;

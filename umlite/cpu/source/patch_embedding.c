@@ -11,9 +11,9 @@ typedef struct {
   const float *image;                           // [2 depth][2 height][2 width]
   const float *weights, *bias; // [VOXELS][channels], last axis of the voxels fastest; [channels]
   float *y;
-} embedding;
+} embedding_t;
 
-void patch_embedding(const embedding *L) {
+void patch_embedding(const embedding_t *L) {
   const long height = L->height, width = L->width, channels = L->channels;
   long next = 0;
   PARALLEL(L->threads) {

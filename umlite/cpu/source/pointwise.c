@@ -6,17 +6,17 @@
 #include "gemm.h"
 #include "layer.h"
 
-typedef void fill_fn(const layer *, long, long, float *);
-#define FILL(mode)                                                        \
-  static void fill_##mode(const layer *L, long first, long n, float *V) { \
-    for (long c = 0; c < L->inputs; c += LINE) {                          \
-      const pending p = pending_of(mode, L, c);                           \
-      for (long i = 0; i < n; i++)                                        \
-        UNROLL(h, VECS)                                                   \
-          store(V + i * L->inputs + c + h * LANES,                        \
-                value(mode, &p, h, L->x + (first + i) * L->inputs + c,    \
-                      more_at(mode, L, first + i, c)));                   \
-    }                                                                     \
+typedef void fill_fn(const layer_t *, long, long, float *);
+#define FILL(mode)                                                                      \
+  static void fill_##mode(const layer_t *L, long first, long n, float *V) {             \
+    for (long c = 0; c < L->x.channels; c += LINE) {                                    \
+      const line_t line = line_of(mode, &L->x, c);                                      \
+      for (long i = 0; i < n; i++)                                                      \
+        UNROLL(h, VECS)                                                                 \
+          store(V + i * L->x.channels + c + h * LANES,                                  \
+                line_value(mode, &line, h, L->x.data + (first + i) * L->x.channels + c, \
+                           residual_at(mode, &L->x, first + i, c)));                    \
+    }                                                                                   \
   }
 FILL(RELU)
 FILL(SLOPE)
@@ -25,7 +25,7 @@ FILL(SUM_SHARED)
 static fill_fn *const FILLS[] = {fill_RELU, fill_SLOPE, fill_SUM, fill_SUM_SHARED};
 
 // Where voxel i of x lies in y.
-static float *target(const layer *L, long i, long parity) {
+static float *target(const layer_t *L, long i, long parity) {
   if (!L->up) return L->y + i * L->outputs;
   const long z = i / (L->H * L->W), y = i / L->W % L->H, x = i % L->W;
   return L->y + (((2 * z + (parity >> 2)) * 2 * L->H + 2 * y + (parity >> 1 & 1)) * 2 * L->W +
@@ -33,7 +33,8 @@ static float *target(const layer *L, long i, long parity) {
                     L->outputs;
 }
 // P: [n][outputs] products -> y.
-static void finish_block(const layer *L, long first, long n, long parity, float *P, double *sums) {
+static void finish_block(const layer_t *L, long first, long n, long parity, float *P,
+                         double *sums) {
   const long N = L->outputs;
   if (L->accumulate)
     for (long i = 0; i < n; i++) {
@@ -50,15 +51,15 @@ static void finish_block(const layer *L, long first, long n, long parity, float 
     else memcpy(y, P + i * N, (size_t)N * sizeof *P);
   }
 }
-static long blocks_of(const layer *L) { return (L->D * L->H * L->W + L->block - 1) / L->block; }
-static long sums_floats(const layer *L) { return L->gamma ? 4 * blocks_of(L) * L->outputs : 0; }
+static long blocks_of(const layer_t *L) { return (L->D * L->H * L->W + L->block - 1) / L->block; }
+static long sums_floats(const layer_t *L) { return L->gamma ? 4 * blocks_of(L) * L->outputs : 0; }
 // Floats of scratch memory that a layer needs.
-long pointwise_scratch(const layer *L) {
-  return sums_floats(L) + L->threads * L->block * (L->inputs + L->outputs);
+long pointwise_scratch(const layer_t *L) {
+  return sums_floats(L) + L->threads * L->block * (L->x.channels + L->outputs);
 }
 
-int pointwise(layer *L) {
-  const long voxels = L->D * L->H * L->W, blocks = blocks_of(L), K = L->inputs, N = L->outputs;
+int pointwise(layer_t *L) {
+  const long voxels = L->D * L->H * L->W, blocks = blocks_of(L), K = L->x.channels, N = L->outputs;
   double *all = (double *)L->scratch;
   float *work = L->scratch + sums_floats(L);
   long next = 0;
@@ -68,7 +69,7 @@ int pointwise(layer *L) {
       const long first = b * L->block, n = voxels - first < L->block ? voxels - first : L->block;
       double *sums = L->gamma ? all + 2 * b * N : NULL;
       if (sums) memset(sums, 0, (size_t)(2 * N) * sizeof *sums);
-      FILLS[mode_of(L)](L, first, n, V);
+      FILLS[mode_of(&L->x)](L, first, n, V);
       for (long parity = 0; parity < (L->up ? 8 : 1); parity++) {
         gemm(n, K, N, V, L->weights + parity * K * N, P, V);
         finish_block(L, first, n, parity, P, sums);

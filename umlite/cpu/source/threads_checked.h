@@ -8,26 +8,26 @@ enum { MOST_THREADS = 64 };
 typedef struct {
   void (*body)(void);
   pthread_barrier_t barrier;
-} team;
+} team_t;
 typedef struct {
-  team *team;
+  team_t *team;
   int number;
-} member;
-static __thread member me;
+} member_t;
+static __thread member_t me;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 static void *run_member(void *given) {
-  me = *(member *)given;
+  me = *(member_t *)given;
   me.team->body();
   return NULL;
 }
 static inline void run_team(long count, void (*body)(void)) {
-  team t = {.body = body};
+  team_t t = {.body = body};
   pthread_t threads[MOST_THREADS];
-  member members[MOST_THREADS];
+  member_t members[MOST_THREADS];
   pthread_barrier_init(&t.barrier, NULL, (unsigned)count);
   for (long i = 0; i < count; i++) {
-    members[i] = (member){&t, (int)i};
+    members[i] = (member_t){&t, (int)i};
     if (pthread_create(threads + i, NULL, run_member, members + i)) __builtin_trap();
   }
   for (long i = 0; i < count; i++) pthread_join(threads[i], NULL);

@@ -10,13 +10,13 @@
 
 // z0, y0, x0: first voxel, may lie outside (read as zero); channels c0 ... c1 - 1; V: the tile's
 // first point, the others `pitch` floats apart. M: outputs per axis, the distance of the next tile.
-INLINE void tile_input(const int A, const int M, const int mode, transform *BT, const layer *L,
+INLINE void tile_input(const int A, const int M, const int mode, transform_fn *BT, const layer_t *L,
                        long z0, long y0, long x0, long c0, long c1, float *V, long pitch) {
-  const long C = L->inputs, W = L->W, H = L->H, D = L->D, plane = H * W * C;
+  const long C = L->x.channels, W = L->W, H = L->H, D = L->D, plane = H * W * C;
   vec cube[VECS][A * A * A], face[VECS][A * A];
   const int inside = z0 >= 0 && y0 >= 0 && x0 >= 0 && z0 + A <= D && y0 + A <= H && x0 + A <= W;
   for (long c = c0; c < c1; c += LINE) {
-    const pending p = pending_of(mode, L, c);
+    const line_t line = line_of(mode, &L->x, c);
     for (int z = 0; z < A; z++) {
       // the next plane; after the last one, the first plane of the next channels or of the next
       // tile in x
@@ -27,18 +27,18 @@ INLINE void tile_input(const int A, const int M, const int mode, transform *BT, 
         const int row_inside = inside || (z0 + z >= 0 && z0 + z < D && y0 + y >= 0 && y0 + y < H);
         vec r[VECS][6];
         if (inside) {
-          const float *x = L->x + row * C + c, *more = more_at(mode, L, row, c);
+          const float *x = L->x.data + row * C + c, *residual = residual_at(mode, &L->x, row, c);
           const long step = mode == SUM ? C : 1;
           UNROLL(i, A) __builtin_prefetch(x + i * C + ahead);
           UNROLL(h, VECS)
-            UNROLL(i, A) r[h][i] = value(mode, &p, h, x + i * C, more + i * step);
+            UNROLL(i, A) r[h][i] = line_value(mode, &line, h, x + i * C, residual + i * step);
         } else {
           for (int i = 0; i < A; i++) {
             const int in = row_inside && x0 + i >= 0 && x0 + i < W;
             UNROLL(h, VECS)
-              r[h][i] =
-                  in ? value(mode, &p, h, L->x + (row + i) * C + c, more_at(mode, L, row + i, c))
-                     : zero();
+              r[h][i] = in ? line_value(mode, &line, h, L->x.data + (row + i) * C + c,
+                                        residual_at(mode, &L->x, row + i, c))
+                           : zero();
           }
         }
         UNROLL(h, VECS) BT(r[h], 1, face[h] + y * A, 1);

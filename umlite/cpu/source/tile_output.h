@@ -7,11 +7,11 @@
 
 typedef struct {
   long z, y, x;
-} place;
+} place_t;
 
 // 2^3 maximum of raw values: the normalisation that follows is monotone per channel, falling where
 // gamma < 0.
-INLINE void tile_pool(const int M, const layer *L, const vec *out, place o, long Do, long Ho,
+INLINE void tile_pool(const int M, const layer_t *L, const vec *out, place_t o, long Do, long Ho,
                       long Wo, long c) {
   const vec gamma = load(L->gamma + c);
   const vec sign = choose(gamma < zero(), splat(-1), splat(1));
@@ -31,7 +31,7 @@ INLINE void tile_pool(const int M, const layer *L, const vec *out, place o, long
       }
 }
 // The part of a tile that lies on the grid, where that is not the whole of it.
-NOINLINE void tile_store_part(const int M, const layer *L, vec *out, float *y, const long step[3],
+NOINLINE void tile_store_part(const int M, const layer_t *L, vec *out, float *y, const long step[3],
                               const int size[3], double *S1, double *S2) {
   vec kept[64];
   int n = 0;
@@ -48,12 +48,12 @@ NOINLINE void tile_store_part(const int M, const layer *L, vec *out, float *y, c
 }
 // t: tile; parity: of an up layer (z * 4 + y * 2 + x), else 0; channels c0 ... c1 - 1; P: the
 // tile's first product.
-INLINE void tile_output(const int A, const int M, transform *AT, const layer *L, place t,
+INLINE void tile_output(const int A, const int M, transform_fn *AT, const layer_t *L, place_t t,
                         int parity, long c0, long c1, const float *P, long pitch, double *S1,
                         double *S2) {
   const long s = L->up ? 2 : 1, Do = L->D * s, Ho = L->H * s, Wo = L->W * s, C = L->outputs;
-  const place o = {t.z * M * s + (parity >> 2), t.y * M * s + (parity >> 1 & 1),
-                   t.x * M * s + (parity & 1)};
+  const place_t o = {t.z * M * s + (parity >> 2), t.y * M * s + (parity >> 1 & 1),
+                     t.x * M * s + (parity & 1)};
   const long step[3] = {s * Ho * Wo * C, s * Wo * C, s * C};
 #define LEFT(grid, tile) ((grid) - (tile) * M < M ? (int)((grid) - (tile) * M) : M)
   const int size[3] = {LEFT(L->D, t.z), LEFT(L->H, t.y), LEFT(L->W, t.x)};

@@ -12,7 +12,7 @@
 #pragma once
 #include "vector.h"
 
-typedef void transform(const vec *d, int s, vec *o, int os);
+typedef void transform_fn(const vec *d, int s, vec *o, int os);
 
 #define A43 0.625f
 #define B43 1.5f

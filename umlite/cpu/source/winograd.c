@@ -14,22 +14,22 @@
 #include "tile_input.h"
 #include "tile_output.h"
 
-typedef void input_fn(const layer *, long, long, long, long, long, float *, long);
-typedef void output_fn(const layer *, place, int, long, long, const float *, long, double *,
+typedef void input_fn(const layer_t *, long, long, long, long, long, float *, long);
+typedef void output_fn(const layer_t *, place_t, int, long, long, const float *, long, double *,
                        double *);
-#define INPUT(n, A, M, mode)                                                               \
-  static void input_##n##_##mode(const layer *L, long z, long y, long x, long c0, long c1, \
-                                 float *V, long pitch) {                                   \
-    tile_input(A, M, mode, input_##n, L, z, y, x, c0, c1, V, pitch);                       \
+#define INPUT(n, A, M, mode)                                                                 \
+  static void input_##n##_##mode(const layer_t *L, long z, long y, long x, long c0, long c1, \
+                                 float *V, long pitch) {                                     \
+    tile_input(A, M, mode, input_##n, L, z, y, x, c0, c1, V, pitch);                         \
   }
-#define KIND(n, A, M)                                                                              \
-  INPUT(n, A, M, RELU)                                                                             \
-  INPUT(n, A, M, SLOPE)                                                                            \
-  INPUT(n, A, M, SUM)                                                                              \
-  INPUT(n, A, M, SUM_SHARED)                                                                       \
-  static void output_of_##n(const layer *L, place t, int parity, long c0, long c1, const float *P, \
-                            long pitch, double *S1, double *S2) {                                  \
-    tile_output(A, M, output_##n, L, t, parity, c0, c1, P, pitch, S1, S2);                         \
+#define KIND(n, A, M)                                                                  \
+  INPUT(n, A, M, RELU)                                                                 \
+  INPUT(n, A, M, SLOPE)                                                                \
+  INPUT(n, A, M, SUM)                                                                  \
+  INPUT(n, A, M, SUM_SHARED)                                                           \
+  static void output_of_##n(const layer_t *L, place_t t, int parity, long c0, long c1, \
+                            const float *P, long pitch, double *S1, double *S2) {      \
+    tile_output(A, M, output_##n, L, t, parity, c0, c1, P, pitch, S1, S2);             \
   }
 KIND(43, 6, 4)
 KIND(42, 5, 4)
@@ -40,15 +40,15 @@ typedef struct {
   long id, A, M;
   input_fn *input[4];
   output_fn *output;
-} kind;
+} kind_t;
 #define ROW(n, A, M)                                                               \
   {n,                                                                              \
    A,                                                                              \
    M,                                                                              \
    {input_##n##_RELU, input_##n##_SLOPE, input_##n##_SUM, input_##n##_SUM_SHARED}, \
    output_of_##n}
-static const kind KINDS[] = {ROW(43, 6, 4), ROW(42, 5, 4), ROW(23, 4, 2), ROW(22, 3, 2)};
-static const kind *kind_of(long id) {
+static const kind_t KINDS[] = {ROW(43, 6, 4), ROW(42, 5, 4), ROW(23, 4, 2), ROW(22, 3, 2)};
+static const kind_t *kind_of(long id) {
   for (int i = 0; i < 4; i++)
     if (KINDS[i].id == id) return KINDS + i;
   return NULL;
@@ -73,25 +73,25 @@ static long pitch_of(long tiles, long channels) {
 }
 
 typedef struct {
-  const layer *L;
-  const kind *k;
+  const layer_t *L;
+  const kind_t *k;
   long points, ny, nx, tiles, block;
   long blocks, parities; // tiles: of one parity; blocks: all parities together
   long pv, pm, own;      // pitch of V, of M, floats of one thread's V
   double *sums;          // [blocks or tiles][2][outputs]
   float *work;
-} job;
+} job_t;
 
-static job job_of(layer *L) {
-  const kind *k = kind_of(L->kernel);
-  job j = {
+static job_t job_of(layer_t *L) {
+  const kind_t *k = kind_of(L->kernel);
+  job_t j = {
       .L = L, .k = k, .points = k->A * k->A * k->A, .block = L->block, .parities = L->up ? 8 : 1};
   const long nz = (L->D + k->M - 1) / k->M;
   j.ny = (L->H + k->M - 1) / k->M;
   j.nx = (L->W + k->M - 1) / k->M;
   j.tiles = nz * j.ny * j.nx;
   j.blocks = (j.tiles + j.block - 1) / j.block * j.parities;
-  j.pv = pitch_of(j.block, L->inputs);
+  j.pv = pitch_of(j.block, L->x.channels);
   j.pm = pitch_of(j.block, L->outputs);
   if (!L->shared) j.pv = j.pm = j.pv > j.pm ? j.pv : j.pm;
   j.own = L->shared ? j.points * (j.pv + j.pm) : (j.points + 1) * j.pv;
@@ -102,38 +102,38 @@ static job job_of(layer *L) {
 }
 // Floats of scratch memory that a layer needs (its pointers are not looked at, but for whether
 // gamma is there).
-long winograd_scratch(layer *L) {
-  const job j = job_of(L);
+long winograd_scratch(layer_t *L) {
+  const job_t j = job_of(L);
   return (long)(j.work - L->scratch) + j.own * (L->shared ? 1 : L->threads);
 }
 
-static place place_of(const job *j, long tile) {
-  return (place){tile / (j->ny * j->nx), tile / j->nx % j->ny, tile % j->nx};
+static place_t place_of(const job_t *j, long tile) {
+  return (place_t){tile / (j->ny * j->nx), tile / j->nx % j->ny, tile % j->nx};
 }
-static void input_tile(const job *j, long tile, long parity, long c0, long c1, float *V) {
-  const place t = place_of(j, tile);
+static void input_tile(const job_t *j, long tile, long parity, long c0, long c1, float *V) {
+  const place_t t = place_of(j, tile);
   const long M = j->k->M;
-  j->k->input[mode_of(j->L)](j->L, t.z * M - 1 + (parity >> 2), t.y * M - 1 + (parity >> 1 & 1),
-                             t.x * M - 1 + (parity & 1), c0, c1, V, j->pv);
+  j->k->input[mode_of(&j->L->x)](j->L, t.z * M - 1 + (parity >> 2), t.y * M - 1 + (parity >> 1 & 1),
+                                 t.x * M - 1 + (parity & 1), c0, c1, V, j->pv);
 }
-static void output_tile(const job *j, long tile, long parity, long c0, long c1, const float *P,
+static void output_tile(const job_t *j, long tile, long parity, long c0, long c1, const float *P,
                         double *sums) {
   j->k->output(j->L, place_of(j, tile), (int)parity, c0, c1, P, j->pm, sums, sums + j->L->outputs);
 }
-static double *sums_of(const job *j, long slot) {
+static double *sums_of(const job_t *j, long slot) {
   return j->L->gamma ? j->sums + 2 * slot * j->L->outputs : NULL;
 }
 
 // One block from input to output by one thread. i: number of the block.
-static void private_block(const job *j, long i, float *V, double *seconds) {
-  const layer *L = j->L;
+static void private_block(const job_t *j, long i, float *V, double *seconds) {
+  const layer_t *L = j->L;
   // The two parities of x follow each other, so that the second finds the input in L2; not all
   // eight, whose weights would fall out of L3 together.
   const long pair = L->up ? 2 : 1, per_parity = j->blocks / j->parities;
   const long parity = i / (pair * per_parity) * pair + i % pair;
   const long first = i / pair % per_parity * j->block;
   const long n = j->tiles - first < j->block ? j->tiles - first : j->block;
-  const long K = L->inputs, N = L->outputs;
+  const long K = L->x.channels, N = L->outputs;
   const float *U = L->weights + parity * j->points * K * N;
   float *rows = V + j->points * j->pv;
   double *sums = sums_of(j, i), start = now();
@@ -150,11 +150,11 @@ static void private_block(const job *j, long i, float *V, double *seconds) {
 }
 
 // One block by all threads, in three phases. next: three counters of its own.
-static void shared_block(const job *j, long i, long next[3], double *seconds) {
-  const layer *L = j->L;
+static void shared_block(const job_t *j, long i, long next[3], double *seconds) {
+  const layer_t *L = j->L;
   const long parity = i % j->parities, first = i / j->parities * j->block;
   const long n = j->tiles - first < j->block ? j->tiles - first : j->block;
-  const long K = L->inputs, N = L->outputs;
+  const long K = L->x.channels, N = L->outputs;
   const long ins = K / LINE, outs = N / LINE;
   const float *U = L->weights + parity * j->points * K * N;
   float *V = j->work, *M = V + j->points * j->pv;
@@ -184,9 +184,9 @@ static void shared_block(const job *j, long i, long next[3], double *seconds) {
 }
 
 // Returns 0, or 1 on an unknown kernel.
-int winograd(layer *L) {
+int winograd(layer_t *L) {
   if (!kind_of(L->kernel)) return 1;
-  const job j = job_of(L);
+  const job_t j = job_of(L);
   const double start = now();
   double seconds[3] = {0};
   long next = 0, phases[L->shared ? j.blocks : 1][3];

@@ -11,12 +11,12 @@ enum { INNER = 8, SQUARE = INNER * INNER, NUMBERS = 2 * SQUARE + 3 * INNER + 1 }
 enum { CHUNK = 32 }; // vectors of voxels at a time
 typedef struct {
   const float *w1, *w2, *w3, *b1, *b2, *b3;
-} head;
-typedef vec chunk[INNER][CHUNK];
+} head_t;
+typedef vec chunk_t[INNER][CHUNK];
 
-INLINE head head_of(const float *p) {
+INLINE head_t head_of(const float *p) {
   const float *w3 = p + 2 * SQUARE;
-  return (head){p, p + SQUARE, w3, w3 + INNER, w3 + 2 * INNER, w3 + 3 * INNER};
+  return (head_t){p, p + SQUARE, w3, w3 + INNER, w3 + 2 * INNER, w3 + 3 * INNER};
 }
 // A chunk of `count` rows; zeros beyond the last voxel. n: voxels left, at most CHUNK * LANES.
 INLINE void read_chunk(const float *rows, long voxels, long n, int count, vec (*to)[CHUNK]) {
@@ -26,7 +26,7 @@ INLINE void read_chunk(const float *rows, long voxels, long n, int count, vec (*
   }
 }
 // out = ReLU(w in + b)
-NOINLINE void dense(const float *w, const float *b, chunk in, chunk out) {
+NOINLINE void dense(const float *w, const float *b, chunk_t in, chunk_t out) {
   ROLLED(v, CHUNK, 1) {
     vec sums[INNER];
     UNROLL(i, INNER) sums[i] = splat(b[i]);
@@ -38,7 +38,7 @@ NOINLINE void dense(const float *w, const float *b, chunk in, chunk out) {
   }
 }
 // out {=, +=} transpose(w) in; where `passed` is given, zero where it is not positive.
-NOINLINE void dense_backward(const float *w, chunk in, vec (*passed)[CHUNK], chunk out) {
+NOINLINE void dense_backward(const float *w, chunk_t in, vec (*passed)[CHUNK], chunk_t out) {
   ROLLED(v, CHUNK, 1) {
     vec sums[INNER];
     UNROLL(j, INNER) sums[j] = passed ? zero() : out[j][v];
@@ -50,7 +50,7 @@ NOINLINE void dense_backward(const float *w, chunk in, vec (*passed)[CHUNK], chu
   }
 }
 // dw[i][j] += sum over voxels of d[i] in[j], db[i] += sum of d[i]; lane by lane.
-NOINLINE void outer(chunk d, chunk in, vec *dw, vec *db) {
+NOINLINE void outer(chunk_t d, chunk_t in, vec *dw, vec *db) {
   for (int i = 0; i < INNER; i += 2) {
     for (int j = 0; j < INNER; j += 4) {
       vec sums[2][4];
@@ -78,11 +78,11 @@ NOINLINE void outer(chunk d, chunk in, vec *dw, vec *db) {
        first += CHUNK * LANES)
 
 void heads(const float *h, const float *parameters, long voxels, long classes, float *logits) {
-  chunk in, one, two;
+  chunk_t in, one, two;
   EACH_CHUNK(voxels) {
     read_chunk(h + first, voxels, n, INNER, in);
     for (long c = 0; c < classes; c++) {
-      const head p = head_of(parameters + c * NUMBERS);
+      const head_t p = head_of(parameters + c * NUMBERS);
       vec out[CHUNK];
       dense(p.w1, p.b1, in, one);
       dense(p.w2, p.b2, one, two);
@@ -98,13 +98,13 @@ void heads(const float *h, const float *parameters, long voxels, long classes, f
 // scratch.
 void heads_backward(const float *h, const float *parameters, const float *d, long voxels,
                     long classes, float *sums, float *dh, float *dparameters) {
-  chunk in, one, two, done, dtwo, din;
+  chunk_t in, one, two, done, dtwo, din;
   memset(sums, 0, (size_t)(classes * NUMBERS * LANES) * sizeof *sums);
   EACH_CHUNK(voxels) {
     read_chunk(h + first, voxels, n, INNER, in);
     memset(din, 0, sizeof din);
     for (long c = 0; c < classes; c++) {
-      const head p = head_of(parameters + c * NUMBERS);
+      const head_t p = head_of(parameters + c * NUMBERS);
       vec dlogit[1][CHUNK], *g = (vec *)(sums + c * NUMBERS * LANES);
       read_chunk(d + c * voxels + first, voxels, n, 1, dlogit);
       dense(p.w1, p.b1, in, one);

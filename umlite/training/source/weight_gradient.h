@@ -102,7 +102,7 @@ INLINE void fold_43(const vec *d, int s, vec *o, int os) {
 }
 // One tile of the gradient, all channels, zero outside the grid. Y: the tile's first point, the
 // others `pitch` floats apart.
-static void tile_gradient(const layer *L, const float *dy, long z0, long y0, long x0, float *Y,
+static void tile_gradient(const layer_t *L, const float *dy, long z0, long y0, long x0, float *Y,
                           long pitch) {
   const long C = L->outputs;
   for (long c = 0; c < C; c += LANES) {
@@ -146,37 +146,34 @@ static void fold_weights(const float *m, long outputs, float *dw) {
 
 typedef struct {
   long ny, nx, tiles, block, pitch_x, pitch_y, sums;
-} tiling;
+} tiling_t;
 // Distances between points are odd numbers of lines, as in winograd.c; sums: floats of one line's
 // products.
-static tiling tiling_of(long D, long H, long W, long outputs) {
+static tiling_t tiling_of(long D, long H, long W, long outputs) {
   const long nz = (D + SIDE - 1) / SIDE, ny = (H + SIDE - 1) / SIDE, nx = (W + SIDE - 1) / SIDE;
-  tiling t = {.ny = ny, .nx = nx, .tiles = nz * ny * nx};
+  tiling_t t = {.ny = ny, .nx = nx, .tiles = nz * ny * nx};
   t.block = t.tiles < MOST_TILES ? t.tiles : MOST_TILES;
   t.pitch_x = (t.block | 1) * LINE;
   t.pitch_y = (t.block * outputs / LINE | 1) * LINE;
   t.sums = POINTS * outputs * LINE;
   return t;
 }
-static void place_of(const tiling *t, long tile, long *z, long *y, long *x) {
+static void place_of(const tiling_t *t, long tile, long *z, long *y, long *x) {
   *z = tile / (t->ny * t->nx) * SIDE;
   *y = tile / t->nx % t->ny * SIDE;
   *x = tile % t->nx * SIDE;
 }
 static void winograd_gradient(const float *x, const float *dy, long D, long H, long W, long inputs,
                               long outputs, float *scratch, float *dw) {
-  const tiling t = tiling_of(D, H, W, outputs);
+  const tiling_t t = tiling_of(D, H, W, outputs);
   float ones[LINE], zeros[LINE] = {0};
   float *V = scratch, *Y = V + POINTS * t.pitch_x, *M = Y + POINTS * t.pitch_y;
   for (int i = 0; i < LINE; i++) ones[i] = 1;
-  layer L = {.D = D,
-             .H = H,
-             .W = W,
-             .inputs = inputs,
-             .outputs = outputs,
-             .scale = ones,
-             .shift = zeros,
-             .slope = 1};
+  layer_t L = {.D = D,
+               .H = H,
+               .W = W,
+               .outputs = outputs,
+               .x = {.scale = ones, .shift = zeros, .channels = inputs, .slope = 1}};
   for (long first = 0; first < t.tiles; first += t.block) {
     const long n = t.tiles - first < t.block ? t.tiles - first : t.block;
 #define EACH_TILE(i, z, y, w) \
@@ -184,7 +181,7 @@ static void winograd_gradient(const float *x, const float *dy, long D, long H, l
     EACH_TILE(i, z, y, w) tile_gradient(&L, dy, z, y, w, Y + i * outputs, t.pitch_y);
     for (long c = 0; c < inputs; c += LINE) {
       float *m = M + (t.block < t.tiles ? c / LINE : 0) * t.sums;
-      L.x = x + c;
+      L.x.data = x + c;
       EACH_TILE(i, z, y, w)
         tile_input(6, SIDE, SLOPE, input_43, &L, z - 1, y - 1, w - 1, 0, LINE, V + i * LINE,
                    t.pitch_x);
@@ -200,7 +197,7 @@ static void winograd_gradient(const float *x, const float *dy, long D, long H, l
 static int by_winograd(long D, long H, long W) { return D * H * W >= 400; }
 // Floats of scratch memory.
 long weight_gradient_scratch(long D, long H, long W, long inputs, long outputs) {
-  const tiling t = tiling_of(D, H, W, outputs);
+  const tiling_t t = tiling_of(D, H, W, outputs);
   return by_winograd(D, H, W)
              ? POINTS * (t.pitch_x + t.pitch_y) + t.sums * (t.block < t.tiles ? inputs / LINE : 1)
              : 0;

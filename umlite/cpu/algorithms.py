@@ -150,8 +150,8 @@ def _blocks(shape: Shape, algorithm: Algorithm, machine: Machine) -> tuple[int, 
     return min(block, tiles), False
 
 
-def plan_rows(choices: Iterable[Choice]) -> list[dict[str, str]]:
-    """The plan in words, a row per layer: name, grid, channels, algorithm, tiles a block, weights and products."""
+def layer_rows(choices: Iterable[Choice]) -> list[dict[str, str]]:
+    """How layers run, a row of words for each: name, grid, channels, algorithm, tiles a block, weights, products."""
     rows = []
     for c in choices:
         s = c.shape

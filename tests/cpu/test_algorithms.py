@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umlite.cpu.plan import F23, F42, F43, Shape, choose, plan_rows
+from umlite.cpu.algorithms import F23, F42, F43, Shape, choose, layer_rows
 from umlite.machine.processor import Machine
 
 MACHINE = Machine(2, 512 << 10, 32 << 20)
@@ -59,6 +59,6 @@ def test_a_pooled_layer_is_never_direct() -> None:
 
 
 def test_table() -> None:
-    (row,) = plan_rows([choose(Shape("down_tr64.1", (96, 96, 96), 32, 64, 3, pool=True), MACHINE)])
+    (row,) = layer_rows([choose(Shape("down_tr64.1", (96, 96, 96), 32, 64, 3, pool=True), MACHINE)])
     assert (row["layer"], row["grid"], row["channels"]) == ("down_tr64.1", "96x96x96", "32 -> 64")
     assert (row["algorithm"], row["weights MB"]) == ("F(4,3)", "1.8")
