@@ -16,6 +16,7 @@ from umlite.api import Segmenter
 from umlite.classes import ClassTable
 from umlite.files import replacing
 from umlite.phantom import make_phantom
+from umlite.results.metrics import dice
 
 _SMALLEST_LESION_ML = 1.0
 
@@ -40,8 +41,8 @@ def evaluate(weights: Path, phantoms: int, data: Path | None, report: Path) -> s
     segmenter = Segmenter(weights)
     found: dict[str, list[float]] = {}
     for seed in range(EVALUATION_SEED, EVALUATION_SEED + phantoms):
-        for name, dice in phantom_dice(segmenter, seed).items():
-            found.setdefault(name, []).append(dice)
+        for name, score in phantom_dice(segmenter, seed).items():
+            found.setdefault(name, []).append(score)
     order = [name for name in segmenter.classes.names if name in found]
     summary = {name: _summary(found[name]) for name in order}
     fit = real_dice(segmenter, data) if data else {}
@@ -51,12 +52,6 @@ def evaluate(weights: Path, phantoms: int, data: Path | None, report: Path) -> s
     return format_table(summary, fit)
 
 
-def dice_score(found: Mask, truth: Mask) -> float:
-    """2 |A and B| / (|A| + |B|); 1 where both are empty."""
-    sizes = int(found.sum()) + int(truth.sum())
-    return 2 * int((found & truth).sum()) / sizes if sizes else 1.0
-
-
 def phantom_dice(segmenter: Segmenter, seed: int) -> dict[str, float]:
     """Dice of the classes that a phantom shows; lesions of at least 1 ml only."""
     phantom = make_phantom(seed)
@@ -64,7 +59,7 @@ def phantom_dice(segmenter: Segmenter, seed: int) -> dict[str, float]:
     smallest = {c.name: _SMALLEST_LESION_ML if c.kind == "tumor" else 0.0 for c in segmenter.classes}
     voxel_ml = abs(float(np.linalg.det(phantom.affine[:3, :3]))) / 1000
     return {
-        name: dice_score(masks.mask(name), truth)
+        name: dice(masks.mask(name), truth)
         for name, truth in phantom.masks.items()
         if name in smallest and truth.any() and truth.sum() * voxel_ml >= smallest[name]
     }
@@ -81,7 +76,7 @@ def real_dice(segmenter: Segmenter, data: Path) -> dict[str, float]:
         if name in table and mask.any():
             truth[name] = truth[name] | mask if name in truth else mask
     masks = segmenter.segment(data / "example_ct.nii.gz")
-    return {name: round(dice_score(masks.mask(name), truth[name]), 4) for name in table.names if name in truth}
+    return {name: round(dice(masks.mask(name), truth[name]), 4) for name in table.names if name in truth}
 
 
 def format_table(summary: Mapping[str, Mapping[str, float]], fit: Mapping[str, float]) -> str:

@@ -25,6 +25,7 @@ from umlite.models.universal import UniversalModel
 from umlite.phantom import draw_spec, render_phantom
 from umlite.phantom.phantom import Phantom
 from umlite.phantom.spec import with_more_lesions
+from umlite.results.metrics import dice_of_counts
 
 OFFSETS = tuple(float(x) for x in np.linspace(-2, 2, 17))
 MORE_LESIONS = 2.0
@@ -69,8 +70,10 @@ def score(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     Half of the score is the mean Dice of the phantoms that show the class: a small lesion counts as much as a large
     one. The other half is the Dice of all phantoms together, where false voxels in phantoms without it count too.
     """
-    shows, together = counts[:, 0, 2] > 0, _dice(counts.sum(0))
-    return (_dice(counts[shows]).mean(0) + together) / 2 if shows.any() else together
+    shows = counts[:, 0, 2] > 0
+    if not shows.any():
+        return np.zeros(counts.shape[1])  # no phantom tells one offset from another
+    return (_dice(counts[shows]).mean(0) + _dice(counts.sum(0))) / 2
 
 
 def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
@@ -111,4 +114,4 @@ def shift_logits(model: UniversalModel, offsets: Mapping[int, float]) -> None:
 
 
 def _dice(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return 2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1)
+    return dice_of_counts(*np.moveaxis(counts, -1, 0))

@@ -45,6 +45,13 @@ def test_numbers_of_one_class() -> None:
     assert agreement.deviation == pytest.approx(torch.tensor([2.0, -1, 0.25, -3]).std(correction=0).item())
 
 
+def test_two_sides_that_find_nothing_agree() -> None:
+    agreement = ClassAgreement("liver")
+    agreement.add(torch.tensor([-2.0, -1.0]), torch.tensor([-2.0, -0.5]))
+    assert agreement.dice == 1
+    assert agreement.to_dict()["dice"] == 1
+
+
 def test_not_a_number_is_never_within() -> None:
     agreement = ClassAgreement("liver")
     agreement.add(torch.tensor([1.0, -1.0]), torch.tensor([float("nan"), -1.0]))

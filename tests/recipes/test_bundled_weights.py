@@ -10,10 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from recipes.demo_weights.evaluate import dice_score, phantom_dice
+from recipes.demo_weights.evaluate import phantom_dice
 from recipes.demo_weights.recipe import EVALUATION_SEED
 from umlite import Segmenter
 from umlite.phantom import draw_spec, render_phantom
+from umlite.results.metrics import dice
 
 SHORT_BARS = {"liver": 0.94, "spleen": 0.92, "left_kidney": 0.92, "aorta": 0.95, "postcava": 0.94}
 MEAN_BARS = {
@@ -53,7 +54,7 @@ def test_organs_of_a_short_phantom(segmenter: Segmenter) -> None:
     spec = replace(draw_spec(EVALUATION_SEED + 1), z_range_mm=(-70.0, 74.0))
     phantom = render_phantom(spec)
     found = segmenter.segment(nib.Nifti1Image(phantom.hu, phantom.affine), overlap=0.1)
-    scores = {name: dice_score(found.mask(name), phantom.masks[name]) for name in SHORT_BARS}
+    scores = {name: dice(found.mask(name), phantom.masks[name]) for name in SHORT_BARS}
     assert all(scores[name] >= bar for name, bar in SHORT_BARS.items()), scores
 
 

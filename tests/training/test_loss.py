@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from umlite.training.loss import class_losses, dice_counts, host_loss, segmentation_loss
+from umlite.training.loss import class_losses, count_voxels, host_loss, segmentation_loss
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def test_drawing_an_absent_class_costs_more_the_more_is_drawn() -> None:
     assert absent == pytest.approx([0, 0.693, 2.398], abs=2e-3)
 
 
-def test_dice_counts_leave_out_the_unknown() -> None:
+def test_count_voxels_leave_out_the_unknown() -> None:
     logits = torch.tensor([[[1.0, 1.0, -1.0, 1.0]]])
     target = torch.tensor([[[True, False, True, True]]])
     known = torch.tensor([[[True, True, True, False]]])
-    assert dice_counts(logits, target, known).tolist() == [[1.0, 2.0, 2.0]]
+    assert count_voxels(logits, target, known).tolist() == [[1.0, 2.0, 2.0]]
 
 
 def test_weights_of_classes_weigh_their_losses(case: tuple[torch.Tensor, ...]) -> None:

@@ -20,6 +20,7 @@ from umlite.api import Request, Segmenter
 from umlite.checks.operations import synchronise
 from umlite.errors import InputError, RequestError
 from umlite.progress import Progress, no_progress
+from umlite.results.metrics import dice_of_counts
 from umlite.sweep.runner import constant_windows
 from umlite.windows import Size, pad_to_window, window_at, window_grid
 
@@ -73,9 +74,10 @@ class ClassAgreement:
 
     @property
     def dice(self) -> float:
-        """1 where neither finds anything."""
-        both = self.reference_voxels + self.voxels
-        return 1 - self.flipped / both if both else 1.0
+        """Dice of the two masks; 1 where neither side finds anything, since they agree."""
+        sizes = self.reference_voxels + self.voxels
+        overlap = (sizes - self.flipped) / 2
+        return float(dice_of_counts(overlap, self.reference_voxels, self.voxels)) if sizes else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

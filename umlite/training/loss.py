@@ -89,7 +89,7 @@ def class_losses(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor,
     return torch.stack([entropy, present, absent]), size, voxels
 
 
-def dice_counts(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def count_voxels(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Overlapping, predicted and true voxels of each class where it is known: [classes, 3] float64, summable."""
     guess = (logits > 0) & known
     truth = target & known

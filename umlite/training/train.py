@@ -18,10 +18,11 @@ from torch import Tensor
 from umlite.errors import InputError
 from umlite.files import make_folder
 from umlite.models.universal import UniversalModel
+from umlite.results.metrics import dice_of_counts
 from umlite.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from umlite.training.dataset import Batch, WindowStream
 from umlite.training.image import unpack_bits
-from umlite.training.loss import Loss, dice_counts
+from umlite.training.loss import Loss, count_voxels
 from umlite.training.network import Average, Supervision, window_logits
 from umlite.training.schedule import TrainingOptions
 
@@ -115,13 +116,11 @@ class Training:
             for batch in batches:
                 for i in range(len(batch.voxels)):
                     logits, _, _ = window_logits(self.model, batch.voxels[i : i + 1], every)
-                    total += dice_counts(logits, *_truth(batch, slice(i, i + 1), every, len(self.classes)))
+                    total += count_voxels(logits, *_truth(batch, slice(i, i + 1), every, len(self.classes)))
         self.model.load_state_dict(trained)
-        overlap, guessed, true = total.unbind(1)
-        dice = 2 * overlap / (guessed + true).clamp_min(1)
-        return {
-            name: round(float(d), 4) for name, d, size in zip(self.classes, dice, true, strict=True) if float(size) > 0
-        }
+        overlap, guessed, true = total.numpy().T
+        dice = dice_of_counts(overlap, guessed, true)
+        return {name: round(float(dice[c]), 4) for c, name in enumerate(self.classes) if true[c] > 0}
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
