@@ -82,8 +82,18 @@ def test_tests_mirror_the_package() -> None:
             assert (ROOT / "umlite" / folder.name).is_dir() or (ROOT / folder.name).is_dir(), folder.name
 
 
+def test_logs_are_dated_newest_first_with_a_verdict() -> None:
+    for page in (ROOT / "LOG.md", ROOT / "recipes" / "demo_weights" / "LOG.md"):
+        headings = re.findall(r"^## (.*)$", page.read_text(), flags=re.M)
+        matches = [re.fullmatch(r"(\d{4}-\d\d-\d\d)  \S.*  \((kept|dropped|measured)\)", h) for h in headings]
+        assert all(matches), [h for h, m in zip(headings, matches, strict=True) if not m]
+        dates = [m[1] for m in matches if m]
+        assert dates == sorted(dates, reverse=True), page
+
+
 def test_links_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    rooms = [ROOT / name for name in ("docs", "bench", "recipes")]
+    for page in [*ROOT.glob("*.md"), *(page for room in rooms for page in room.rglob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
