@@ -12,7 +12,8 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension
 
 from umlite.errors import InputError
-from umlite.volume.nifti import open_nifti, read_blocks, reading
+from umlite.volume.nifti import open_nifti
+from umlite.volume.unpacking import read_blocks, reading
 
 _CODE = 0
 _MOST_BYTES = 1 << 20

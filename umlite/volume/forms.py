@@ -13,7 +13,7 @@ _ROWS = ("srow_x", "srow_y", "srow_z")
 
 @dataclass(frozen=True, eq=False)
 class Forms:
-    """sform, qform and spacing of a scan; a scan of any format has them.
+    """sform, qform, spacing and unit of a scan; a scan of any format has them.
 
     template: NIfTI-1 or -2 header, little-endian, that holds these and nothing else.
     """
@@ -21,18 +21,21 @@ class Forms:
     template: nib.Nifti1Header
 
     @classmethod
-    def of_header(cls, header: nib.Nifti1Header) -> Forms:
-        """Those of a NIfTI header, number for number; nothing else of it is kept."""
+    def of_header(cls, header: nib.Nifti1Header, unit: str = "mm") -> Forms:
+        """The place that a NIfTI header states, number for number; nothing else of it is kept.
+
+        unit: of its numbers, in NIfTI's words ("mm", "meter", "micron").
+        """
         template = (nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header)(endianness="<")
         for field in (*_FIELDS, *_ROWS):
             template[field] = header[field]
         template["pixdim"][:4] = header["pixdim"][:4]
-        template.set_xyzt_units("mm")
+        template.set_xyzt_units(unit)
         return cls(template)
 
     @classmethod
     def of_affine(cls, affine: np.ndarray) -> Forms:
-        """Of a scan whose format knows no forms: an sform ("aligned"), and the spacing.
+        """The place of a scan whose format knows no forms: an sform ("aligned") and the spacing.
 
         affine: float64 [4, 4], voxel index -> RAS mm.
         """
@@ -40,16 +43,6 @@ class Forms:
         template.set_sform(affine, code="aligned")
         template.set_qform(affine, code="unknown")
         return cls.of_header(template)
-
-    @property
-    def is_nifti2(self) -> bool:
-        """Whether results are NIfTI-2 files, as the scan is."""
-        return isinstance(self.template, nib.Nifti2Header)
-
-    @property
-    def sform(self) -> np.ndarray:
-        """Float64 [4, 4], whatever its code says of it."""
-        return np.asarray(self.template.get_sform(), dtype=np.float64)
 
     def header(self, shape: tuple[int, ...], dtype: np.dtype) -> nib.Nifti1Header:
         """A new header for voxels of `shape` and `dtype` at this place."""

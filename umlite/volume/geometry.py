@@ -10,6 +10,8 @@ import numpy as np
 _SAME_GRID_ATOL, _SAME_GRID_RTOL = 1e-3, 1e-5
 _FIRST_CORNER_TOL = 1e-8
 
+Size = tuple[int, int, int]
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -19,7 +21,7 @@ class Grid:
     affine: float64 [4, 4], voxel index -> RAS mm.
     """
 
-    shape: tuple[int, int, int]
+    shape: Size
     affine: np.ndarray
 
     def corners(self) -> np.ndarray:

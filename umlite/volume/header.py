@@ -1,26 +1,24 @@
-"""What a NIfTI header says of a scan: read once, checked before its voxels are worth reading."""
+"""What a NIfTI header says of a scan: read once, by the standard's rules, before its voxels are worth reading."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from umlite.errors import InputError
 from umlite.volume.forms import Forms
-from umlite.volume.geometry import Grid, spacing_of
+from umlite.volume.placement import Placement, place
 
-_MOST_SPACING_MM = 10.0
-_LEAST_SHEAR = 1e-3
-_SINGULAR = 1e-6
-_FORMS_DIFFER = 5e-4
-"""Share of the scan's diagonal: the error of a quaternion stored as float32 near a half turn."""
-_UNITS = {0: "unknown", 1: "metre", 2: "mm", 3: "micron"}
-_DIRECTIONS = {"L": "left", "R": "right", "P": "posterior", "A": "anterior", "I": "inferior", "S": "superior"}
+_MOST_VOXELS = 1 << 33
+_MOST_PLANE = 1 << 26
+"""2048 x 2048 x 2048 voxels and planes of 8192 x 8192: more than any CT has, so that memory stays bounded."""
+_LABEL_INTENT = 1002
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,75 +41,79 @@ class Header:
 
 def describe(header: nib.Nifti1Header, label: str) -> Header:
     """Read a NIfTI header as it was stored, nothing repaired. label: what messages call the scan. Raises InputError."""
-    shape = _one_volume(_stored_shape(header, label), label)
-    return _described(header, shape, _number_type(_stored_dtype(header, label), label), None, label)
+    warnings: list[str] = []
+    shape = _one_volume(_stored_shape(header, label, warnings), label, warnings)
+    dtype = _number_type(_stored_dtype(header, label), label)
+    slope, inter = _scaling(header, label, warnings)
+    if int(header["intent_code"]) == _LABEL_INTENT:
+        warnings.append("The header calls its numbers labels (intent code 1002): expected HU of a CT.")
+    return _described(shape, dtype, slope, inter, place(header, shape, label), warnings)
 
 
 def describe_image(image: SpatialImage, label: str) -> Header:
-    """As `describe`, of an image in memory: shape, type and affine are the image's, not its header's.
+    """As `describe`, of an image in memory: shape, type, scaling and affine are the image's, not its header's.
 
     Raises InputError.
     """
-    shape = _one_volume(tuple(int(n) for n in image.shape), label)
-    dtype = _number_type(np.dtype(getattr(image.dataobj, "dtype", object)), label)
-    return _described(_header_of(image), shape, dtype, image.affine, label)
+    warnings: list[str] = []
+    data = image.dataobj
+    shape = _one_volume([int(n) for n in image.shape], label, warnings)
+    dtype = _number_type(np.dtype(getattr(data, "dtype", np.float64)), label)
+    slope, inter = (float(data.slope), float(data.inter)) if type(data) is ArrayProxy else (1.0, 0.0)
+    header = image.header if isinstance(image.header, nib.Nifti1Header) else nib.Nifti1Header()
+    return _described(shape, dtype, slope, inter, place(header, shape, label, image.affine), warnings)
 
 
 def _described(
-    header: nib.Nifti1Header, shape: tuple[int, int, int], dtype: np.dtype, given: np.ndarray | None, label: str
+    shape: tuple[int, int, int], dtype: np.dtype, slope: float, inter: float, at: Placement, warnings: list[str]
 ) -> Header:
-    _check_spacing(header, label)
-    affine, warnings = _choose_affine(header, given, label)
-    slope, inter = header.get_slope_inter()
-    slope, inter = 1.0 if slope is None else slope, 0.0 if inter is None else inter
-    warnings = [*_warn_about_size(header, affine, shape), *warnings]
-    return Header(shape, dtype, affine, Forms.of_header(header), slope, inter, tuple(warnings))
+    return Header(shape, dtype, at.affine, at.forms, slope, inter, (*at.warnings, *warnings))
 
 
-def _header_of(image: SpatialImage) -> nib.Nifti1Header:
-    """A copy of a NIfTI image's header, its affine brought up to date; a new NIfTI-1 header for other images."""
-    affine = image.affine
-    usable = affine is not None and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
-    if isinstance(image.header, nib.Nifti1Header):
-        header = image.header.copy()
-        stale = usable and not np.allclose(affine, header.get_best_affine())
-    else:
-        header, stale = nib.Nifti1Header(), usable
-        header.set_data_shape(image.shape)
-    if stale:
-        header.set_sform(affine, code="aligned")
-        header.set_qform(affine, code="unknown")
-    return header
-
-
-def _stored_shape(header: nib.Nifti1Header, label: str) -> tuple[int, ...]:
+def _stored_shape(header: nib.Nifti1Header, label: str, warnings: list[str]) -> list[int]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise InputError(f"{label} says that it has {count} axes: expected 3. The header is damaged; export it again.")
-    return tuple(int(n) for n in header["dim"][1 : count + 1])
+    shape = [int(n) for n in header["dim"][1 : count + 1]]
+    if min(shape[3:], default=1) < 1:
+        warnings.append(f"The header's shape is {_times(shape)}: sizes below 1 after the third count as 1.")
+    return [*shape[:3], *(max(n, 1) for n in shape[3:])]
 
 
-def _one_volume(shape: tuple[int, ...], label: str) -> tuple[int, int, int]:
+def _one_volume(sizes: Sequence[int], label: str, warnings: list[str]) -> tuple[int, int, int]:
+    """The three axes of space; leading ones of one voxel go where they push one of these out of its place."""
+    shape = list(sizes)
     if min(shape, default=0) < 1:
         raise InputError(f"{label} has shape {_times(shape)}: expected at least one voxel in every axis.")
     if len(shape) < 3:
         raise InputError(f"{label} is {len(shape)}-D ({_times(shape)}): expected a 3-D scan. Give the whole series.")
-    volumes = math.prod(shape[3:])
-    if volumes > 1:
+    while len(shape) > 3 and shape[-1] == 1:
+        del shape[-1]
+    while len(shape) > 3 and shape[0] == 1:
+        del shape[0]
+    if len(shape) > 3:
         raise InputError(
-            f"{label} holds {volumes} volumes ({_times(shape)}): expected one. Split it and segment one volume."
+            f"{label} holds {math.prod(shape[3:])} volumes ({_times(sizes)}): expected one. Split it and segment one "
+            f"volume."
         )
+    if sizes[:3] != shape:
+        warnings.append(f"Its shape is {_times(sizes)}: the leading axes of one voxel were left out.")
+    if math.prod(shape) > _MOST_VOXELS or shape[0] * shape[1] > _MOST_PLANE:
+        raise InputError(f"{label} claims {_times(shape)} voxels: expected no more than a CT has. Export it again.")
     return shape[0], shape[1], shape[2]
 
 
 def _stored_dtype(header: nib.Nifti1Header, label: str) -> np.dtype:
     try:
-        return np.dtype(header.get_data_dtype())
-    except (HeaderDataError, KeyError) as error:
+        dtype = np.dtype(header.get_data_dtype())
+    except (HeaderDataError, KeyError):
+        dtype = np.dtype("V")
+    if dtype.itemsize == 0:
         raise InputError(
             f"{label} has the unknown data type {int(header['datatype'])}: expected a number type of NIfTI. "
             f"Export it again."
-        ) from error
+        )
+    return dtype
 
 
 def _number_type(dtype: np.dtype, label: str) -> np.dtype:
@@ -121,73 +123,20 @@ def _number_type(dtype: np.dtype, label: str) -> np.dtype:
     return dtype
 
 
-def _check_spacing(header: nib.Nifti1Header, label: str) -> None:
-    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
-    if not np.isfinite(zooms).all() or (zooms <= 0).any():
-        raise InputError(
-            f"{label} has a voxel spacing of {' x '.join(f'{z:g}' for z in zooms)} mm: expected positive numbers "
-            f"(pixdim in the header). Export the scan again, or mend its header."
-        )
-    unit = int(header["xyzt_units"]) & 7
-    if unit not in (0, 2):
-        raise InputError(
-            f"{label} measures space in {_UNITS.get(unit, f'unit {unit}')}s: expected mm. Convert it to mm."
-        )
-
-
-def _choose_affine(header: nib.Nifti1Header, given: np.ndarray | None, label: str) -> tuple[np.ndarray, list[str]]:
-    """Affine float64 [4, 4] (`given`, else sform, else qform, else nibabel's guess) and warnings about the choice."""
-    warnings = []
-    sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+def _scaling(header: nib.Nifti1Header, label: str, warnings: list[str]) -> tuple[float, float]:
+    """Slope and intercept; the standard and nibabel apply none where the slope is 0 or no number."""
     try:
-        affine = np.array(header.get_best_affine() if given is None else given, dtype=np.float64)
-    except (HeaderDataError, ValueError) as error:
-        raise InputError(
-            f"{label} has a qform that is no rotation ({error}): expected a valid affine. Export the scan again."
-        ) from error
-    if not np.isfinite(affine).all():
-        raise InputError(f"{label} has an affine with NaN or infinite entries: expected numbers. Export it again.")
-    spacing = spacing_of(affine)
-    if (spacing == 0).any() or abs(np.linalg.det(affine[:3, :3] / spacing)) < _SINGULAR:
-        raise InputError(f"{label} has a singular affine: expected three independent axes. Export the scan again.")
-    if not sform and not qform:
-        codes = [_DIRECTIONS[code] for code in nib.aff2axcodes(affine)]
-        warnings.append(
-            f"The header gives no orientation (no sform, no qform): its axes are taken to run to the {codes[0]}, "
-            f"{codes[1]} and {codes[2]}, so left and right may be swapped."
-        )
-    if sform and qform:
-        warnings.extend(_compare_forms(header))
-    return affine, warnings
+        slope, inter = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise InputError(f"{label} has an {error}: expected a finite one. Export the scan again.") from error
+    if slope is not None:
+        return slope, inter
+    unused = float(header["scl_inter"])
+    if math.isfinite(unused) and unused != 0:
+        stated = float(header["scl_slope"])
+        warnings.append(f"The header's scl_slope is {stated:g}: its scl_inter, {unused:g}, is not used.")
+    return 1.0, 0.0
 
 
-def _compare_forms(header: nib.Nifti1Header) -> Iterator[str]:
-    try:
-        qform = header.get_qform()
-    except (HeaderDataError, ValueError):
-        yield "The qform is no rotation and is not used; the sform is."
-        return
-    sform = header.get_sform()
-    shape = [max(int(n), 1) for n in header["dim"][1:4]]
-    corners = Grid((shape[0], shape[1], shape[2]), sform).corners()
-    apart = np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max()
-    diagonal = np.linalg.norm((sform @ (corners[:, -1] - corners[:, 0]))[:3])
-    if not apart <= _FORMS_DIFFER * diagonal + 1e-3:
-        yield f"sform and qform place the scan up to {apart:.3g} mm apart; the sform is used."
-
-
-def _warn_about_size(header: nib.Nifti1Header, affine: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
-    """One sentence for each unusual thing about the voxels' size and shape."""
-    spacing = spacing_of(affine)
-    if (spacing > _MOST_SPACING_MM).any():
-        yield f"Voxels of {_times(spacing)} mm are over 10 mm apart: expect coarse masks."
-    axes = affine[:3, :3] / spacing
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _LEAST_SHEAR:
-        yield "The affine is sheared (gantry tilt?): the scan is resampled to right angles and masks back to its own."
-    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
-    if np.abs(zooms / spacing - 1).max() > 1e-2 and max(shape) > 1:
-        yield f"The header's spacing, {_times(zooms)} mm, is not its affine's, {_times(spacing)} mm, which is used."
-
-
-def _times(numbers: object) -> str:
-    return " x ".join(f"{n:g}" for n in np.asarray(numbers).tolist())
+def _times(numbers: Sequence[int]) -> str:
+    return " x ".join(f"{n:g}" for n in numbers)

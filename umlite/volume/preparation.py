@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from umlite.errors import InputError
-from umlite.volume.geometry import Grid, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
+from umlite.volume.geometry import Grid, Size, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
 from umlite.volume.reading import Scan
 from umlite.volume.resampling import resample_linear, resample_linear_planes, resample_nearest, tensor_of
 
 _MOST_VOXELS = 1 << 30
 """A whole body, 700 x 700 x 2000 mm, has 2.9e8 voxels at 1.5 mm; more than this is a wrong spacing."""
 
-Size = tuple[int, int, int]
 Resample = Callable[[Scan, Size, np.ndarray, Size, tuple[float, float]], torch.Tensor]
 """Takes a scan, the order of its axes, the float64 [4, 4] map from an index of the target to one of the scan in that
 order, the target's shape, and what HU become 0 and 1. Gives float32 of that shape in [0, 1], on any device, in memory

@@ -6,18 +6,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import SpatialImage
 
 from umlite.errors import InputError
 from umlite.volume.forms import Forms
 from umlite.volume.geometry import spacing_of
 from umlite.volume.header import Header, describe, describe_image
-from umlite.volume.nifti import open_nifti, reading
-from umlite.volume.voxels import HeldVoxels, Voxels, file_voxels, planes_of, to_hu
+from umlite.volume.images import unchanged_file, voxels_of_image
+from umlite.volume.nifti import open_nifti
+from umlite.volume.unpacking import reading
+from umlite.volume.voxels import Stored, Voxels, file_voxels, planes_of
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
 
@@ -77,55 +77,58 @@ class Scan:
 def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
     """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img, NIfTI-1 or -2) or a nibabel image.
 
-    What a file is its content decides, not its name. Trailing axes of one voxel are dropped. An image in memory that
-    already is int16 or float32 HU shares its memory with the result. A large file is read and checked, not held.
+    What a file is its content decides, not its name. An image that was loaded from a file and not changed since is read
+    from that file. One in memory that already is int16 or float32 HU shares its memory with the result. A large file is
+    read and checked, not held.
     Raises InputError for anything that is not one readable volume of finite numbers in a known place.
     """
     if isinstance(source, SpatialImage):
-        return _scan_of_image(source)
+        path = unchanged_file(source)
+        return _scan_of_image(source) if path is None else _scan_of_file(path)
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"Expected the path of a NIfTI scan or a nibabel image, found {type(source).__name__}.")
-    path = Path(source)
+    return _scan_of_file(Path(source))
+
+
+def _scan_of_file(path: Path) -> Scan:
     file = open_nifti(path)
     with reading(path):
         header = describe(file.header, str(path))
-    voxels = file_voxels(file.voxels_path, file.offset, header.shape, header.dtype, header.slope, header.inter)
-    return _scan(voxels, header, path, str(path))
+    warnings: list[str] = []
+    stored = Stored(file.voxels_path, file.offset, header.shape, header.dtype, header.slope, header.inter)
+    return _scan(file_voxels(stored, warnings.append), header, path, warnings)
 
 
 def _scan_of_image(image: SpatialImage) -> Scan:
     filename = image.get_filename()
     path = None if filename is None else Path(filename)
-    label = "The image" if path is None else str(path)
-    with reading(path or Path("the image")):
-        header = describe_image(image, label)
-        voxels = _voxels_of_image(image.dataobj, header)
-    return _scan(voxels, header, path, label)
+    with reading(path or Path("The image")):
+        header = describe_image(image, "The image" if path is None else str(path))
+        warnings: list[str] = []
+        voxels = voxels_of_image(image.dataobj, header, warnings.append)
+    return _scan(voxels, header, path, warnings)
 
 
-def _voxels_of_image(data: Any, header: Header) -> Voxels:
-    if not isinstance(data, ArrayProxy):
-        return HeldVoxels(to_hu(np.asanyarray(data).reshape(header.shape, order="A"), 1.0, 0.0))
-    slope, inter = float(data.slope), float(data.inter)
-    if isinstance(data.file_like, (str, os.PathLike)):
-        return file_voxels(Path(data.file_like), data.offset, header.shape, header.dtype, slope, inter)
-    return HeldVoxels(to_hu(data.get_unscaled().reshape(header.shape, order="A"), slope, inter))
-
-
-def _scan(voxels: Voxels, header: Header, path: Path | None, label: str) -> Scan:
+def _scan(voxels: Voxels, header: Header, path: Path | None, warnings: list[str]) -> Scan:
+    """warnings: about the voxels' file."""
     low, high = voxels.ends()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(_not_finite_message(voxels.whole(), label))
-    warnings = (*header.warnings, *_warn_about_values(low, high))
+        raise InputError(_not_finite_message(voxels, "The image" if path is None else str(path)))
+    found = (*header.warnings, *warnings, *_warn_about_values(low, high))
     name = "image" if path is None else scan_name(path)
-    return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, warnings)
+    return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, found)
 
 
-def _not_finite_message(hu: np.ndarray, label: str) -> str:
-    wrong = ~np.isfinite(hu)
-    first = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), hu.shape))
+def _not_finite_message(voxels: Voxels, label: str) -> str:
+    count, first, planes = 0, None, 0
+    for slab in voxels.slabs(planes_of(voxels.shape, voxels.dtype)):
+        wrong = ~np.isfinite(slab)
+        if wrong.any():
+            x, y, z = (int(i) for i in np.unravel_index(int(np.argmax(wrong)), slab.shape))
+            count, first = count + int(wrong.sum()), min(first or (x, y, z + planes), (x, y, z + planes))
+        planes += slab.shape[2]
     return (
-        f"{label} has {int(wrong.sum()):,} voxels that are NaN or infinite, the first at {first}: expected finite HU. "
+        f"{label} has {count:,} voxels that are NaN or infinite, the first at {first}: expected finite HU. "
         f"Replace them, with -1024 for air."
     )
 

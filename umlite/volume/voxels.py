@@ -15,7 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from umlite.errors import InputError
-from umlite.volume.nifti import Size, read_array, read_slabs, reading
+from umlite.volume.geometry import Size
+from umlite.volume.nifti import read_array, read_slabs
+from umlite.volume.unpacking import Notify, reading
 
 HELD_BYTES = 1 << 28
 """Stored voxels of more bytes than these are not held."""
@@ -86,37 +88,57 @@ class HeldVoxels:
 
 
 @dataclass(frozen=True, eq=False)
-class FileVoxels:
-    """Voxels in a file that was read to its end once.
+class Stored:
+    """Where and how a file keeps voxels.
 
-    path: of the voxels, which begin at byte `offset` of the unpacked file, of type `stored`. slope, inter: to HU.
-    stored_ends: least and greatest stored number. checksum: CRC-32 of the stored voxels.
+    They begin at byte `offset` of the unpacked file, of type `dtype`, x fastest. slope, inter: to HU.
     """
 
     path: Path
     offset: int
     shape: Size
-    stored: np.dtype
+    dtype: np.dtype
     slope: float
     inter: float
+
+    def array(self, notify: Notify | None = None) -> np.ndarray:
+        """All stored numbers. notify: as of `read_array`. Raises InputError."""
+        return read_array(self.path, self.offset, self.shape, self.dtype, notify)
+
+    def slabs(self, planes: int, notify: Notify | None = None) -> Iterator[np.ndarray]:
+        """All stored numbers, `planes` planes at a time. Raises InputError."""
+        return read_slabs(self.path, self.offset, self.shape, self.dtype, planes, notify)
+
+
+@dataclass(frozen=True, eq=False)
+class FileVoxels:
+    """Voxels in a file that was read to its end once.
+
+    stored_ends: least and greatest stored number. checksum: CRC-32 of the stored voxels.
+    """
+
+    stored: Stored
     stored_ends: Ends
     checksum: int
 
     @classmethod
-    def checked(cls, path: Path, offset: int, shape: Size, stored: np.dtype, slope: float, inter: float) -> FileVoxels:
+    def checked(cls, stored: Stored, notify: Notify | None = None) -> FileVoxels:
         """Read the file once, a few planes at a time. Raises InputError."""
         lows, highs, checksum = [], [], 0
-        for slab in read_slabs(path, offset, shape, stored, planes_of(shape, stored)):
+        for slab in stored.slabs(planes_of(stored.shape, stored.dtype), notify):
             low, high = range_of(slab)
             lows.append(low)
             highs.append(high)
             checksum = _checksum(slab, checksum)
-        ends = float(np.min(lows)), float(np.max(highs))
-        return cls(path, offset, shape, stored, slope, inter, ends, checksum)
+        return cls(stored, (float(np.min(lows)), float(np.max(highs))), checksum)
+
+    @property
+    def shape(self) -> Size:
+        return self.stored.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return _hu_dtype(self.stored, self.slope, self.inter, lambda: self.stored_ends)
+        return _hu_dtype(self.stored.dtype, self.stored.slope, self.stored.inter, lambda: self.stored_ends)
 
     @property
     def is_held(self) -> bool:
@@ -124,37 +146,43 @@ class FileVoxels:
 
     def ends(self) -> Ends:
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (np.array(self.stored_ends) * self.slope + self.inter).astype(self.dtype)
+            scaled = (np.array(self.stored_ends) * self.stored.slope + self.stored.inter).astype(self.dtype)
         return float(scaled.min()), float(scaled.max())
 
     def whole(self) -> np.ndarray:
-        raw = read_array(self.path, self.offset, self.shape, self.stored)
+        raw = self.stored.array()
         self._compare(_checksum(raw, 0))
-        with reading(self.path):
-            return to_hu(raw, self.slope, self.inter, in_place=True, ends=self.stored_ends)
+        with reading(self.stored.path):
+            return self._to_hu(raw)
 
     def slabs(self, planes: int) -> Iterator[np.ndarray]:
         checksum = 0
-        for raw in read_slabs(self.path, self.offset, self.shape, self.stored, planes):
+        for raw in self.stored.slabs(planes):
             checksum = _checksum(raw, checksum)
-            yield to_hu(raw, self.slope, self.inter, in_place=True, ends=self.stored_ends)
+            yield self._to_hu(raw)
         self._compare(checksum)
+
+    def _to_hu(self, raw: np.ndarray) -> np.ndarray:
+        return to_hu(raw, self.stored.slope, self.stored.inter, in_place=True, ends=self.stored_ends)
 
     def _compare(self, checksum: int) -> None:
         if checksum != self.checksum:
             raise InputError(
-                f"{self.path} changed while it was read: expected the same voxels as at first. Wait until it is "
+                f"{self.stored.path} changed while it was read: expected the same voxels as at first. Wait until it is "
                 f"complete, then start again."
             )
 
 
-def file_voxels(path: Path, offset: int, shape: Size, stored: np.dtype, slope: float, inter: float) -> Voxels:
-    """The voxels of a file, held where they are at most HELD_BYTES. Arguments as of FileVoxels. Raises InputError."""
-    if math.prod(shape) * stored.itemsize > HELD_BYTES:
-        return FileVoxels.checked(path, offset, shape, stored, slope, inter)
-    raw = read_array(path, offset, shape, stored)
-    with reading(path):
-        return HeldVoxels(to_hu(raw, slope, inter, in_place=True))
+def file_voxels(stored: Stored, notify: Notify | None = None) -> Voxels:
+    """The voxels of a file, held where they are at most HELD_BYTES.
+
+    notify: hears of what follows the voxels and should not. Raises InputError.
+    """
+    if math.prod(stored.shape) * stored.dtype.itemsize > HELD_BYTES:
+        return FileVoxels.checked(stored, notify)
+    raw = stored.array(notify)
+    with reading(stored.path):
+        return HeldVoxels(to_hu(raw, stored.slope, stored.inter, in_place=True))
 
 
 def planes_of(shape: Size, dtype: np.dtype) -> int:
