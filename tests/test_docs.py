@@ -91,6 +91,13 @@ def test_logs_are_dated_newest_first_with_a_verdict() -> None:
         assert dates == sorted(dates, reverse=True), page
 
 
+def test_paths_in_contributing_exist() -> None:
+    paths = re.findall(r"`((?:umlite|tests|bench|recipes|docs)/[^\s`]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(paths) > 40
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    assert not missing, missing
+
+
 def test_links_lead_somewhere() -> None:
     rooms = [ROOT / name for name in ("docs", "bench", "recipes")]
     for page in [*ROOT.glob("*.md"), *(page for room in rooms for page in room.rglob("*.md"))]:
