@@ -53,6 +53,9 @@ class Segmenter:
     to stay under. max_ram: bytes of memory for the whole run: the compiled C kernels then keep smaller weights, which
     are slower, until the network takes no more than half. Whether a scan fits is for `umlite plan` to say.
     notify: gets one sentence where loading takes longer than usual (kernels are compiled once on a machine).
+    Any number of threads may call one Segmenter: every answer is the one that it gives alone. Compiled kernels compute
+    for one caller at a time, so more threads gain no speed. A forked process goes on with one thread, and its first
+    scan takes longer; processes started by spawn or forkserver make a Segmenter of their own.
     Raises WeightsError, DeviceError or RequestError.
     """
 

@@ -16,7 +16,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from umlite.errors import DeviceError
 from umlite.machine.cache_folder import cache_folder, trusted
+from umlite.machine.forks import Lock
 
 Notify = Callable[[str], None]
 
@@ -44,7 +44,7 @@ THREADS = ("-fopenmp",)
 VERSIONS_KEPT = 8
 BUILD_LIMIT_S = 300
 
-_lock = threading.RLock()
+_lock = Lock()
 _loaded: dict[str, ctypes.CDLL] = {}
 _failed: dict[str, CompilerError] = {}
 

@@ -21,6 +21,7 @@ from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.engines.engine import Engine
 from umlite.engines.setup import Plan
+from umlite.machine.forks import ONE_IS_LEFT, lost_threads
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
 from umlite.weights.model_card import ModelCard
@@ -44,6 +45,8 @@ class NativeNetwork(Protocol):
 class CpuEngine(Engine):
     """The reference's numbers up to float32 rounding, about ten times faster; batch 1, memory held for its lifetime.
 
+    Several threads may call it: one of them at a time computes, since all windows go through the same memory.
+    A forked child has one thread, and memory of its own, which it makes with its first window.
     model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder. With `reload`
     its backbone is dropped then, to save memory, and loaded again where windows of another size are asked for.
     Raises CompilerError where the C kernels cannot be built.
@@ -67,35 +70,40 @@ class CpuEngine(Engine):
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        network, heads = self._network((windows.shape[2], windows.shape[3], windows.shape[4]))
         logits = torch.empty(len(windows), len(classes), *windows.shape[2:])
-        for window, out in zip(windows, logits, strict=True):
-            network.image[...] = window[0].numpy()
-            network.run()
-            heads.logits(classes, out.numpy())
+        with self.lock:
+            network, heads = self._network((windows.shape[2], windows.shape[3], windows.shape[4]))
+            for window, out in zip(windows, logits, strict=True):
+                network.image[...] = window[0].numpy()
+                network.run()
+                heads.logits(classes, out.numpy())
         return logits
 
     @torch.inference_mode()
     def add_windows(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
     ) -> None:
-        network, heads = self._network(self.card.window)
-        for start in starts:
-            network.image[...] = volume[window_at(start, self.card.window)].numpy()
-            network.run()
-            heads.add(classes, self._part(sums, start, origin), self._importance)
+        with self.lock:
+            network, heads = self._network(self.card.window)
+            for start in starts:
+                network.image[...] = volume[window_at(start, self.card.window)].numpy()
+                network.run()
+                heads.add(classes, self._part(sums, start, origin), self._importance)
 
     @torch.inference_mode()
     def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
-        blend(
-            np.ascontiguousarray(logits.numpy()), self._importance, self._part(sums, start, origin), self.plan.threads
-        )
+        part = self._part(sums, start, origin)
+        with self.lock:
+            self._heed_fork()
+            blend(np.ascontiguousarray(logits.numpy()), self._importance, part, self.plan.threads)
 
     def layers(self) -> list[dict[str, str]]:
-        return layer_rows(self._network(self.card.window)[0].net.choices)
+        with self.lock:
+            return layer_rows(self._network(self.card.window)[0].net.choices)
 
     def step_seconds(self) -> dict[str, float]:
-        return dict(self._made[1].net.seconds) if self._made else {}
+        with self.lock:
+            return dict(self._made[1].net.seconds) if self._made else {}
 
     @staticmethod
     def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
@@ -122,7 +130,8 @@ class CpuEngine(Engine):
         return part
 
     def _network(self, window: Grid) -> tuple[NativeNetwork, Heads]:
-        """Made for the window asked for last: each holds its own memory."""
+        """Made for the window asked for last: each holds its own memory. To be called, and used, under the lock."""
+        self._heed_fork()
         if self._made is None or self._made[0] != window:
             self._made = None
             if self._reload is not None and isinstance(self._model.backbone, nn.Identity):
@@ -135,6 +144,14 @@ class CpuEngine(Engine):
                 self._model.backbone = nn.Identity()
                 buffers.trim()
         return self._made[1:]
+
+    def _heed_fork(self) -> None:
+        """Go on with one thread where a fork has left no others."""
+        if self.plan.threads > 1 and lost_threads():
+            if self._notify is not None:
+                self._notify(f"On one thread from here on: {ONE_IS_LEFT}.")
+            reasons = (*self.plan.reasons, f"threads 1 from here on: {ONE_IS_LEFT}")
+            self.plan, self._made = replace(self.plan, threads=1, reasons=reasons), None
 
 
 def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR]:

@@ -82,14 +82,19 @@ class CudaEngine(Engine):
             part = transfer.to_device(windows[first:last], self.plan.device)
             logits.append(self._logits(self._run(part.to(self.dtype)), classes))
 
-        if self._ladder.run(len(windows), compute) < len(windows):
-            raise self._nothing_fits()
+        with self.lock:
+            if self._ladder.run(len(windows), compute) < len(windows):
+                raise self._nothing_fits()
         return torch.cat(logits)
 
     @torch.inference_mode()
     def add_windows(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
     ) -> None:
+        with self.lock:
+            self._add(volume, starts, classes, sums, origin)
+
+    def _add(self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size) -> None:
         if sums.device.type != self.plan.device.type:
             done = self._add_on_host(volume, starts, classes, sums, origin)
         else:

@@ -13,6 +13,7 @@ from umlite.engines.setup import Notify, Plan
 from umlite.gpu import transfer
 from umlite.kernels.decide import decide, decide_bits_on_host, decide_bits_ref
 from umlite.kernels.implementations import FAST, REFERENCE, TORCH
+from umlite.machine.forks import Lock, note_threads
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan
 from umlite.weights.loading import load_model
@@ -30,6 +31,7 @@ class Engine(ABC):
 
     card: of the weights; `card.window` is the window. plan: device and batch, with the reasons.
     importance: [D, H, W] float32 on the plan's device, how much each voxel of a window counts.
+    lock: held by calls that change what the engine holds. Every engine may be called by several threads.
     sums_device: where a sweep makes `sums`; the plan's device unless the engine sets another between sweeps.
     Classes are positions of heads. Tensors are float32 and C, D, H, W stand for classes and window.
     """
@@ -37,6 +39,8 @@ class Engine(ABC):
     def __init__(self, card: ModelCard, plan: Plan) -> None:
         self.card = card
         self.plan = plan
+        note_threads(max(plan.threads, torch.get_num_threads()))
+        self.lock = Lock()
         self.importance = transfer.to_device(importance_map(card.window), plan.device)
         self.sums_device = plan.device
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from umlite.errors import DeviceError, RequestError
+from umlite.machine.forks import ONE_IS_LEFT, lost_threads
 from umlite.machine.threads import available_threads
 
 ENGINES = ("fast", "reference")
@@ -71,6 +72,11 @@ def choose_plan(
         raise RequestError(f"Expected a batch of at least 1 window, found {batch}.")
     if threads is not None and threads < 1:
         raise RequestError(f"Expected at least 1 thread, found {threads}.")
+    if threads is not None and threads > 1 and lost_threads():
+        raise DeviceError(
+            f"Expected 1 thread, found {threads}: {ONE_IS_LEFT}. Leave the number out, or start processes by spawn or "
+            "forkserver."
+        )
     if max_ram is not None and max_ram < 1:
         raise RequestError(f"Expected a limit of at least 1 byte of memory, found {max_ram}.")
     if max_vram is not None and max_vram < 1:

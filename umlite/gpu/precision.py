@@ -8,12 +8,36 @@ from typing import Any, TypeVar
 
 import torch
 
+from umlite.machine.forks import Lock
+
 Value = TypeVar("Value")
+_lock = Lock()
+_inside = 0
+_put_back: Callable[[], None]
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """No TF32 or bfloat16 in float32 convolutions and products inside; afterwards the caller's settings are back.
+
+    The settings are the process's: of several threads inside, the first changes them and the last puts them back.
+    """
+    global _inside, _put_back
+    with _lock:
+        if not _inside:
+            _put_back = _make_exact()
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _put_back()
+
+
+def _make_exact() -> Callable[[], None]:
+    """Change the settings; what puts them back.
 
     torch has two sets of names for these settings. It raises where an old name is read after a new one (torch 2.9,
     `fp32_precision`) has said otherwise, so both are turned off together and both put back.
@@ -25,13 +49,14 @@ def exact_float32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = False
     for place, _ in named:
         place.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         torch.set_float32_matmul_precision(products or "highest")
         torch.backends.cudnn.allow_tf32 = convolutions is not False
         for place, precision in named:
             place.fp32_precision = precision
+
+    return put_back
 
 
 def _read(setting: Callable[[], Value]) -> Value | None:

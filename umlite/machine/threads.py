@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from umlite.machine.forks import ONE_IS_LEFT, lost_threads
+
 GROUPS = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> tuple[int, str]:
-    """The number of threads to use, and why: OMP_NUM_THREADS, or the cores that the process and its group may use."""
+    """The number of threads to use, and why: OMP_NUM_THREADS, or the cores that the process and its group may use.
+
+    One where a fork has left no others.
+    """
+    if lost_threads():
+        return 1, ONE_IS_LEFT
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdigit() and int(asked) > 0:
         return int(asked), "OMP_NUM_THREADS"
