@@ -1,4 +1,4 @@
-"""What the demo weights are trained on, and how: network, images, windows and loss."""
+"""The recipe of the demo weights: network, images, windows and loss."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PHANTOM_SHARE = 0.8
 """The other images come from the real scan."""
 MORE_LESIONS = 5.0
 NATIVE_SHARE, NOISY_SHARE = 0.2, 0.12
-"""Of the phantoms, beside those that are native or noisy anyway: lesions are hardest to find there."""
+"""Shares of the phantoms made native or noisy, beside those that are so anyway: lesions are hardest to find there."""
 RARE_SHARE, CLASS_SHARE, THIN_SHARE = 0.7, 0.22, 0.1
 POOL, WINDOWS_PER_IMAGE = 32, 16
 

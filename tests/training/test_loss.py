@@ -121,7 +121,7 @@ def test_weights_leave_the_loss_of_absent_classes_as_it_is() -> None:
 
 @pytest.fixture
 def organ_and_tumour() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of 100 voxels the first 20 are an organ, the first 5 of those its tumour: target, known, hosts."""
+    """100 voxels, the first 20 an organ, the first 5 its tumour: target, known, hosts."""
     target = torch.zeros(1, 2, 100, dtype=torch.bool)
     target[:, 0, :20], target[:, 1, :5] = True, True
     return target, torch.ones_like(target), torch.tensor([[False, False], [True, False]])

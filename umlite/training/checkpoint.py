@@ -22,7 +22,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """What `write_checkpoint` was given. Raises InputError when the file is missing or damaged."""
+    """The state that `write_checkpoint` wrote. Raises InputError when the file is missing or damaged."""
     path = folder / CHECKPOINT
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)

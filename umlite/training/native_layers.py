@@ -1,4 +1,4 @@
-"""Layers that differentiate, in C on one thread: convolution with norm and ReLU, maximum, joint, heads.
+"""Differentiable layers in C on one thread: convolution with norm and ReLU, maximum, concatenation, heads.
 
 Tensors are [D, H, W, channels], channels rounded up to whole lines (`umlite.cpu.activation.LINE`), float32.
 """
@@ -96,7 +96,7 @@ class Pool(torch.autograd.Function):
 
 
 class Join(torch.autograd.Function):
-    """rows [D, H, W, 8, K], of each voxel's eight finer ones, skip [2D, 2H, 2W, stored], of which C channels count.
+    """Upsampled rows [D, H, W, 8, K] beside the C first channels of skip [2D, 2H, 2W, stored].
 
     Returns [2D, 2H, 2W, padded(K + C)].
     """
@@ -159,7 +159,15 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
-    """Of a 3^3 convolution, [K, C, 3, 3, 3]. x: [D, H, W, C]; dy: of its output, [D, H, W, K]. Whole lines, or C 1."""
+    """The gradient of a 3^3 convolution's weights.
+
+    Args:
+        x: input [D, H, W, C], C a multiple of LINE, or 1.
+        dy: gradient of the output [D, H, W, K], K a multiple of LINE.
+
+    Returns:
+        [K, C, 3, 3, 3].
+    """
     outputs, inputs = dy.shape[-1], x.shape[-1]
     if inputs == 1:
         taps = torch.empty(outputs // LINE, 27, LINE)
@@ -174,7 +182,7 @@ def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
 
 
 def _scratch(floats: int) -> Floats:
-    """This thread's, which its layers use in turn."""
+    """Scratch memory of this thread, which its layers use in turn."""
     if getattr(_own, "scratch", np.empty(0)).size < floats:
         _own.scratch = np.empty(floats, np.float32)
     return cast(Floats, _own.scratch)

@@ -1,4 +1,4 @@
-"""What a training run can be told, and its learning rate over time."""
+"""Options of a training run, and its learning rate over time."""
 
 from __future__ import annotations
 
