@@ -11,16 +11,10 @@ from torch import Tensor
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
 from umlite.kernels.decide import decide_bits, decide_bits_ref
-from umlite.kernels.dynamic_heads import (
-    dynamic_heads,
-    dynamic_heads_accumulate,
-    dynamic_heads_accumulate_ref,
-    dynamic_heads_ref,
-)
-from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate, fused_heads_accumulate_ref, fused_heads_ref
+from umlite.kernels.fused_heads import fused_heads, fused_heads_ref
 from umlite.kernels.gather import gather_windows, gather_windows_ref
 from umlite.kernels.norm_act import norm_act, norm_act_ref
-from umlite.kernels.resample import resample_bits, resample_bits_ref, resample_hu, resample_hu_ref
+from umlite.kernels.resample import resample_hu, resample_hu_ref
 from umlite.kernels.window_attention import window_attention, window_attention_ref
 from umlite.windows import importance_map
 
@@ -68,12 +62,12 @@ def cases(device: torch.device, side: int = 96) -> Iterator[Case]:
 
     for dtype in dtypes:
         yield _gather(noise, side, dtype)
-        yield from _heads(noise, side, dtype)
+        yield _heads(noise, side, dtype)
         yield _blend(noise, side, dtype)
         yield from _norms(noise, side, dtype)
         yield _attention(noise, side // 2, dtype)
     yield _decide(noise, side)
-    yield from _resampling(noise, side)
+    yield _resampling(noise, side)
 
 
 Noise = Callable[..., Tensor]
@@ -93,62 +87,25 @@ def _gather(noise: Noise, side: int, dtype: torch.dtype) -> Case:
     )
 
 
-def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Iterator[Case]:
+def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Case:
     k, voxels = KERNELS_OF_HEADS, side**3
-    h, params = noise(1, k, side, side, side, dtype=dtype), 0.3 * noise(1, CLASSES, 2 * k * k + 3 * k + 1)
-    importance = importance_map((side, side, side)).to(h.device)
-    starts = torch.tensor([[3, 0, 5]], device=h.device)
-    unit = "float" if dtype == torch.float32 else "half"
-    flop = 2.0 * voxels * CLASSES * (2 * k * k + k)
-
-    def sums() -> Tensor:
-        return torch.ones(CLASSES, side + 5, side, side + 16, device=h.device)
-
-    kept = sums()
-    yield Case(
-        _named("dynamic_heads", dtype),
-        lambda: dynamic_heads(h, params),
-        lambda: (dynamic_heads(h, params),),
-        lambda: (dynamic_heads_ref(h.float(), params),),
-        TOLERANCE[dtype],
-        voxels * (k + CLASSES) * dtype.itemsize,
-        flop,
-        unit,
-    )
-    yield Case(
-        _named("dynamic_heads_accumulate", dtype),
-        lambda: dynamic_heads_accumulate(h, params, importance, kept, starts),
-        lambda: (_filled(sums(), lambda out: dynamic_heads_accumulate(h, params, importance, out, starts)),),
-        lambda: (
-            _filled(sums(), lambda out: dynamic_heads_accumulate_ref(h.float(), params, importance, out, starts)),
-        ),
-        TOLERANCE[dtype],
-        voxels * (k * dtype.itemsize + 4 + CLASSES * 8),
-        flop,
-        unit,
-    )
-    feature = noise(1, FEATURES, side, side, side, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    feature = noise(1, FEATURES, side, side, side, dtype=dtype)
+    if dtype != torch.float32:
+        feature = feature.to(memory_format=torch.channels_last_3d)
     stem = (1 + 0.1 * noise(1, FEATURES), 0.1 * noise(1, FEATURES), 0.2 * noise(k, FEATURES), noise(k))
-    rest = (params, importance)
-    yield Case(
+    importance = importance_map((side, side, side)).to(feature.device)
+    rest = (*stem, 0.3 * noise(1, CLASSES, 2 * k * k + 3 * k + 1), importance)
+    starts = torch.tensor([[3, 0, 5]], device=feature.device)
+    kept = torch.ones(CLASSES, side + 5, side, side + 16, device=feature.device)
+    return Case(
         _named("fused_heads", dtype),
-        lambda: fused_heads(feature, *stem, params),
-        lambda: (fused_heads(feature, *stem, params),),
-        lambda: (fused_heads_ref(feature.float(), *stem, params),),
-        TOLERANCE[dtype],
-        voxels * (FEATURES + CLASSES) * dtype.itemsize,
-        flop + 2.0 * voxels * FEATURES * k,
-        unit,
-    )
-    yield Case(
-        _named("fused_heads_accumulate", dtype),
-        lambda: fused_heads_accumulate(feature, *stem, *rest, kept, starts),
-        lambda: (_filled(sums(), lambda out: fused_heads_accumulate(feature, *stem, *rest, out, starts)),),
-        lambda: (_filled(sums(), lambda out: fused_heads_accumulate_ref(feature.float(), *stem, *rest, out, starts)),),
+        lambda: fused_heads(feature, *rest, kept, starts),
+        lambda: (_filled(torch.ones_like(kept), lambda out: fused_heads(feature, *rest, out, starts)),),
+        lambda: (_filled(torch.ones_like(kept), lambda out: fused_heads_ref(feature.float(), *rest, out, starts)),),
         TOLERANCE[dtype],
         voxels * (FEATURES * dtype.itemsize + 4 + CLASSES * 8),
-        flop + 2.0 * voxels * FEATURES * k,
-        unit,
+        2.0 * voxels * (CLASSES * (2 * k * k + k) + FEATURES * k),
+        "float" if dtype == torch.float32 else "half",
     )
 
 
@@ -229,29 +186,19 @@ def _decide(noise: Noise, side: int) -> Case:
     )
 
 
-def _resampling(noise: Noise, side: int) -> Iterator[Case]:
-    """A scan as read from a file, its first axis contiguous, to the model's grid; and a bit mask back."""
+def _resampling(noise: Noise, side: int) -> Case:
+    """A scan as read from a file, its first axis contiguous, to the model's grid."""
     shape, stored = (side, side, side), (side + 7, side + 5, side + 9)
     volume = (500 * noise(*reversed(stored))).to(torch.int16).permute(2, 1, 0)
-    bits = (1e8 * noise(*shape)).to(torch.int32)
-    forth = [0.71, 0.0, 0.0, 0.33, 0.0, 0.83, 0.0, 1.33, 0.0, 0.0, 0.57, 2.33]
-    hu = (volume, forth, shape, -175.0, 250.0)
-    back = (forth, stored, shape, (0, 0, 0))
-    yield Case(
+    to_source = [0.71, 0.0, 0.0, 0.33, 0.0, 0.83, 0.0, 1.33, 0.0, 0.0, 0.57, 2.33]
+    arguments = (volume, to_source, shape, -175.0, 250.0)
+    return Case(
         "resample_hu, int16",
-        lambda: resample_hu(*hu),
-        lambda: (resample_hu(*hu),),
-        lambda: (resample_hu_ref(*hu),),
+        lambda: resample_hu(*arguments),
+        lambda: (resample_hu(*arguments),),
+        lambda: (resample_hu_ref(*arguments),),
         TOLERANCE[torch.float32],
         volume.nbytes + 4 * side**3,
-    )
-    yield Case(
-        "resample_bits, int32",
-        lambda: resample_bits(bits, *back),
-        lambda: (resample_bits(bits, *back),),
-        lambda: (resample_bits_ref(bits.cpu(), *back).to(bits.device),),
-        0,
-        bits.nbytes + 2 * volume.nbytes,
     )
 
 

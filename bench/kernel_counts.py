@@ -30,12 +30,11 @@ def per_element(kernel: str, target: str) -> float:
 
 def norm_act(elements: int, target: str) -> float:
     """Statistics, then normalisation and activation, of so many numbers in float16, channels last."""
-    kernels = ("partial_statistics", "scale_shift_act")
-    return elements * sum(per_element(f"norm_act/float16/last:{kernel}", target) for kernel in kernels)
+    return statistics(elements, target) + elements * per_element("norm_act/float16/last", target)
 
 
 def statistics(elements: int, target: str) -> float:
-    return elements * per_element("norm_act/float16/last:partial_statistics", target)
+    return elements * per_element("channel_scale_shift/float16/last:partial_statistics", target)
 
 
 def attention(grid: Sequence[int], heads: int, window: int, shift: int, target: str) -> float:
@@ -51,7 +50,7 @@ def attention(grid: Sequence[int], heads: int, window: int, shift: int, target: 
 
 def heads(voxels: int, classes: int, target: str) -> float:
     """From feature to sums, but for what is done once a voxel and not once a class."""
-    return voxels * classes * per_element("dynamic_heads/float16/feature/sums", target)
+    return voxels * classes * per_element("fused_heads/float16", target)
 
 
 def gather(voxels: int, target: str) -> float:

@@ -18,9 +18,9 @@ from umlite.engines.setup import Plan
 from umlite.gpu import features as window_features
 from umlite.kernels import decide as decide_module
 from umlite.kernels.triton import blend as blend_launcher
-from umlite.kernels.triton import dynamic_heads as heads_launcher
+from umlite.kernels.triton import fused_heads as heads_launcher
 from umlite.kernels.triton import gather as gather_launcher
-from umlite.kernels.triton import norm_act as norm_launcher
+from umlite.kernels.triton import tiles
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
@@ -31,13 +31,13 @@ CLASSES = [2, 0]
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every operation of an engine that is made; large blocks, since the interpreter's time goes by programs."""
-    for name in ("gather_windows", "fused_heads_accumulate", "blend"):
+    for name in ("gather_windows", "fused_heads", "blend"):
         monkeypatch.setattr(cuda_engine, name, on_gpu(getattr(cuda_engine, name)))
     monkeypatch.setattr(window_features, "channel_scale_shift", on_gpu(window_features.channel_scale_shift))
     monkeypatch.setattr(decide_module, "decide_bits", on_gpu(decide_module.decide_bits))
     choose = heads_launcher.choose
     monkeypatch.setattr(heads_launcher, "choose", lambda *about: choose(*about)._replace(block=1 << 11))
-    monkeypatch.setattr(norm_launcher, "TILE", 1 << 15)
+    monkeypatch.setattr(tiles, "ELEMENTS", 1 << 15)
     for launcher in (blend_launcher, gather_launcher):
         monkeypatch.setattr(launcher, "BLOCK", 1 << 11)
 

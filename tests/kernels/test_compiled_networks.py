@@ -22,11 +22,10 @@ from support.gpu.stub_driver import TARGETS
 from umlite.kernels.blend import blend
 from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits
-from umlite.kernels.dynamic_heads import dynamic_heads, dynamic_heads_accumulate
-from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate
+from umlite.kernels.fused_heads import fused_heads
 from umlite.kernels.gather import gather_windows
 from umlite.kernels.norm_act import norm_act
-from umlite.kernels.resample import resample_bits, resample_hu, rows_of
+from umlite.kernels.resample import resample_hu, rows_of
 from umlite.kernels.window_attention import window_attention
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
@@ -54,7 +53,7 @@ def a_window(backbone: Backbone, dtype: torch.dtype, layout: torch.memory_format
         layer = (convolution.weight.flatten(1), convolution.bias)
         sums = meta(32, 243, 191, 96)
         params = meta(1, 32, 153)
-        on_gpu(fused_heads_accumulate)(feature, *stem, *layer, params, meta(96, 96, 96), sums, starts)
+        on_gpu(fused_heads)(feature, *stem, *layer, params, meta(96, 96, 96), sums, starts)
         on_gpu(decide_bits)(sums[..., :48])
 
     return run
@@ -69,14 +68,12 @@ def ones() -> None:
     on_gpu(decide_bits)(meta(1, 1, 1, 1))
     on_gpu(window_attention)(meta(1, 1, 1, 1, 3), meta(3), meta(1, 1), 1, 1, 0)
     for dtype, classes in ((torch.float32, 1), (torch.float16, 1), (torch.float16, 2)):
-        h, params = meta(1, 8, 1, 1, 1, dtype=dtype), meta(1, classes, 153)
+        stem = (meta(1, 16), meta(1, 16), meta(8, 16), meta(8))
         place = (meta(1, 1, 1), meta(classes, 1, 1, 1), meta(1, 3, dtype=torch.int64))
-        on_gpu(dynamic_heads)(h, params)
-        on_gpu(dynamic_heads_accumulate)(h, params, *place)
+        on_gpu(fused_heads)(meta(1, 16, 1, 1, 1, dtype=dtype), *stem, meta(1, classes, 153), *place)
         on_gpu(blend)(meta(1, classes, 1, 1, 1, dtype=dtype), *place)
     rows = rows_of(np.eye(4))
     on_gpu(resample_hu)(meta(1, 1, 1), rows, (1, 1, 1), 0.0, 1.0)
-    on_gpu(resample_bits)(meta(1, 1, 1, dtype=torch.int32), rows, (1, 1, 1), (1, 1, 1), (0, 0, 0))
 
 
 def odd() -> None:
@@ -93,13 +90,11 @@ def odd() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         feature, params = meta(2, 48, 7, 11, 13, dtype=dtype), meta(2, 33, 153)[:, 1:]
         stem = (meta(2, 48), meta(2, 48), meta(8, 48), meta(8))
-        on_gpu(fused_heads)(feature, *stem, params)
         place = (meta(7, 11, 13), meta(33, 23, 29, 32)[1:, ..., 1:], starts[:2])
-        on_gpu(fused_heads_accumulate)(feature, *stem, params, *place)
+        on_gpu(fused_heads)(feature, *stem, params, *place)
         on_gpu(blend)(meta(2, 32, 7, 11, 13, dtype=dtype), *place)
     rows = rows_of(np.eye(4))
     on_gpu(resample_hu)(meta(23, 29, 32, dtype=torch.int16)[1:, :, 1:], rows, (17, 19, 23), 0.0, 1.0)
-    on_gpu(resample_bits)(meta(23, 29, 32, dtype=torch.int64)[1:, :, 1:], rows, (17, 19, 23), (24, 29, 31), (1, 0, 0))
 
 
 def different(launches: Iterable[Launch]) -> list[Launch]:

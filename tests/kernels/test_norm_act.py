@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
+from umlite.kernels.channel_scale_shift import channel_scale_shift_ref
 from umlite.kernels.norm_act import norm_act, norm_act_ref
 
 LAST = torch.channels_last_3d
@@ -27,15 +27,6 @@ def test_same_as_torch_layers(operation, extras: bool, last: bool, slope: float)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_scale_and_shift_are_group_norm() -> None:
-    torch.manual_seed(0)
-    x, weight, bias = torch.randn(2, 6, 3, 4, 5) + 2, torch.randn(6), torch.randn(6)
-    for groups in (1, 2, 6):
-        scale, shift = channel_scale_shift(x, weight, bias, groups, 1e-5)
-        found = x * scale[..., None, None, None] + shift[..., None, None, None]
-        torch.testing.assert_close(found, F.group_norm(x, groups, weight, bias), atol=1e-5, rtol=1e-5)
-
-
 def test_is_one_node_of_a_compiled_graph() -> None:
     x = torch.randn(2, 5, 3, 7, 4)
     torch.library.opcheck(norm_act, (x, torch.randn(5), torch.randn(5), x, 0.01, 1e-5))
@@ -45,57 +36,31 @@ def test_is_one_node_of_a_compiled_graph() -> None:
 
 
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
-ODD, GROUPED, PARTS = (2, 3, 1, 23, 89), (2, 20, 5, 7, 11), (1, 16, 3, 43, 17)
-INPUTS = [((1, 1, 1, 1, 2), F32), (ODD, F32), (GROUPED, F32), (PARTS, F32), (ODD, F16), (PARTS, F16), (ODD, BF16)]
+ODD, PARTS = (2, 3, 1, 23, 89), (1, 16, 3, 43, 17)
+INPUTS = [((1, 1, 1, 1, 2), F32), (ODD, F32), (PARTS, F32), (ODD, F16), (PARTS, F16), (ODD, BF16)]
 
 
 @pytest.mark.parametrize(("shape", "dtype"), INPUTS, ids=str)
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-def test_kernels_interpreted(last: bool, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_kernel_interpreted(last: bool, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
     from support.gpu.canaries import Guarded
     from support.gpu.interpreter import interpreted
-    from umlite.kernels.triton.norm_act import launch_norm_act, launch_scale_shift
+    from umlite.kernels.triton.norm_act import launch_norm_act
 
     torch.manual_seed(0)
-    x = (torch.randn(shape) * 2 + 5).to(dtype)
-    x = x.to(memory_format=LAST) if last else x
-    channels = shape[1]
-    extras = shape[0] == 2
-    weight, bias, residual = (
-        (torch.randn(channels), torch.randn(channels), torch.randn(shape).to(x)) if extras else [None] * 3
-    )
-    if extras:
-        residual = residual.to(memory_format=LAST) if last else residual
-    groups = channels if channels != 20 else 4
-    scale, shift = Guarded(*shape[:2]), Guarded(*shape[:2])
+    layout = LAST if last else torch.contiguous_format
+    x = (torch.randn(shape) * 2 + 5).to(dtype).to(memory_format=layout)
+    affine, residual = [None, None], None
+    if shape[0] == 2:
+        affine = [torch.randn(shape[1]), torch.randn(shape[1])]
+        residual = torch.randn(shape).to(dtype).to(memory_format=layout)
+    scale, shift = channel_scale_shift_ref(x, *affine, shape[1], 1e-5)
     out = Guarded(*shape, dtype=dtype, strides=x.stride())
     with interpreted():
-        launch_scale_shift(x, weight, bias, groups, 1e-5, scale.tensor, shift.tensor)
-        launch_norm_act(x, scale.tensor, shift.tensor, residual, 0.01, out.tensor)
-    expected = channel_scale_shift_ref(x.double().float(), weight, bias, groups, 1e-5)
-    torch.testing.assert_close((scale.check(), shift.check()), expected, atol=1e-5, rtol=1e-5)
-    if groups == channels:
-        wide = [None if t is None else t.double() for t in (weight, bias, residual)]
-        exact = norm_act_ref(x.double(), *wide, 0.01, 1e-5)
-        plain = norm_act(x, weight, bias, residual, 0.01, 1e-5)
-        allowed = max(2 * (plain - exact).abs().max().item(), 1e-6 * exact.abs().max().item())
-        assert (out.check() - exact).abs().max().item() <= allowed
-
-
-def test_kernels_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More parts than one turn of the merge takes, the last one short; a mean far from zero."""
-    pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
-    from support.gpu.canaries import Guarded
-    from support.gpu.interpreter import interpreted
-    from umlite.kernels.triton import norm_act as launcher
-
-    monkeypatch.setattr(launcher, "TILE", 32)
-    monkeypatch.setattr(launcher, "MOST_STEPS", 2)
-    torch.manual_seed(0)
-    x = (torch.randn(1, 2, 5, 1, 831) + 1000).to(memory_format=LAST)
-    scale, shift = Guarded(1, 2), Guarded(1, 2)
-    with interpreted():
-        launcher.launch_scale_shift(x, None, None, 1, 1e-5, scale.tensor, shift.tensor)
-    exact = channel_scale_shift_ref(x, None, None, 1, 1e-5)
-    torch.testing.assert_close((scale.check(), shift.check()), exact, atol=1e-3, rtol=1e-5)
+        launch_norm_act(x, scale, shift, residual, 0.01, out.tensor)
+    wide = [None if t is None else t.double() for t in (*affine, residual)]
+    exact = norm_act_ref(x.double(), *wide, 0.01, 1e-5)
+    plain = norm_act(x, *affine, residual, 0.01, 1e-5)
+    allowed = max(2 * (plain - exact).abs().max().item(), 1e-6 * exact.abs().max().item())
+    assert (out.check() - exact).abs().max().item() <= allowed

@@ -1,4 +1,4 @@
-"""Everything at once in Triton's interpreter: a window through both small networks, and a small scan there and back."""
+"""Everything at once in Triton's interpreter: a window through both small networks, and a small scan to its bits."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from support.gpu.operations import TRITON, on_gpu
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift
 from umlite.kernels.decide import decide_bits, decide_bits_ref
-from umlite.kernels.fused_heads import fused_heads, fused_heads_accumulate
+from umlite.kernels.fused_heads import fused_heads
 from umlite.kernels.gather import gather_windows, gather_windows_ref
 from umlite.kernels.implementations import KernelSet
 from umlite.kernels.norm_act import norm_act
-from umlite.kernels.resample import resample_bits, resample_bits_ref, resample_hu, resample_hu_ref, rows_of
-from umlite.kernels.triton import dynamic_heads as heads_launcher
-from umlite.kernels.triton import norm_act as norm_launcher
+from umlite.kernels.resample import resample_hu, resample_hu_ref, rows_of
+from umlite.kernels.triton import fused_heads as heads_launcher
+from umlite.kernels.triton import tiles
 from umlite.kernels.triton import window_attention as attention_launcher
-from umlite.kernels.triton.dynamic_heads import Variant
+from umlite.kernels.triton.fused_heads import Variant
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.windows import importance_map, window_grid
@@ -39,7 +39,7 @@ LAST = torch.channels_last_3d
 @pytest.fixture(autouse=True)
 def _large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter's time goes by programs, not by their size."""
-    monkeypatch.setattr(norm_launcher, "TILE", 1 << 15)
+    monkeypatch.setattr(tiles, "ELEMENTS", 1 << 15)
     monkeypatch.setattr(attention_launcher, "BLOCK_QUERY", 512)
     monkeypatch.setattr(attention_launcher, "BLOCK_KEY", {4: 512})
     monkeypatch.setattr(heads_launcher, "choose", lambda *_: Variant(step=0, block=1 << 13, warps=4))
@@ -87,7 +87,7 @@ def test_window(backbone: UNetConfig | SwinUNETRConfig, window: tuple[int, int, 
 
 @torch.inference_mode()
 def test_scan() -> None:
-    """Scan to model grid, windows, network, heads into the sums, decision, bit mask back to the scan's grid."""
+    """Scan to model grid, windows, network, heads into the sums, decision."""
     plain, fast = networks(UNET)
     window, shape = (16, 8, 16), (23, 8, 16)
     scan = torch.empty(12, 7, 21).uniform_(-400, 500).permute(2, 1, 0)
@@ -108,12 +108,14 @@ def test_scan() -> None:
         params = fast.generator(fast.generator.image_vector(bottleneck), range(CLASSES))
         stem = on_gpu(channel_scale_shift)(feature, norm.weight, norm.bias, norm.num_groups, norm.eps)
         layer = (convolution.weight.flatten(1), convolution.bias)
-        on_gpu(fused_heads_accumulate)(feature, *stem, *layer, params, importance, sums, places)
+        on_gpu(fused_heads)(feature, *stem, *layer, params, importance, sums, places)
         bits, broken = on_gpu(decide_bits)(sums)
-        back = on_gpu(resample_bits)(bits, rows_of(np.linalg.inv(to_scan)), scan.shape, shape, (0, 0, 0))
 
-        again = torch.zeros_like(sums)
-        on_gpu(blend)(on_gpu(fused_heads)(feature, *stem, *layer, params), importance, again, places)
+        count, (depth, rows, columns) = len(places), window
+        kept, again = torch.zeros(CLASSES, count * depth, rows, columns), torch.zeros_like(sums)
+        apart = torch.tensor([[k * depth, 0, 0] for k in range(count)])
+        on_gpu(fused_heads)(feature, *stem, *layer, params, torch.ones(window), kept, apart)
+        on_gpu(blend)(kept.unflatten(1, (count, depth)).transpose(0, 1), importance, again, places)
     assert torch.equal(again, sums), "logits that are kept, then blended, must round as those that never were"
     tolerance = 5e-4 * expected.std().item()  # the network amplifies how the resampling rounds
     torch.testing.assert_close(sums, expected, atol=tolerance, rtol=0)
@@ -122,4 +124,3 @@ def test_scan() -> None:
     for k in range(CLASSES):
         assert not ((differing >> k) & 1).bool()[expected[k].abs() > tolerance].any()
         assert 0.01 < ((bits >> k) & 1).float().mean() < 0.99
-    assert torch.equal(back, resample_bits_ref(bits, rows_of(np.linalg.inv(to_scan)), scan.shape, shape, (0, 0, 0)))

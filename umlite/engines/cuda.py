@@ -23,7 +23,7 @@ from umlite.gpu.memory_ladder import MemoryLadder
 from umlite.gpu.preparation import prepare_on
 from umlite.kernels.blend import blend
 from umlite.kernels.decide import decide
-from umlite.kernels.fused_heads import fused_heads_accumulate
+from umlite.kernels.fused_heads import fused_heads
 from umlite.kernels.gather import gather_windows
 from umlite.models.universal import UniversalModel
 from umlite.volume.preparation import Volume
@@ -184,7 +184,7 @@ class CudaEngine(Engine):
         feature, scale, shift, image = made
         with wide_sums():
             params = self._folded(tuple(classes))(image)
-        fused_heads_accumulate(feature, scale, shift, *self.features.head_layer, params, importance, sums, starts)
+        fused_heads(feature, scale, shift, *self.features.head_layer, params, importance, sums, starts)
 
     def _run(self, windows: Tensor) -> tuple[Tensor, ...]:
         """What `WindowFeatures` makes of windows; to be used before the next call."""

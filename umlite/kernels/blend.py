@@ -23,7 +23,7 @@ def blend_ref(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) 
 def blend(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
     """The same; on a GPU one launch a window, with starts that stay on the device. One node for torch.compile.
 
-    It rounds as `dynamic_heads_accumulate` does, which needs no logits: the same windows give the same sums either way
+    It rounds as `fused_heads` does, which needs no logits: the same windows give the same sums either way
     where the logits are float32. Raises DeviceError on a GPU without Triton.
     """
     blend_ref(logits, importance, sums, starts)

@@ -39,7 +39,7 @@ def channel_scale_shift(
 @channel_scale_shift.register_kernel("cuda")
 def _(x: Tensor, weight: Tensor | None, bias: Tensor | None, groups: int, eps: float) -> tuple[Tensor, Tensor]:
     require()
-    from umlite.kernels.triton.norm_act import launch_scale_shift
+    from umlite.kernels.triton.channel_scale_shift import launch_scale_shift
 
     scale, shift = _empty(x), _empty(x)
     launch_scale_shift(x, weight, bias, groups, eps, scale, shift)

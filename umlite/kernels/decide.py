@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from umlite.errors import WeightsError
+from umlite.kernels.triton import require
 
 
 def decide_bits_ref(sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,8 +50,6 @@ def decide_bits(sums: Tensor) -> tuple[Tensor, Tensor]:
 
 @decide_bits.register_kernel("cuda")
 def _(sums: Tensor) -> tuple[Tensor, Tensor]:
-    from umlite.kernels.triton import require
-
     require()
     from umlite.kernels.triton.decide import launch_decide
 

@@ -11,12 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from umlite.kernels.blend import blend_ref
-from umlite.kernels.triton import require
-
-CHUNK_VOXELS = (
-    4096  # 32 classes x 8 channels x 4096 voxels x 4 bytes = 4 MB: what one step writes the next finds in a cache
-)
+CHUNK_VOXELS = 4096
+"""32 classes x 8 channels x 4096 voxels x 4 bytes = 4 MB: what one step writes the next finds in a cache."""
 
 
 def dynamic_heads_ref(h: Tensor, params: Tensor) -> Tensor:
@@ -53,50 +49,12 @@ def dynamic_heads_torch(h: Tensor, params: Tensor) -> Tensor:
 
 
 dynamic_heads = torch.library.custom_op("umlite::dynamic_heads", dynamic_heads_torch, mutates_args=())
-"""The same; on a GPU one launch, with Triton. One node for torch.compile. DeviceError on a GPU without Triton."""
-
-
-@dynamic_heads.register_kernel("cuda")
-def _(h: Tensor, params: Tensor) -> Tensor:
-    require()
-    from umlite.kernels.triton.dynamic_heads import launch_heads
-
-    logits = h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
-    launch_heads(h, None, params, logits)
-    return logits
+"""The same, one node for torch.compile. On GPUs the heads are `fused_heads`, which needs no logits."""
 
 
 @dynamic_heads.register_fake
 def _(h: Tensor, params: Tensor) -> Tensor:
     return h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
-
-
-def dynamic_heads_accumulate_ref(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
-    """Logits of windows, times importance, added to a scan's sums in place; one window after the other.
-
-    h and params: as in `dynamic_heads_ref`. importance: [D, H, W]. sums: float32 [classes, X, Y, Z], contiguous along
-    Z. starts: [N, 3] int64 on the sums' device, each window's first voxel in `sums`; every window lies inside.
-    """
-    blend_ref(dynamic_heads_ref(h, params), importance, sums, starts)
-
-
-@torch.library.custom_op("umlite::dynamic_heads_accumulate", mutates_args=("sums",))
-def dynamic_heads_accumulate(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
-    """The same; on a GPU the logits never reach memory. One node for torch.compile."""
-    blend_ref(dynamic_heads(h, params), importance, sums, starts)
-
-
-@dynamic_heads_accumulate.register_kernel("cuda")
-def _(h: Tensor, params: Tensor, importance: Tensor, sums: Tensor, starts: Tensor) -> None:
-    require()
-    from umlite.kernels.triton.dynamic_heads import accumulate_heads
-
-    accumulate_heads(h, None, params, importance, sums, starts)
-
-
-@dynamic_heads_accumulate.register_fake
-def _(*_: object) -> None:
-    return None
 
 
 def split_parameters(params: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

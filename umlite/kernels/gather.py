@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from umlite.kernels.triton import require
+
 
 def gather_windows_ref(volume: Tensor, starts: Tensor, window: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Plain torch, one window after the other.
@@ -32,8 +34,6 @@ def gather_windows(volume: Tensor, starts: Tensor, window: Sequence[int], dtype:
 
 @gather_windows.register_kernel("cuda")
 def _(volume: Tensor, starts: Tensor, window: Sequence[int], dtype: torch.dtype) -> Tensor:
-    from umlite.kernels.triton import require
-
     require()
     from umlite.kernels.triton.gather import launch_gather
 

@@ -49,7 +49,8 @@ def _(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, slope: float, eps: float
 ) -> Tensor:
     require()
-    from umlite.kernels.triton.norm_act import launch_norm_act, launch_scale_shift
+    from umlite.kernels.triton.channel_scale_shift import launch_scale_shift
+    from umlite.kernels.triton.norm_act import launch_norm_act
 
     out = _empty(x)
     layout = memory_format(x)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from umlite.kernels.triton import require
+
 Size = tuple[int, int, int]
 MASKED = -100.0  # the published value between regions that only the roll brought together
 
@@ -87,8 +89,6 @@ One node for torch.compile. Raises DeviceError on a GPU without Triton.
 
 @window_attention.register_kernel("cuda")
 def _(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shift: int) -> Tensor:
-    from umlite.kernels.triton import require
-
     require()
     from umlite.kernels.triton.window_attention import launch_window_attention
 

@@ -19,4 +19,4 @@ def on_gpu(operation: Any) -> Callable[..., Any]:
     return operation._backend_fns["cuda"]
 
 
-TRITON = KernelSet(on_gpu(window_attention), on_gpu(dynamic_heads), on_gpu(norm_act))
+TRITON = KernelSet(on_gpu(window_attention), dynamic_heads, on_gpu(norm_act))

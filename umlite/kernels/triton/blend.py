@@ -1,7 +1,5 @@
 """Blending on a GPU: logits and sums are read once, sums written once, so memory alone sets its speed."""
 
-# mypy: disallow-untyped-defs=False, check-untyped-defs=False
-
 from __future__ import annotations
 
 import torch
@@ -10,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from umlite.kernels.triton.launch import on_device_of
-from umlite.kernels.triton.placement import out_offsets, voxels_of_block
+from umlite.kernels.triton.placement import sum_offsets
 
 BLOCK, WARPS = 512, 4
 
@@ -29,13 +27,13 @@ def launch_blend(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tenso
     importance = importance.to(torch.float32).contiguous()
     starts = starts.to(sums.device, torch.int64).contiguous()
     with on_device_of(sums):
-        for n in range(windows):
-            blend_kernel[(triton.cdiv(voxels, BLOCK), 1)](
+        for i_window in range(windows):
+            blend_kernel[(triton.cdiv(voxels, BLOCK),)](
                 logits,
                 importance,
                 starts,
                 sums,
-                n,
+                i_window,
                 classes,
                 voxels,
                 rows,
@@ -47,15 +45,15 @@ def launch_blend(logits: Tensor, importance: Tensor, sums: Tensor, starts: Tenso
             )
 
 
-@triton.jit(do_not_specialize=["first", "classes"])
+@triton.jit(do_not_specialize=["i_window", "classes"])
 def blend_kernel(
-    logits,
-    importance,
-    starts,
-    sums,
-    first,
+    logits,  # [N, classes, V], contiguous
+    importance,  # [V] float32
+    starts,  # [N, 3] int64
+    sums,  # [classes, X, Y, Z] float32, contiguous along Z
+    i_window,
     classes,
-    voxels,
+    voxels,  # V
     rows,
     columns,
     class_stride,
@@ -63,14 +61,16 @@ def blend_kernel(
     y_stride,
     BLOCK: tl.constexpr,
 ):
-    """Programs: (blocks of voxels, windows from the `first` on)."""
-    window, i, mask = voxels_of_block(first, voxels, BLOCK)
-    p_logits = logits + window * classes * voxels + i
-    p_sums = sums + out_offsets(i, window, starts, rows, columns, 0, x_stride, y_stride, True)
-    b_weight = tl.load(importance + i, mask=mask, other=0.0)
+    """Programs: blocks of voxels of one window."""
+    o_voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    m_voxel = o_voxel < voxels
+    i_window = i_window.to(tl.int64)
+    p_logits = logits + i_window * classes * voxels + o_voxel
+    p_sums = sums + sum_offsets(o_voxel, starts + 3 * i_window, rows, columns, x_stride, y_stride)
+    b_weight = tl.load(importance + o_voxel, mask=m_voxel, other=0.0)
     for _ in range(classes):
-        b_logit = tl.load(p_logits, mask=mask, other=0.0).to(tl.float32)
-        b_sum = tl.load(p_sums, mask=mask, other=0.0)
-        tl.store(p_sums, tl.fma(b_logit, b_weight, b_sum), mask=mask)
+        b_logit = tl.load(p_logits, mask=m_voxel, other=0.0).to(tl.float32)
+        b_sum = tl.load(p_sums, mask=m_voxel, other=0.0)
+        tl.store(p_sums, tl.fma(b_logit, b_weight, b_sum), mask=m_voxel)
         p_logits += voxels
         p_sums += class_stride

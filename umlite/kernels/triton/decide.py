@@ -42,13 +42,13 @@ def either(a, b):
 
 @triton.jit(do_not_specialize=["classes"])
 def decide_kernel(
-    sums,
-    bits,
-    broken,
+    sums,  # [classes, X, Y, Z] float32, any strides
+    bits,  # [X, Y, Z] int32 or int64, contiguous
+    broken,  # one of the same type
     classes,
-    voxels,
-    rows,
-    columns,
+    voxels,  # X * Y * Z
+    rows,  # Y
+    columns,  # Z
     stride_class,
     stride_x,
     stride_y,
@@ -58,9 +58,9 @@ def decide_kernel(
     """Programs: blocks of voxels."""
     o_voxel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     m_voxel = o_voxel < voxels
-    x = o_voxel // columns // rows
-    y = o_voxel // columns % rows
-    p_sums = sums + x * stride_x + y * stride_y + o_voxel % columns * stride_z
+    o_x = o_voxel // columns // rows
+    o_y = o_voxel // columns % rows
+    p_sums = sums + o_x * stride_x + o_y * stride_y + o_voxel % columns * stride_z
     b_bits = tl.zeros((BLOCK,), bits.dtype.element_ty)
     b_broken = tl.zeros((BLOCK,), bits.dtype.element_ty)
     b_bit = tl.full((), 1, bits.dtype.element_ty)

@@ -37,9 +37,9 @@ def launch_gather(volume: Tensor, starts: Tensor, windows: Tensor) -> None:
 
 @triton.jit(do_not_specialize=["size_x", "size_y", "size_z"])
 def gather_kernel(
-    volume,
-    starts,
-    windows,
+    volume,  # [X, Y, Z], any strides
+    starts,  # [N, 3] int64
+    windows,  # [N, 1, DEPTH, ROWS, COLUMNS], contiguous
     size_x,
     size_y,
     size_z,
@@ -55,11 +55,12 @@ def gather_kernel(
     VOXELS: tl.constexpr = DEPTH * ROWS * COLUMNS
     i_window = tl.program_id(1).to(tl.int64)
     o_voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    starts += 3 * i_window
-    x = tl.load(starts) + o_voxel // (ROWS * COLUMNS)
-    y = tl.load(starts + 1) + o_voxel // COLUMNS % ROWS
-    z = tl.load(starts + 2) + o_voxel % COLUMNS
-    m_inside = (x >= 0) & (x < size_x) & (y >= 0) & (y < size_y) & (z >= 0) & (z < size_z)
+    p_start = starts + 3 * i_window
+    o_x = tl.load(p_start) + o_voxel // (ROWS * COLUMNS)
+    o_y = tl.load(p_start + 1) + o_voxel // COLUMNS % ROWS
+    o_z = tl.load(p_start + 2) + o_voxel % COLUMNS
+    m_inside = (o_x >= 0) & (o_x < size_x) & (o_y >= 0) & (o_y < size_y) & (o_z >= 0) & (o_z < size_z)
     m_voxel = o_voxel < VOXELS
-    b_voxel = tl.load(volume + x * stride_x + y * stride_y + z * stride_z, mask=m_inside & m_voxel, other=0.0)
+    p_volume = volume + o_x * stride_x + o_y * stride_y + o_z * stride_z
+    b_voxel = tl.load(p_volume, mask=m_inside & m_voxel, other=0.0)
     tl.store(windows + i_window * VOXELS + o_voxel, b_voxel.to(windows.dtype.element_ty), mask=m_voxel)

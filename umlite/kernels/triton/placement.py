@@ -1,6 +1,4 @@
-"""Where the voxels of a window lie in logits, or in the sums of a scan."""
-
-# mypy: disallow-untyped-defs=False, check-untyped-defs=False
+"""Where the voxels of a window lie in the sums of a scan."""
 
 from __future__ import annotations
 
@@ -9,24 +7,10 @@ import triton.language as tl
 
 
 @triton.jit
-def voxels_of_block(first, voxels, BLOCK: tl.constexpr):
-    """This program's window, counted from `first`, its voxels of that window, and which of them there are."""
-    window = (tl.program_id(1) + first).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    return window, i, i < voxels
-
-
-@triton.jit
-def out_offsets(
-    i, window, starts, rows, columns, window_stride, x_stride, y_stride, ACCUMULATE: tl.constexpr
-):  # fmt: skip
-    """Of voxels `i` of a window: in logits or, where `starts` says that the window begins, in the scan's sums."""
-    if ACCUMULATE:
-        line = i // columns
-        x = tl.load(starts + 3 * window) + line // rows
-        y = tl.load(starts + 3 * window + 1) + line % rows
-        z = tl.load(starts + 3 * window + 2) + i % columns
-        offsets = x * x_stride + y * y_stride + z
-    else:
-        offsets = window * window_stride + i
-    return offsets
+def sum_offsets(o_voxel, p_start, rows, columns, x_stride, y_stride):
+    """Of voxels of a window in sums [X, Y, Z], contiguous along Z. p_start: the window's first voxel, three int64."""
+    o_line = o_voxel // columns
+    o_x = tl.load(p_start) + o_line // rows
+    o_y = tl.load(p_start + 1) + o_line % rows
+    o_z = tl.load(p_start + 2) + o_voxel % columns
+    return o_x * x_stride + o_y * y_stride + o_z

@@ -95,17 +95,17 @@ def token_words(sides: Size, window: int, shifts: Size, device: torch.device) ->
 
 @triton.jit
 def source_of(
-    token, first_d, first_h, first_w, padded_d, padded_h, padded_w, shift_d, shift_h, shift_w,
+    o_token, first_d, first_h, first_w, padded_d, padded_h, padded_w, shift_d, shift_h, shift_w,
     depth, height, width, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
 ):  # fmt: skip
     """Where in the grid a token of the window comes from, and whether that is inside, not padding."""
-    d = first_d + token // (SIDE_H * SIDE_W) + shift_d
-    h = first_h + token // SIDE_W % SIDE_H + shift_h
-    w = first_w + token % SIDE_W + shift_w
-    d = tl.where(d >= padded_d, d - padded_d, d)
-    h = tl.where(h >= padded_h, h - padded_h, h)
-    w = tl.where(w >= padded_w, w - padded_w, w)
-    return (d * height + h) * width + w, (d < depth) & (h < height) & (w < width)
+    o_d = first_d + o_token // (SIDE_H * SIDE_W) + shift_d
+    o_h = first_h + o_token // SIDE_W % SIDE_H + shift_h
+    o_w = first_w + o_token % SIDE_W + shift_w
+    o_d = tl.where(o_d >= padded_d, o_d - padded_d, o_d)
+    o_h = tl.where(o_h >= padded_h, o_h - padded_h, o_h)
+    o_w = tl.where(o_w >= padded_w, o_w - padded_w, o_w)
+    return (o_d * height + o_h) * width + o_w, (o_d < depth) & (o_h < height) & (o_w < width)
 
 
 GEOMETRY = [

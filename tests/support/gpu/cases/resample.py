@@ -1,4 +1,4 @@
-"""Launches of the resampling that the budget table covers: a chest CT to 1.5 mm, and its bit mask back."""
+"""Launches of the resampling that the budget table covers: a chest CT to 1.5 mm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from support.gpu.budgets import Case
-from umlite.kernels.triton.resample import launch_resample_bits, launch_resample_hu
+from umlite.kernels.triton.resample import launch_resample_hu
 
 SCAN, MODEL = (512, 512, 601), (245, 245, 401)
 FINER = np.diag([1.5 / 0.72, 1.5 / 0.72, 1.5, 1.0])
@@ -25,15 +25,6 @@ def intensities(dtype: torch.dtype) -> Callable[[], None]:
     return run
 
 
-def bits(kind: torch.dtype) -> Callable[[], None]:
-    def run() -> None:
-        out = torch.empty(SCAN[::-1], dtype=kind, device="meta").permute(2, 1, 0)
-        mask = torch.empty(240, 241, 389, dtype=kind, device="meta")
-        launch_resample_bits(mask, np.linalg.inv(FINER), MODEL, (2, 3, 5), out)
-
-    return run
-
-
 def elements(options: dict[str, Any]) -> int:
     """Voxels of a tile."""
     return options["TILE_X"] * options["TILE_Z"]
@@ -42,6 +33,4 @@ def elements(options: dict[str, Any]) -> int:
 CASES = (
     Case("resample/hu/float32", intensities(torch.float32), elements),
     Case("resample/hu/int16", intensities(torch.int16), elements, always=True),
-    Case("resample/bits/int32", bits(torch.int32), elements, always=True),
-    Case("resample/bits/int64", bits(torch.int64), elements),
 )
