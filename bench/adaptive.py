@@ -44,7 +44,7 @@ class Remembering(Engine):
     """Another engine whose windows are computed once. classes: positions of heads that it answers for."""
 
     def __init__(self, engine: Engine, classes: Sequence[int]) -> None:
-        super().__init__(engine.card, engine.plan)
+        super().__init__(engine.card, engine.setup)
         self._engine, self._places = engine, {c: k for k, c in enumerate(classes)}
         self._logits: dict[Size, Tensor] = {}
 
@@ -72,7 +72,7 @@ def compare(segmenter: Segmenter, voxels: Tensor, margins: Sequence[float]) -> I
     requests = {r: [c.name for c in segmenter.classes.resolve(r)] for r in REQUESTS}
     needed = {r: needed_classes(names, known) for r, names in requests.items()}
     places = {name: segmenter.classes.head_of(name) for names in needed.values() for name in names}
-    engine = Remembering(segmenter._engine, sorted(places.values()))
+    engine = Remembering(segmenter.engine, sorted(places.values()))
     voxel_ml = float(np.prod(segmenter.card.spacing_mm)) / 1000
     for request, requested in requests.items():
         heads = [places[name] for name in needed[request]]
@@ -152,7 +152,7 @@ def main() -> None:
         name = scan.name if isinstance(scan, Path) else f"phantom {scan}"
         if any(row["scan"] == name for row in rows):
             continue
-        volume = segmenter.prepare(scan if isinstance(scan, Path) else make_phantom(scan, (3, 3, 3)).image())
+        volume = segmenter.prepare(scan if isinstance(scan, Path) else make_phantom(scan, (3, 3, 3)).image()).volume
         for row in compare(segmenter, volume.voxels, arguments.margins):
             rows.append({"scan": name, "shape": list(volume.voxels.shape), **row})
             print(
@@ -170,7 +170,7 @@ def main() -> None:
 def _touching(segmenter: Segmenter, voxels: Tensor, result: BitMask) -> list[Size]:
     if not voxels.numel():
         return []
-    field = lay_out(segmenter._engine, voxels, 0.5)
+    field = lay_out(segmenter.engine, voxels, 0.5)
     anything = np.zeros(field.shape, np.bool_)
     anything[field.inside] = result.bits != 0
     return [start for start in field.starts if anything[window_at(start, segmenter.card.window)].any()]

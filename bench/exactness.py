@@ -97,7 +97,7 @@ def algorithm_error(
 def network_error(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
     """A window of the recipe's network by umlite and by eager float32 torch, both against float64."""
     weights = recipe_weights(backbone, quick=options.quick)
-    segmenter = Segmenter(weights, "cpu", kernels=options.kernels, threads=options.threads)
+    segmenter = Segmenter(weights, device="cpu", kernels=options.kernels, threads=options.threads)
     x = sample_window(segmenter.card.window[0])
     names = segmenter.card.classes
     ours = segmenter.window_logits(x, names)

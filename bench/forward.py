@@ -26,11 +26,17 @@ from bench.report import begin, finish, spread
 from umlite import Segmenter
 from umlite.checks.operations import matrix_product_peak, published_operations, synchronise
 from umlite.checks.reference_network import load_reference
+from umlite.engines.options import EngineOptions
 from umlite.machine.memory import peak_bytes, resident_bytes
 from umlite.machine.threads import available_threads
 
 WORST_ERROR = 1e-3
 """Of a class's standard deviation: a side that is further off computes something else, and no ratio is given."""
+
+
+def chosen(options: argparse.Namespace) -> EngineOptions:
+    """What the command line asked of the engine."""
+    return EngineOptions(options.device, options.engine, options.kernels, threads=options.threads)
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
     """Both sides of one network: seconds, ratios, error, GFLOP/s, memory."""
     weights = weights_of(backbone, options)
     start = time.perf_counter()
-    segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
+    segmenter = Segmenter(weights, chosen(options))
     setup = time.perf_counter() - start
     network, card = load_reference(weights, options.device)
     device, window = torch.device(options.device), card.window
@@ -106,7 +112,7 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         if pair:
             for side, value in times.items():
                 seconds[side].append(value)
-            steps.append(segmenter._engine.step_seconds())
+            steps.append(segmenter.engine.step_seconds())
         print("  " + ("warm-up  " if pair == 0 else f"pair {pair}   "), end="")
         print("  ".join(f"{side}: {value:.3f} s" for side, value in times.items()), flush=True)
     operations = sum(published_operations(card.network, window).values())
@@ -115,9 +121,9 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         "backbone": backbone,
         "window": list(window),
         "classes": len(names),
-        "engine": segmenter.plan.engine,
-        "kernels": segmenter.plan.kernels,
-        "reasons": list(segmenter.plan.reasons),
+        "engine": segmenter.setup.options.engine,
+        "kernels": segmenter.setup.options.kernels,
+        "reasons": list(segmenter.setup.reasons),
         "setup_s": round(setup, 3),
         "published_gflop": round(operations / 1e9, 1),
         "worst_error": error,
@@ -191,7 +197,7 @@ def memory_of(options: argparse.Namespace) -> dict[str, float]:
     """Three windows of one side in this process: its peak, and what stays between windows."""
     weights = weights_of(options.backbone, options)
     if options.side == "ours":
-        segmenter = Segmenter(weights, options.device, options.engine, kernels=options.kernels, threads=options.threads)
+        segmenter = Segmenter(weights, chosen(options))
         window = segmenter.card.window
 
         def compute(x: Tensor) -> None:

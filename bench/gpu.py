@@ -33,8 +33,10 @@ from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.checks.benchmark import benchmark_scan
 from umlite.checks.reference_pipeline import ReferencePipeline
-from umlite.engines.engine import Engine, build_engine
-from umlite.engines.setup import choose_plan
+from umlite.engines.build import build_engine
+from umlite.engines.engine import Engine
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import choose_setup
 from umlite.weights.loading import read_card
 
 NO_GPU = (
@@ -101,7 +103,7 @@ def measure(gpu: Device, weights: Sequence[Path], options: argparse.Namespace, r
         scan = options.scan or phantom(Path(folder) / "phantom.nii.gz", 6.0 if options.quick else 1.5)
         for path in weights:
             measured = benchmark_scan(
-                lambda path=path: Segmenter(path, str(gpu.device)),
+                lambda path=path: Segmenter(path, device=str(gpu.device)),
                 scan,
                 None,
                 repeats=options.scan_repeats,
@@ -115,8 +117,8 @@ def measure(gpu: Device, weights: Sequence[Path], options: argparse.Namespace, r
 
 def engine_of(weights: Path, gpu: Device, precision: str = "auto") -> Engine:
     """The fast engine on this GPU, with kernels of ours or not at all."""
-    plan = choose_plan("fast", str(gpu.device), kernels="native", precision=precision)
-    return build_engine(weights, plan, print)
+    setup = choose_setup(EngineOptions(str(gpu.device), kernels="native", precision=precision))
+    return build_engine(weights, setup, print)
 
 
 def phantom(path: Path, spacing_mm: float) -> Path:

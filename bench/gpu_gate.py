@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from bench.gpu_cases import Case
-from umlite.engines.engine import Engine, build_engine
-from umlite.engines.setup import Plan
+from umlite.engines.build import build_engine
+from umlite.engines.engine import Engine
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import Setup
 from umlite.gpu.precision import exact_float32
 
 REPEATS = 3
@@ -66,9 +68,9 @@ def check_window(engine: Engine, weights: Path, windows: Tensor, classes: Sequen
 
     An engine that raises is a failed check, as a kernel is.
     """
-    oracle = build_engine(weights, Plan("reference", torch.device("cpu"), 1, False, ()))
+    oracle = build_engine(weights, Setup(EngineOptions(engine="reference", batch=1), torch.device("cpu")))
     expected = oracle.window_logits(windows.cpu(), classes).transpose(0, 1).flatten(1)
-    precision = engine.plan.precision
+    precision = engine.setup.options.precision
     name = f"{engine.card.name} in {precision}"
     try:
         found = engine.window_logits(windows, classes).transpose(0, 1).flatten(1).cpu()

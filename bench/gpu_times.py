@@ -77,7 +77,7 @@ def window_times(gpu: Device, engine: Engine, weights: Path, repeats: int) -> di
     return {
         "network": card.name,
         "window": list(card.window),
-        "precision": engine.plan.precision,
+        "precision": engine.setup.options.precision,
         "seconds": measured,
         "ratio": measured["reference"]["median"] / measured["batch"]["median"],
         "published_gflop": operations / 1e9,

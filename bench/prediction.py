@@ -24,12 +24,12 @@ import numpy as np
 
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.batch import plan_jobs, run_jobs
+from umlite.batch import lay_out_jobs, run_jobs
 from umlite.cost.forecast import Forecast
 from umlite.cost.measuring import calibration_of
 from umlite.machine.threads import available_threads
 from umlite.phantom import Phantom, make_phantom
-from umlite.progress import no_progress
+from umlite.request import Request
 
 DRAWN_MM = 3.0
 ABDOMEN, ABDOMEN_PELVIS, TRUNK = 1, 0, 2  # seeds, by field of view
@@ -60,7 +60,7 @@ def main() -> None:
     if options.shapes:
         chosen = tuple(SHAPES[int(number) - 1] for number in options.shapes.split(","))
     with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
-        calibration_of(Segmenter(options.weights, "cpu", threads=threads), again=True, tell=print)
+        calibration_of(Segmenter(options.weights, device="cpu", threads=threads), again=True, tell=print)
         scans = options.folder or Path(folder)
         report["scans"] = [measured(options, scans, *shape, threads) for shape in chosen]
     for key, bar in BARS.items():
@@ -98,15 +98,15 @@ def measured(
 
 def run(options: argparse.Namespace, scan: Path) -> dict[str, Any]:
     """Segment one scan, file to files: its predicted and its actual cost, with the seconds of each step."""
-    segmenter = Segmenter(options.weights, "cpu", threads=options.threads)
+    segmenter = Segmenter(options.weights, device="cpu", threads=options.threads)
     classes = None if options.classes == "all" else options.classes
     with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
-        jobs = plan_jobs([scan], Path(folder) / "masks")
-        settings: dict[str, Any] = {"overlap": 0.5, "overwrite": False, "progress_of": lambda _name: no_progress}
-        (outcome,) = run_jobs(segmenter, jobs, classes, forecast=Forecast(segmenter), **settings)
+        jobs = lay_out_jobs([scan], Path(folder) / "masks")
+        request = Request.of(classes)
+        (outcome,) = run_jobs(segmenter, jobs, request, forecast=Forecast(segmenter, request))
     if outcome.cost is None or outcome.result is None:
         raise SystemExit(f"{scan}: {outcome.error}")
-    return {**outcome.cost.to_dict(), "steps_s": {k: round(v, 3) for k, v in outcome.result.timings.items()}}
+    return outcome.cost.to_dict()
 
 
 def scan_file(folder: Path, seed: int, spacing: tuple[float, float, float], drawn: float) -> Path:

@@ -19,6 +19,7 @@ from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.checks.benchmark import benchmark_scan
 from umlite.checks.reference_pipeline import ReferencePipeline
+from umlite.engines.options import EngineOptions
 from umlite.machine.threads import available_threads
 
 REQUESTS = ("all", "liver,pancreas_tumor")
@@ -29,13 +30,12 @@ def main() -> None:
     torch.set_num_threads(options.threads or available_threads()[0])
     report = begin("scan", {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()})
     weights = options.weights or recipe_weights(options.backbone, quick=options.quick)
+    chosen = EngineOptions(options.device, options.engine, options.kernels, threads=options.threads)
     reference = None if options.no_reference else ReferencePipeline(weights, options.device)
     report["requests"] = {}
     for classes in options.classes or REQUESTS:
         measured = benchmark_scan(
-            lambda: Segmenter(
-                weights, options.device, options.engine, kernels=options.kernels, threads=options.threads
-            ),
+            lambda: Segmenter(weights, chosen),
             options.scan,
             None if classes == "all" else classes,
             repeats=options.repeats,

@@ -15,9 +15,9 @@ from support.samples import make_scan, small_card, small_model
 from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
 from umlite.errors import DeviceError, InputError, RequestError, WeightsError
+from umlite.request import Request
 from umlite.sweep.runner import WindowCounts
-from umlite.volume.preparation import Volume
-from umlite.volume.reading import Scan
+from umlite.volume.reading import read_scan
 from umlite.weights.loading import save_model
 
 
@@ -160,7 +160,7 @@ def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
     model = small_model(classes=70)
     save_model(tmp_path / "wide.safetensors", model.state_dict(), small_card(model))
     segmenter = Segmenter(tmp_path / "wide.safetensors", device="cpu")
-    with pytest.raises(RequestError, match=r"70 classes.*--classes"):
+    with pytest.raises(RequestError, match=r"70 classes.*Ask for some"):
         segmenter.segment(scan_file)
     segmenter.segment(scan_file, "organs,extra_70", overlap=0)
 
@@ -205,7 +205,7 @@ def test_window_logits(segmenter: Segmenter) -> None:
 
 
 def test_blended_logits(segmenter: Segmenter, scan_file: Path) -> None:
-    volume = segmenter.prepare(scan_file)
+    volume = segmenter.prepare(scan_file).volume
     logits = segmenter.blended_logits(volume, "liver")
     assert logits.shape == (1, *volume.voxels.shape)
 
@@ -213,8 +213,9 @@ def test_blended_logits(segmenter: Segmenter, scan_file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"classes": "liverr"}, RequestError),
-        ({"classes": ""}, RequestError),
+        ({"request": "liverr"}, RequestError),
+        ({"request": ""}, RequestError),
+        ({"opverlap": 0.5}, TypeError),
         ({"overlap": 1.0}, RequestError),
         ({"scan": "absent.nii.gz"}, InputError),
     ],
@@ -233,7 +234,7 @@ def test_weights_that_answer_nonsense(tmp_path: Path, scan_file: Path) -> None:
 
 
 def test_probabilities(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
-    result = segmenter.segment(scan_file, "liver,pancreas_tumor", probabilities=tmp_path)
+    result = segmenter.segment(scan_file, "liver,pancreas_tumor", probabilities=True, folder=tmp_path)
     soft = result.probability("pancreas_tumor")  # a class that post-processing leaves as it is
     assert soft.dtype == np.float32
     assert soft.shape == nib.load(scan_file).shape
@@ -245,12 +246,18 @@ def test_probabilities(segmenter: Segmenter, scan_file: Path, tmp_path: Path) ->
         without.probability("liver")
 
 
-def test_inspection_comes_before_the_windows(segmenter: Segmenter, scan_file: Path) -> None:
-    def refuse(scan: Scan, volume: Volume) -> None:
-        raise DeviceError(f"{scan.name} {tuple(volume.voxels.shape)}")
-
-    with pytest.raises(DeviceError, match=r"scan \("):
-        segmenter.segment(scan_file, "liver", inspect=refuse)
+def test_the_steps_one_by_one_give_the_same(segmenter: Segmenter, scan_file: Path) -> None:
+    whole = segmenter.segment(scan_file, "liver,pancreas_tumor", overlap=0.25)
+    request = Request(("liver", "pancreas_tumor"), overlap=0.25)
+    prepared = segmenter.prepare(read_scan(scan_file))
+    other = segmenter.prepare(scan_file)  # the next scan may be read before this one is decided
+    decided = segmenter.decide(prepared, request)
+    segmenter.decide(other, "spleen", progress=lambda _done, _total: None)
+    result = segmenter.finish(decided)
+    assert list(result.timings) == ["read", "prepare", "windows", "postprocess"]
+    assert result.windows == whole.windows
+    for name in ("liver", "pancreas_tumor"):
+        assert np.array_equal(result.mask(name), whole.mask(name))
 
 
 def test_adaptive_windows(segmenter: Segmenter, scan_file: Path) -> None:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from support.full_disk import full_disk, needs_full_disk
 from support.samples import make_scan
 from umlite import Segmenter
-from umlite.batch import Job, plan_jobs, run_jobs
-from umlite.cost import measuring as calibrating
+from umlite.batch import Job, lay_out_jobs, run_jobs
+from umlite.cost import measuring
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
 from umlite.errors import DeviceError, OutputError, RequestError
+from umlite.request import Request
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
 paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,
@@ -26,7 +27,7 @@ paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.list
 
 
 def outputs(scans: list[str], output: str | None, **options) -> list[str]:
-    return [str(job.output) for job in plan_jobs([Path(s) for s in scans], output and Path(output), **options)]
+    return [str(job.output) for job in lay_out_jobs([Path(s) for s in scans], output and Path(output), **options)]
 
 
 def test_one_scan() -> None:
@@ -55,12 +56,12 @@ def test_a_scan_given_twice_is_done_once(tmp_path: Path) -> None:
     scan = tmp_path / "ct.nii.gz"
     scan.touch()
     (tmp_path / "link.nii.gz").symlink_to(scan)
-    assert len(plan_jobs([scan, tmp_path / "." / "ct.nii.gz", tmp_path / "link.nii.gz"], None)) == 1
+    assert len(lay_out_jobs([scan, tmp_path / "." / "ct.nii.gz", tmp_path / "link.nii.gz"], None)) == 1
 
 
 @given(st.lists(paths, min_size=1, max_size=8), st.booleans())
 def test_outputs_never_collide(scans: list[Path], label_map: bool) -> None:
-    jobs = plan_jobs(scans, Path("out"), label_map=label_map)
+    jobs = lay_out_jobs(scans, Path("out"), label_map=label_map)
     places = [str(job.output).lower() for job in jobs]
     assert len(set(places)) == len(places)
     assert {os.path.realpath(job.scan) for job in jobs} == {os.path.realpath(scan) for scan in scans}
@@ -73,19 +74,18 @@ def segmenter(small_weights: Path) -> Segmenter:
     return Segmenter(small_weights, device="cpu")
 
 
-def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False, forecast: Forecast | None = None) -> list:
-    def progress_of(_name: str):
-        return lambda _done, _total: None
+REQUEST = Request(("liver",), overlap=0.0)
 
-    options = {"overlap": 0.0, "overwrite": overwrite, "progress_of": progress_of, "forecast": forecast}
-    return list(run_jobs(segmenter, jobs, "liver", **options))
+
+def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False, forecast: Forecast | None = None) -> list:
+    return list(run_jobs(segmenter, jobs, REQUEST, overwrite=overwrite, forecast=forecast))
 
 
 def test_bad_scans_between_good_ones(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_text("no scan")
     nib.save(make_scan((20, 20, 20), seed=5), tmp_path / "second.nii")
     scans = [tmp_path / "absent.nii", scan_file, tmp_path / "text.nii.gz", tmp_path / "second.nii"]
-    outcomes = run(segmenter, plan_jobs(scans, tmp_path / "out"))
+    outcomes = run(segmenter, lay_out_jobs(scans, tmp_path / "out"))
     assert [outcome.error is None for outcome in outcomes] == [False, True, False, True]
     assert sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.nii.gz")) == [
         Path("scan/liver.nii.gz"),
@@ -97,7 +97,7 @@ def test_a_defect_of_ours_does_not_stop_the_others(segmenter, scan_file, tmp_pat
     def broken(*_args, **_options):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(segmenter, "segment", broken)
+    monkeypatch.setattr(segmenter, "decide", broken)
     outcomes = run(segmenter, [Job(scan_file, tmp_path / "a"), Job(scan_file, tmp_path / "b")])
     assert [type(outcome.error) for outcome in outcomes] == [ZeroDivisionError] * 2
 
@@ -119,13 +119,13 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
     content = scan.read_bytes()
     (tmp_path / "x").mkdir()
     for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
-        error = run(segmenter, plan_jobs([scan], output), overwrite=True)[0].error
+        error = run(segmenter, lay_out_jobs([scan], output), overwrite=True)[0].error
         assert "one of the scans" in str(error)
     assert scan.read_bytes() == content
 
 
 def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(segmenter, "segment", lambda *_, **__: pytest.fail("computed in vain"))
+    monkeypatch.setattr(segmenter, "prepare", lambda *_, **__: pytest.fail("computed in vain"))
     (tmp_path / "file").touch()
     error = run(segmenter, [Job(scan_file, tmp_path / "file" / "out")])[0].error
     assert isinstance(error, OutputError)
@@ -137,7 +137,7 @@ def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file
 def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch, label_map: bool) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     full_disk(monkeypatch, lambda path: path.parent == tmp_path / "out")
-    outcome = run(segmenter, plan_jobs([scan_file], tmp_path / "out", label_map=label_map))[0]
+    outcome = run(segmenter, lay_out_jobs([scan_file], tmp_path / "out", label_map=label_map))[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
@@ -149,15 +149,15 @@ def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, 
 def test_a_result_that_came_meanwhile_is_kept(segmenter, scan_file, tmp_path, monkeypatch) -> None:
     """Another run writes the same result while this one computes."""
     target = tmp_path / "out" / "liver.nii.gz"
-    segment = segmenter.segment
+    finish = segmenter.finish
 
     def slowly(*args, **options):
-        result = segment(*args, **options)
+        result = finish(*args, **options)
         target.parent.mkdir()
         target.write_bytes(b"another run's")
         return result
 
-    monkeypatch.setattr(segmenter, "segment", slowly)
+    monkeypatch.setattr(segmenter, "finish", slowly)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
     assert "exists already" in str(error)
@@ -188,7 +188,7 @@ def test_a_place_that_refuses_files(segmenter, scan_file, tmp_path, monkeypatch,
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("umlite.batch.tempfile.TemporaryFile", refuse)
-    monkeypatch.setattr(segmenter, "segment", lambda *_, **__: pytest.fail("computed in vain"))
+    monkeypatch.setattr(segmenter, "prepare", lambda *_, **__: pytest.fail("computed in vain"))
     error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
     assert isinstance(error, OutputError)
     assert "Choose" in str(error)
@@ -197,8 +197,8 @@ def test_a_place_that_refuses_files(segmenter, scan_file, tmp_path, monkeypatch,
 @pytest.fixture
 def _quick_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
-    monkeypatch.setattr(calibrating, "SIDE", 40)
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "SIDE", 40)
 
 
 @pytest.mark.usefixtures("_quick_calibration")
@@ -207,29 +207,27 @@ def test_costs_are_reported_beside_what_was_predicted(segmenter, scan_file, tmp_
     assert cost.seconds > 0
     assert cost.predicted is None
     assert cost.to_dict()["actual"]["peak_gb"] > 0
-    roomy = Forecast(segmenter, 0.0, Limits(ram=10**12))
+    roomy = Forecast(segmenter, REQUEST, Limits(ram=10**12))
     (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "b")], forecast=roomy)
     found = outcome.cost.to_dict()
     assert found["predicted"]["windows"] == outcome.result.windows.total
-    assert found["actual"]["seconds"] == pytest.approx(sum(outcome.result.timings.values()), abs=0.01)
+    assert found["actual"]["seconds"] == pytest.approx(sum(found["timings_s"].values()), abs=0.01)
     assert "predicted), " in str(outcome.cost)
 
 
 @pytest.mark.usefixtures("_quick_calibration")
 def test_a_scan_beyond_the_limit_is_refused_before_its_windows(segmenter, scan_file, tmp_path, monkeypatch) -> None:
-    tight = Forecast(segmenter, 0.0, Limits(ram=20_000_000))
+    tight = Forecast(segmenter, REQUEST, Limits(ram=20_000_000))
     monkeypatch.setattr("umlite.api.decide_volume", lambda *_, **__: pytest.fail("computed in vain"))
     (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "out")], forecast=tight)
     assert isinstance(outcome.error, DeviceError)
-    assert "more than the 0.02 GB allowed" in str(outcome.error)
+    assert "more than the 20 MB allowed" in str(outcome.error)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_path) -> None:
     def runs(classes: str, overlap: float) -> None:
-        list(
-            run_jobs(segmenter, [Job(scan_file, tmp_path)], classes, overlap=overlap, overwrite=False, progress_of=str)
-        )
+        list(run_jobs(segmenter, [Job(scan_file, tmp_path)], Request.of(classes, overlap=overlap)))
 
     for classes, overlap in (("liverr", 0.5), ("liver", 1.0), ("liver", float("nan"))):
         with pytest.raises(RequestError):
@@ -238,6 +236,6 @@ def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_
 
 def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
     scans = [tmp_path / "x.nii.nii.gz", tmp_path / "...nii.gz", tmp_path / "t.nii"]
-    jobs = plan_jobs(scans, tmp_path / "out")
+    jobs = lay_out_jobs(scans, tmp_path / "out")
     assert [job.label_map for job in jobs] == [False] * 3
     assert [job.output.relative_to(tmp_path / "out").name for job in jobs] == ["x.nii", "scan", "t"]

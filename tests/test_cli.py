@@ -127,7 +127,7 @@ def test_limits_and_dry_run(scan_file: Path, small_weights: Path) -> None:
     assert plan["windows"] > 0
     assert not Path("out").exists()
     message = fails(*base, "--max-ram", "1MB")
-    assert "more than the 0.00 GB allowed" in message
+    assert "more than the 1 MB allowed" in message
     assert not Path("out").exists()
     assert "--max-ram" in fails(*base, "--max-ram", "much")
     (scan,) = json.loads(run(*base, "--json").stdout)["scans"]

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from umlite.checks.verification import DEFAULT_TOLERANCE
 from umlite.cli import app
-from umlite.cost import measuring as calibrating
+from umlite.cost import measuring as measuring
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
-    monkeypatch.setattr(calibrating, "SIDE", 40)
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "SIDE", 40)
     monkeypatch.chdir(tmp_path)
 
 
@@ -43,13 +43,13 @@ def test_plan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
     fitting = json.loads(run(*base, "--json", "--max-ram", "1000").stdout)
     assert fitting["fits"]
     assert fitting["classes_that_fit"] == 1
-    assert "more than the 0.01 GB allowed" in run(*base, "--max-ram", "10MB", code=2).stdout
-    assert "--max-ram like 3GB" in run(*base, "--max-ram", "-1", code=2).stderr
+    assert "more than the 10 MB allowed" in run(*base, "--max-ram", "10MB", code=2).stdout
+    assert "--max-ram: Expected a size" in run(*base, "--max-ram", "-1", code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["cache"]
 
 
 def test_verify(scan_file: Path, small_weights: Path) -> None:
-    base = ("verify", scan_file, "--weights", small_weights, "-c", "liver", "--windows", "2")
+    base = ("verify", scan_file, "--weights", small_weights, "-c", "liver", "--sample", "2")
     assert "within the tolerance" in run(*base).stdout
     data = json.loads(run(*base, "--json").stdout)
     assert data["passed"]

@@ -45,7 +45,7 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
     segmenter = Segmenter(recipe.weights(backbone), device="cpu", engine=engine)
     names = segmenter.classes.names
     assert names == tuple(c.name for c in PUBLISHED)
-    volume = segmenter.prepare(shared / "data" / "example_ct_sm.nii.gz")
+    volume = segmenter.prepare(shared / "data" / "example_ct_sm.nii.gz").volume
     seen: list[int] = []
     logits = segmenter.blended_logits(volume, progress=lambda _done, total: seen.append(total))
     assert seen[-1] == expected["windows"][0]

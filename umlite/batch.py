@@ -8,23 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from umlite.classes import AnatomyClass
 from umlite.cost.actual import Cost
 from umlite.errors import OutputError, RequestError, UmliteError
 from umlite.files import output_error
 from umlite.machine.memory import peak_bytes, start_peak
+from umlite.progress import Progress, no_progress
 from umlite.results.writing import is_label_map
 from umlite.volume.reading import scan_name
 
 if TYPE_CHECKING:
-    from umlite.api import Request, Segmentation, Segmenter
+    from umlite.api import Segmentation, Segmenter
     from umlite.cost.forecast import Forecast
-    from umlite.cost.prediction import Prediction
-    from umlite.progress import Progress
-    from umlite.volume.preparation import Volume
-    from umlite.volume.reading import Scan
+    from umlite.request import Request
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Outcome:
     cost: Cost | None = None
 
 
-def plan_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = False) -> list[Job]:
+def lay_out_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = False) -> list[Job]:
     """One job per scan, no two with the same output; a scan given twice is done once.
 
     One scan: `output` is its folder, or its label map when it ends in .nii or .nii.gz. Several: a folder with one
@@ -81,40 +79,41 @@ def plan_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = F
 def run_jobs(
     segmenter: Segmenter,
     jobs: Sequence[Job],
-    classes: Request,
+    request: Request,
     *,
-    overlap: float,
-    windows: str = "all",
-    probabilities: bool = False,
-    overwrite: bool,
-    progress_of: Callable[[str], Progress],
+    overwrite: bool = False,
+    progress_of: Callable[[str], Progress] = lambda _name: no_progress,
     forecast: Forecast | None = None,
 ) -> Iterator[Outcome]:
     """Segment one scan after the other, each saved before the next is read. Errors of a scan are outcomes.
 
     No outcome is kept here: callers that forget one before they ask for the next need memory for one scan only.
 
-    overlap, windows: as of `Segmenter.segment`. probabilities: write those too. forecast: predicts each scan's cost,
-    and refuses what is too large.
-    Raises RequestError before the first scan when the request itself cannot be served.
+    Args:
+        segmenter, request: what runs on every scan.
+        jobs: scans and places of results.
+        overwrite: whether existing results may be replaced.
+        progress_of: makes a scan's `Progress` from its name.
+        forecast: predicts each scan's cost, and refuses what is too large.
+
+    Raises:
+        RequestError: the request cannot be served at all; before the first scan.
     """
-    wanted = segmenter.check_request(classes, overlap, windows)
+    wanted = segmenter.check_request(request)
     scans = {os.path.realpath(job.scan) for job in jobs}
 
     def run(job: Job) -> Outcome:
-        check_output(job, wanted, scans, overwrite=overwrite, probabilities=probabilities)
-        progress = progress_of(job.scan.name)
-        options: dict[str, Any] = {"overlap": overlap, "windows": windows, "progress": progress}
-        if probabilities:
-            options["probabilities"] = _existing(job.probability_folder)
-        predicted: list[Prediction | None] = []
-        if forecast is not None:
-            options["inspect"] = _inspection(forecast, [c.name for c in wanted], predicted)
+        check_output(job, wanted, scans, overwrite=overwrite, probabilities=request.probabilities)
         start_peak()
-        result = segmenter.segment(job.scan, classes, **options)
-        files = _save(result, job, overwrite=overwrite)
-        cost = Cost(sum(result.timings.values()), peak_bytes(), next(iter(predicted), None))
-        return Outcome(job, result, files, cost=cost)
+        prepared = segmenter.prepare(job.scan)
+        predicted = None if forecast is None else forecast.of(prepared)
+        folder = _existing(job.probability_folder) if request.probabilities else None
+        decided = segmenter.decide(prepared, request, progress=progress_of(job.scan.name), folder=folder)
+        del prepared  # the volume need not be in memory while masks are cleaned and written
+        result = segmenter.finish(decided)
+        del decided
+        files, write_s = _save(result, job, overwrite=overwrite)
+        return Outcome(job, result, files, cost=Cost(result.timings | {"write": write_s}, peak_bytes(), predicted))
 
     for job in jobs:
         try:
@@ -123,12 +122,6 @@ def run_jobs(
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of ours must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=error)
-
-
-def _inspection(
-    forecast: Forecast, names: Sequence[str], predicted: list[Prediction | None]
-) -> Callable[[Scan, Volume], None]:
-    return lambda scan, volume: predicted.append(forecast.of(scan, volume, names))
 
 
 def check_output(
@@ -164,7 +157,8 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[Path, ...]:
+def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[tuple[Path, ...], float]:
+    """The files, and the seconds that writing took."""
     start = time.perf_counter()
     save = result.save_label_map if job.label_map else result.save_masks
     try:
@@ -174,8 +168,7 @@ def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[Path, ...
             result.probabilities.file.close()
     except (OutputError, OSError) as error:
         raise OutputError(f"{error} {_rescue(result, job)}") from error
-    result.timings["write"] = time.perf_counter() - start
-    return tuple(files)
+    return tuple(files), time.perf_counter() - start
 
 
 def _rescue(result: Segmentation, job: Job) -> str:

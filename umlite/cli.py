@@ -10,6 +10,7 @@ import typer
 from umlite import __version__
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.commands.bench import bench
+from umlite.commands.help import PanelledCommand
 from umlite.commands.info import info
 from umlite.commands.options import (
     JsonOption,
@@ -28,11 +29,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Run the Universal Model on CT scans. Research software, not a medical device.",
 )
 app.add_typer(weights_app, name="weights")
 for command in (segment, plan, verify, bench):
-    app.command()(command)
+    app.command(cls=PanelledCommand)(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -49,7 +51,7 @@ def demo(
     scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; a synthetic phantom by default.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
     weights: Annotated[str, typer.Option("--weights", help="Installed name or .safetensors file.")] = "demo",
-    seed: Annotated[int | None, typer.Option(help="Of the phantom.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the phantom.")] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,4 +109,4 @@ def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> 
         show_table(("group", "classes"), [(name, ", ".join(members)) for name, members in table.groups.items()])
 
 
-app.command()(info)
+app.command(cls=PanelledCommand)(info)

@@ -1,11 +1,18 @@
-"""How a run over windows tells how far it is."""
+"""How a run tells its caller what it does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[int, int], None]  # windows done, windows in all
+Progress = Callable[[int, int], None]
+"""Gets the windows done and the windows in all."""
+Notify = Callable[[str], None]
+"""Gets a sentence for a person: what takes long, or what was decided on the way."""
 
 
 def no_progress(_done: int, _total: int) -> None:
     """Report nothing."""
+
+
+def no_notice(_sentence: str) -> None:
+    """Tell nobody."""

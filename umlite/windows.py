@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from umlite.errors import RequestError
+from umlite.request import check_overlap
 
 Size = tuple[int, int, int]
 
@@ -62,12 +62,6 @@ def padded_shape(shape: Sequence[int], window: Size) -> Size:
 def streaming_axis(shape: Size, window: Size) -> int:
     """The axis along which a slab one window thick is the smallest part of the volume; the first of equal ones."""
     return max(range(3), key=lambda axis: (shape[axis] / window[axis], -axis))
-
-
-def check_overlap(overlap: float) -> None:
-    """Raise RequestError unless 0 <= overlap < 1."""
-    if not 0 <= overlap < 1:
-        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
 
 
 def window_at(start: Size, window: Size) -> tuple[slice, slice, slice]:

@@ -78,7 +78,7 @@ def score(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def phantom_counts(segmenter: Segmenter, phantom: Phantom) -> dict[str, Counts]:
     """Voxels of each class in a phantom, on the model's grid, with each offset given to all classes at once."""
-    volume = segmenter.prepare(nib.Nifti1Image(phantom.hu, phantom.affine))
+    volume = segmenter.prepare(nib.Nifti1Image(phantom.hu, phantom.affine)).volume
     box = tuple(slice(*ends) for ends in zip(volume.frame.start, volume.frame.stop, strict=True))
     names = segmenter.classes.names
     logits = segmenter.blended_logits(volume).numpy()

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,8 @@ import torch
 
 from umlite import Segmenter
 from umlite.engines.cuda import CudaEngine
-from umlite.engines.setup import Plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import Setup
 from umlite.kernels.implementations import FAST
 from umlite.volume.reading import read_scan
 from umlite.weights.loading import load_model
@@ -51,15 +53,16 @@ def pretend(bench: SimpleNamespace, name: str = "NVIDIA H100 80GB HBM3") -> Any:
 
 @pytest.fixture
 def engine_on_the_cpu(monkeypatch: pytest.MonkeyPatch, bench: SimpleNamespace) -> None:
-    """The engine for GPUs, on the CPU, in place of the one that its plan would choose there."""
+    """The engine for GPUs, on the CPU, in place of the one that would be chosen there."""
 
-    def choose(_engine: str, _device: str, *, kernels: str, precision: str) -> Plan:
-        return Plan("fast", CPU, 2, False, (), kernels, "float32" if precision == "auto" else precision)
+    def choose(asked: EngineOptions) -> Setup:
+        precision = "float32" if asked.precision == "auto" else asked.precision
+        return Setup(replace(asked, precision=precision, batch=2), CPU)
 
-    def build(weights: Path, plan: Plan, notify: Callable[[str], None]) -> CudaEngine:
-        return CudaEngine(*load_model(weights, FAST), plan, notify)
+    def build(weights: Path, setup: Setup, notify: Callable[[str], None]) -> CudaEngine:
+        return CudaEngine(*load_model(weights, FAST), setup, notify)
 
-    monkeypatch.setattr(bench.gpu, "choose_plan", choose)
+    monkeypatch.setattr(bench.gpu, "choose_setup", choose)
     monkeypatch.setattr(bench.gpu, "build_engine", build)
     monkeypatch.setattr(bench.gpu, "Segmenter", functools.partial(Segmenter, kernels="torch"))
 

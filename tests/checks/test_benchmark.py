@@ -13,7 +13,7 @@ from umlite.checks.reference_pipeline import ReferencePipeline
 
 def test_both_sides_of_a_small_scan(scan_file: Path, small_weights: Path) -> None:
     measured = benchmark_scan(
-        lambda: Segmenter(small_weights, "cpu"),
+        lambda: Segmenter(small_weights, device="cpu"),
         scan_file,
         "liver",
         repeats=2,

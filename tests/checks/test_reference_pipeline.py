@@ -25,7 +25,7 @@ def lps_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_same_masks_as_umlite(lps_scan: Path, small_weights: Path, tmp_path: Path) -> None:
     run = ReferencePipeline(small_weights).run(lps_scan, tmp_path, "organs")
-    result = Segmenter(small_weights, "cpu", "reference").segment(lps_scan, "organs")
+    result = Segmenter(small_weights, device="cpu", engine="reference").segment(lps_scan, "organs")
     assert run.windows == run.windows_run == result.windows.total
     assert not run.is_extrapolated
     differing = 0

@@ -16,8 +16,8 @@ from umlite.weights.loading import save_model
 
 @pytest.mark.parametrize("windows", [None, 3])
 def test_the_fast_engine_agrees(scan_file: Path, small_weights: Path, windows: int | None) -> None:
-    reference = Segmenter(small_weights, "cpu", "reference")
-    outcome = verify(reference, Segmenter(small_weights, "cpu"), scan_file, "liver,spleen", windows=windows)
+    reference = Segmenter(small_weights, device="cpu", engine="reference")
+    outcome = verify(reference, Segmenter(small_weights, device="cpu"), scan_file, "liver,spleen", windows=windows)
     assert outcome.passed
     assert [c.name for c in outcome.classes] == ["liver", "spleen"]
     assert outcome.compared == (windows or outcome.windows)
@@ -27,8 +27,8 @@ def test_the_fast_engine_agrees(scan_file: Path, small_weights: Path, windows: i
 def test_other_weights_do_not_agree(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
     model = small_model(seed=1)
     save_model(tmp_path / "other.safetensors", model.state_dict(), small_card(model))
-    other = Segmenter(tmp_path / "other.safetensors", "cpu")
-    outcome = verify(Segmenter(small_weights, "cpu", "reference"), other, scan_file, "liver", windows=2)
+    other = Segmenter(tmp_path / "other.safetensors", device="cpu")
+    outcome = verify(Segmenter(small_weights, device="cpu", engine="reference"), other, scan_file, "liver", windows=2)
     assert not outcome.passed
     assert outcome.classes[0].flipped
     assert outcome.classes[0].largest_margin > 0
@@ -67,7 +67,7 @@ def test_spread() -> None:
 
 
 def test_bad_requests(scan_file: Path, small_weights: Path) -> None:
-    one = Segmenter(small_weights, "cpu", "reference")
+    one = Segmenter(small_weights, device="cpu", engine="reference")
     with pytest.raises(RequestError, match="at least 1 window"):
         verify(one, one, scan_file, windows=0)
     with pytest.raises(RequestError, match="tolerance"):

@@ -8,7 +8,7 @@ import pytest
 
 from support.samples import make_scan
 from umlite import Segmenter
-from umlite.cost import measuring as calibrating
+from umlite.cost import measuring as measuring
 from umlite.cost.calibration import remember, remembered
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
@@ -20,9 +20,9 @@ from umlite.volume.reading import read_scan
 @pytest.fixture
 def segmenter(small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
     monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibrating, "SECONDS", 0.0)
-    monkeypatch.setattr(calibrating, "SIDE", 40)
-    return Segmenter(small_weights, "cpu")
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "SIDE", 40)
+    return Segmenter(small_weights, device="cpu")
 
 
 def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, 
     assert min(vars(measured).values()) >= 0
     remember(segmenter, measured)
     assert remembered(segmenter) == measured
-    assert remembered(Segmenter("demo", "cpu")) is None
+    assert remembered(Segmenter("demo", device="cpu")) is None
     (file,) = (tmp_path / "cache" / "calibration").iterdir()
     file.write_text("{")
     assert remembered(segmenter) is None
@@ -44,24 +44,24 @@ def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, 
 def test_measured_once_unless_asked_again(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     first = calibration_of(segmenter, tell=told.append)
-    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: None)
+    monkeypatch.setattr(measuring, "calibrate", lambda _segmenter: None)
     assert calibration_of(segmenter, tell=told.append) == first
     assert len(told) == 1
-    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: first)
+    monkeypatch.setattr(measuring, "calibrate", lambda _segmenter: first)
     assert calibration_of(segmenter, again=True, tell=told.append) == first
     assert len(told) == 2
 
 
 def test_a_forecast_measures_only_for_a_limit(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = read_scan(make_scan())
-    volume = segmenter.prepare(scan)
-    assert Forecast(segmenter).of(scan, volume, ["liver"]) is None
+    prepared = segmenter.prepare(scan)
+    assert Forecast(segmenter, "liver").of(prepared) is None
     told: list[str] = []
-    limited = Forecast(segmenter, limits=Limits(ram=10_000_000), tell=told.append)
+    limited = Forecast(segmenter, "liver", limits=Limits(ram=10_000_000), tell=told.append)
     assert len(told) == 1
-    with pytest.raises(DeviceError, match=r"more than the 0\.01 GB allowed"):
-        limited.of(scan, volume, ["liver"])
-    monkeypatch.setattr(calibrating, "calibrate", lambda _segmenter: None)
-    cost = Forecast(segmenter).of(scan, volume, ["liver"])
+    with pytest.raises(DeviceError, match=r"more than the 10 MB allowed"):
+        limited.of(prepared)
+    monkeypatch.setattr(measuring, "calibrate", lambda _segmenter: None)
+    cost = Forecast(segmenter, "liver").of(prepared)
     assert cost is not None
     assert cost.windows > 1

@@ -6,6 +6,7 @@ import pytest
 
 from umlite.cost.limits import Limits
 from umlite.cost.prediction import Prediction
+from umlite.cost.sizes import format_size, parse_size
 from umlite.errors import DeviceError, RequestError
 
 
@@ -19,16 +20,18 @@ def cost(peak: int = 3_000_000_000, vram: tuple[int, int] = (0, 0)) -> Predictio
     [("3GB", 3e9), ("3", 3e9), ("2.5", 2.5e9), (".5 gb", 5e8), ("800MB", 8e8), ("2GiB", 2**31), ("4096 b", 4096)],
 )
 def test_sizes(text: str, size: float) -> None:
-    assert Limits.parse(text, None) == Limits(ram=int(size))
-    assert Limits.parse(None, text) == Limits(vram=int(size))
+    assert parse_size(text) == int(size)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "3 apples", "GB", "1e3", "nan", "0.1b", "9" * 30])
 def test_nonsense(text: str) -> None:
-    with pytest.raises(RequestError, match="--max-ram like 3GB"):
-        Limits.parse(text, None)
-    with pytest.raises(RequestError, match="--max-vram like 3GB"):
-        Limits.parse("3", text)
+    with pytest.raises(RequestError, match="a size like 3GB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 MB"), (43.2e6, "43.2 MB"), (1e8, "0.10 GB"), (3e9, "3.00 GB")])
+def test_small_sizes_are_shown_in_megabytes(size: float, text: str) -> None:
+    assert format_size(size) == text
 
 
 def test_within_limits() -> None:

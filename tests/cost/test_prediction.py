@@ -33,13 +33,13 @@ RATES = Calibration(
 
 @pytest.fixture
 def segmenter(small_weights: Path) -> Segmenter:
-    return Segmenter(small_weights, "cpu")
+    return Segmenter(small_weights, device="cpu")
 
 
 @pytest.mark.parametrize("shape", [(40, 36, 30), (9, 8, 11), (17, 40, 16)])
 def test_windows_are_those_that_run(segmenter: Segmenter, shape: tuple[int, int, int]) -> None:
     scan = read_scan(make_scan(shape))
-    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver", "spleen"])
+    cost = predict(segmenter, RATES, segmenter.prepare(scan), ["liver", "spleen"])
     counts = segmenter.segment(scan, "liver,spleen").windows
     assert (cost.windows, cost.windows_run) == (counts.total, counts.run)
     assert cost.steps["windows"] == pytest.approx(counts.run * 3.0)
@@ -49,14 +49,14 @@ def test_windows_are_those_that_run(segmenter: Segmenter, shape: tuple[int, int,
 
 def test_an_empty_scan_has_no_windows(segmenter: Segmenter) -> None:
     scan = read_scan(nib.Nifti1Image(make_scan().get_fdata() * 0 - 1000, make_scan().affine))
-    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+    cost = predict(segmenter, RATES, segmenter.prepare(scan), ["liver"])
     assert (cost.windows, cost.windows_run, cost.steps["windows"]) == (0, 0, 0.0)
 
 
 def test_the_file_counts(segmenter: Segmenter, tmp_path: Path) -> None:
     nib.save(make_scan(), tmp_path / "scan.nii.gz")
     scan = read_scan(tmp_path / "scan.nii.gz")
-    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+    cost = predict(segmenter, RATES, segmenter.prepare(scan), ["liver"])
     assert cost.steps["read"] == pytest.approx(1e-3 * (tmp_path / "scan.nii.gz").stat().st_size)
 
 
@@ -67,7 +67,7 @@ def test_a_large_scan_is_read_twice_and_not_kept(
 
     def cost() -> Prediction:
         scan = read_scan(tmp_path / "scan.nii.gz")
-        return predict(segmenter, RATES, scan, segmenter.prepare(scan), ["liver"])
+        return predict(segmenter, RATES, segmenter.prepare(scan), ["liver"])
 
     held = cost()
     monkeypatch.setattr("umlite.volume.voxels.HELD_BYTES", 0)
@@ -78,15 +78,15 @@ def test_a_large_scan_is_read_twice_and_not_kept(
 
 def test_host_organs_count(segmenter: Segmenter) -> None:
     scan = read_scan(make_scan())
-    volume = segmenter.prepare(scan)
-    alone, hosted = (predict(segmenter, RATES, scan, volume, [n]) for n in ("liver", "liver_tumor"))
+    prepared = segmenter.prepare(scan)
+    alone, hosted = (predict(segmenter, RATES, prepared, [n]) for n in ("liver", "liver_tumor"))
     assert hosted.steps["windows"] / alone.steps["windows"] == pytest.approx(3.0 / 2.5)
     assert hosted.peak_bytes == alone.fitting[1] + (hosted.fitting[2] - alone.fitting[1])
 
 
 def test_classes_within_a_limit(segmenter: Segmenter) -> None:
     scan = read_scan(make_scan())
-    cost = predict(segmenter, RATES, scan, segmenter.prepare(scan), segmenter.classes.names)
+    cost = predict(segmenter, RATES, segmenter.prepare(scan), segmenter.classes.names)
     assert cost.fitting[len(segmenter.classes.names)] == cost.peak_bytes
     assert cost.classes_within(cost.fitting[2]) >= 2
     assert cost.classes_within(cost.peak_bytes) == len(segmenter.classes.names)

@@ -16,7 +16,8 @@ import pytest
 
 from umlite.cpu import compiler
 from umlite.cpu.compiler import CompilerError
-from umlite.engines.setup import choose_plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import choose_setup
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,7 +163,7 @@ def test_a_compiler_without_openmp_is_noticed(sources: Path, tmp_path: Path, mon
         script.chmod(0o755)
         monkeypatch.setenv("CC", str(script))
     assert compiler.threaded() == able
-    reasons = choose_plan(device="cpu").reasons
+    reasons = choose_setup(EngineOptions(device="cpu")).reasons
     assert any("on one thread" in reason for reason in reasons) == (not able)
 
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from support.samples import small_card, small_model
+from umlite.engines.build import build_engine
 from umlite.engines.cpu import CpuEngine
-from umlite.engines.engine import Engine, build_engine
+from umlite.engines.engine import Engine
+from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
-from umlite.engines.setup import choose_plan
+from umlite.engines.setup import choose_setup
 from umlite.errors import DeviceError
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model
@@ -25,8 +27,8 @@ BOUND = 3e-4  # of a class's standard deviation: rounding, amplified by norms ov
 def engines(backbone: str = "unet", generator: str = "shared") -> tuple[Engine, CpuEngine]:
     model = small_model(backbone, generator, classes=5)
     card = small_card(model)
-    reference = ReferenceEngine(model, card, choose_plan("reference", "cpu"))
-    return reference, CpuEngine(model, card, choose_plan(device="cpu", kernels="native"))
+    reference = ReferenceEngine(model, card, choose_setup(EngineOptions("cpu", "reference")))
+    return reference, CpuEngine(model, card, choose_setup(EngineOptions(device="cpu", kernels="native")))
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -94,22 +96,24 @@ def test_less_memory_means_smaller_weights_and_the_same_numbers(monkeypatch: pyt
     monkeypatch.setattr("umlite.cpu.unet.NativeUNet.weight_limit_bytes", 1 << 20)  # what halving it leaves matters
     reference, native = engines()
     card = native.card
-    plan = choose_plan(device="cpu", kernels="native", max_ram=1)
-    small = CpuEngine(small_model(classes=5), card, plan)
-    assert small.plan.weight_limit_bytes is not None
-    assert small.plan.weight_limit_bytes < 1 << 20
-    assert "packed weights" in small.plan.reasons[-1]
+    setup = choose_setup(EngineOptions(device="cpu", kernels="native", max_ram=1))
+    small = CpuEngine(small_model(classes=5), card, setup)
+    assert small.setup.weight_limit_bytes is not None
+    assert small.setup.weight_limit_bytes < 1 << 20
+    assert "packed weights" in small.setup.reasons[-1]
     assert small.layers() != native.layers()
     windows = torch.rand(1, 1, *card.window, generator=torch.Generator().manual_seed(0))
     assert relative_error(small.window_logits(windows, [0]), reference.window_logits(windows, [0])) < BOUND
-    ample = CpuEngine(small_model(classes=5), card, choose_plan(device="cpu", kernels="native", max_ram=1 << 40))
-    assert ample.plan.weight_limit_bytes == 1 << 20
+    ample = CpuEngine(
+        small_model(classes=5), card, choose_setup(EngineOptions(device="cpu", kernels="native", max_ram=1 << 40))
+    )
+    assert ample.setup.weight_limit_bytes == 1 << 20
 
 
 def test_the_backbone_is_dropped_and_loaded_again_for_another_window() -> None:
     reference, native = engines()
     model = small_model(classes=5)
-    lean = CpuEngine(model, native.card, native.plan, reload=lambda: small_model(classes=5))
+    lean = CpuEngine(model, native.card, native.setup, reload=lambda: small_model(classes=5))
     assert not list(model.backbone.parameters())
     for shape in (native.card.window, (24, 16, 32)):
         windows = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(1))
@@ -125,24 +129,24 @@ def test_without_a_compiler_torch_takes_over_and_says_so(
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
     monkeypatch.setattr(compiler, "_loaded", {})
     monkeypatch.setattr(compiler, "_failed", {})
-    plan = choose_plan(device="cpu")
-    assert plan.kernels == "torch"
-    assert any("CC names" in reason for reason in plan.reasons)
-    assert build_engine(small_weights, plan).window_logits(torch.rand(1, 1, 16, 16, 16), [0]).isfinite().all()
+    setup = choose_setup(EngineOptions(device="cpu"))
+    assert setup.options.kernels == "torch"
+    assert any("CC names" in reason for reason in setup.reasons)
+    assert build_engine(small_weights, setup).window_logits(torch.rand(1, 1, 16, 16, 16), [0]).isfinite().all()
     with pytest.raises(DeviceError, match="CC names"):
-        choose_plan(device="cpu", kernels="native")
+        choose_setup(EngineOptions(device="cpu", kernels="native"))
 
 
 def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model()
     path = tmp_path / "net.safetensors"
     save_model(path, model.state_dict(), small_card(model))
-    plan = choose_plan(device="cpu", kernels="native")
-    first = build_engine(path, plan)
+    setup = choose_setup(EngineOptions(device="cpu", kernels="native"))
+    first = build_engine(path, setup)
     from umlite.cpu import assembly
 
     monkeypatch.setattr(assembly, "pack", lambda *_: pytest.fail("packed again"))
-    again = build_engine(path, plan)
+    again = build_engine(path, setup)
     window = torch.rand(1, 1, *first.card.window, generator=torch.Generator().manual_seed(5))
     assert torch.equal(first.window_logits(window, [0]), again.window_logits(window, [0]))
 

@@ -12,12 +12,14 @@ import torch
 from support.samples import small_card, small_model
 from umlite.engines import cuda as cuda_engine
 from umlite.engines.cuda import CudaEngine
+from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.errors import DeviceError, WeightsError
 from umlite.gpu import transfer
 from umlite.kernels.implementations import FAST
 from umlite.models.universal import UniversalModel
+from umlite.progress import no_notice
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import window_at
 
@@ -32,7 +34,7 @@ def engines(
     generator: str = "shared",
     *,
     precision: str = "float32",
-    batch: int = 3,
+    batch: int | None = 3,
     compile: bool = False,
     channels_last: bool = False,
     said: list[str] | None = None,
@@ -41,9 +43,10 @@ def engines(
     fast = UniversalModel(reference.config, FAST).eval().requires_grad_(False)
     fast.load_state_dict(reference.state_dict())
     card = small_card(reference)
-    plan = Plan("fast", CPU, batch, compile, (), "native", precision, channels_last=channels_last)
-    notify = said.append if said is not None else None
-    return ReferenceEngine(reference, card, plan), CudaEngine(fast, card, plan, notify)
+    options = EngineOptions(kernels="native", precision=precision, batch=batch, compile=compile)
+    setup = Setup(options, CPU, channels_last=channels_last)
+    notify = no_notice if said is None else said.append
+    return ReferenceEngine(reference, card, setup), CudaEngine(fast, card, setup, notify)
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
@@ -300,7 +303,7 @@ def test_large_sums_are_on_the_host_from_the_start(monkeypatch: pytest.MonkeyPat
 def test_the_batch_is_chosen_by_free_memory_when_the_first_windows_come(
     monkeypatch: pytest.MonkeyPatch, windows: float, chosen: int
 ) -> None:
-    _, engine = engines(batch=0)
+    _, engine = engines(batch=None)
     on_a_gpu_with(monkeypatch, free=int(windows * engine._one_window))
     sizes = failing(monkeypatch, engine, lambda _call, _size: False)
     engine.window_logits(scan(5, 1, 16, 16, 16), [0])
@@ -310,14 +313,15 @@ def test_the_batch_is_chosen_by_free_memory_when_the_first_windows_come(
 
 
 def test_a_limit_lowers_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, engine = engines(batch=0)
-    engine.plan = replace(engine.plan, max_vram=3 * engine._one_window)
+    _, engine = engines(batch=None)
+    limited = replace(engine.setup.options, max_vram=3 * engine._one_window)
+    engine.setup = replace(engine.setup, options=limited)
     on_a_gpu_with(monkeypatch, free=100 * engine._one_window)
     engine.window_logits(scan(1, 1, 16, 16, 16), [0])
     assert engine._ladder.most == 2
 
 
-def test_a_plan_without_a_batch_runs_one_window_at_a_time_where_there_is_no_gpu() -> None:
-    _, engine = engines(batch=0)
+def test_a_setup_without_a_batch_runs_one_window_at_a_time_where_there_is_no_gpu() -> None:
+    _, engine = engines(batch=None)
     engine.window_logits(scan(2, 1, 16, 16, 16), [0])
     assert engine._ladder.most == 1

@@ -22,10 +22,12 @@ from torch.utils._pytree import tree_leaves
 from support.paper_cuda import DEVICE, paper_cuda
 from support.samples import small_card
 from umlite.cost import memory
+from umlite.engines.build import build_engine
 from umlite.engines.cuda import CudaEngine
-from umlite.engines.engine import Engine, build_engine
+from umlite.engines.engine import Engine
+from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.engines.torch import TorchEngine
 from umlite.gpu import transfer
 from umlite.kernels import window_attention
@@ -89,6 +91,9 @@ class _Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+PLAIN = EngineOptions(kernels="torch", precision="float32", batch=1)
+
+
 @pytest.fixture
 def crossings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Within: paper CUDA. Gives the crossings as they happen."""
@@ -134,10 +139,11 @@ def _forget_tables() -> None:
 
 def make(network: NetworkConfig, *, precision: str = "float16", batch: int = 2) -> CudaEngine:
     """An engine whose tensors have become CUDA tensors on their way to the device."""
-    plan = Plan("fast", DEVICE, batch, False, (), "native", precision, channels_last=precision != "float32")
+    options = EngineOptions(kernels="native", precision=precision, batch=batch)
+    setup = Setup(options, DEVICE, channels_last=precision != "float32")
     with unset_fake_temporarily():  # modules of paper tensors cannot change their dtype
         model = UniversalModel(network, FAST).eval().requires_grad_(False)
-        engine = CudaEngine(model, small_card(model, window=(64, 64, 64)), plan)
+        engine = CudaEngine(model, small_card(model, window=(64, 64, 64)), setup)
     engine._importance_on_host = torch.empty(64, 64, 64)
     return engine
 
@@ -147,7 +153,11 @@ def make_plain(engine: type[TorchEngine] | type[ReferenceEngine], network: Netwo
     kernels = TORCH if engine is TorchEngine else REFERENCE
     with unset_fake_temporarily():
         model = UniversalModel(network, kernels).eval().requires_grad_(False)
-        return engine(model, small_card(model, window=(64, 64, 64)), Plan("fast", DEVICE, 1, False, ()))
+        return engine(
+            model,
+            small_card(model, window=(64, 64, 64)),
+            Setup(PLAIN, DEVICE),
+        )
 
 
 def paper(*shape: int, device: torch.device = DEVICE) -> Tensor:
@@ -272,9 +282,9 @@ def test_what_is_built_for_a_gpu_without_triton(monkeypatch: pytest.MonkeyPatch,
     """Of its operations none is ours, which would look for Triton on CUDA tensors."""
     monkeypatch.setattr(transfer, "to_device", lambda x, _device: x)
     monkeypatch.setattr(transfer, "module_to_device", lambda module, _device: module)
-    engine = build_engine(small_weights, Plan("fast", DEVICE, 1, False, ()))
+    engine = build_engine(small_weights, Setup(PLAIN, DEVICE))
     monkeypatch.undo()
-    engine.plan = Plan("fast", torch.device("cpu"), 1, False, ())
+    engine.setup = Setup(PLAIN, torch.device("cpu"))
     with _Operations() as called:
         engine.window_logits(torch.rand(1, 1, 16, 16, 16), [0])
     assert called.names == []

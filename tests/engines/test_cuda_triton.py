@@ -13,8 +13,9 @@ from support.gpu.interpreter import interpreted
 from support.gpu.operations import TRITON, on_gpu
 from umlite.engines import cuda as cuda_engine
 from umlite.engines.cuda import CudaEngine
+from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.gpu import features as window_features
 from umlite.kernels import decide as decide_module
 from umlite.kernels.triton import blend as blend_launcher
@@ -63,12 +64,12 @@ def networks() -> tuple[UniversalModel, UniversalModel]:
 def test_a_small_scan(monkeypatch: pytest.MonkeyPatch, precision: str, worst: float, rms: float) -> None:
     plain, fast = networks()
     card = small_card(plain, window=WINDOW)
-    plan = Plan("fast", CPU, 2, False, (), "native", precision)
-    reference = ReferenceEngine(plain, card, Plan("reference", CPU, 1, False, ()))
+    setup = Setup(EngineOptions(kernels="native", precision=precision, batch=2), CPU)
+    reference = ReferenceEngine(plain, card, Setup(EngineOptions(engine="reference", batch=1), CPU))
     volume = torch.rand(22, 9, 19, generator=torch.Generator().manual_seed(0))
     expected = torch.zeros(2, 23, 9, 19)
     reference.add_windows(volume, STARTS, CLASSES, expected, ORIGIN)
-    engine = CudaEngine(fast, card, plan)
+    engine = CudaEngine(fast, card, setup)
     as_on_a_gpu(monkeypatch)
     with interpreted():
         sums = torch.zeros(2, 23, 9, 24)[..., :19]

@@ -10,9 +10,10 @@ import torch
 from monai.inferers import sliding_window_inference
 
 from support.samples import small_card, small_model
-from umlite.engines.engine import build_engine
+from umlite.engines.build import build_engine
+from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
-from umlite.engines.setup import choose_plan
+from umlite.engines.setup import choose_setup
 from umlite.engines.torch import TorchEngine
 from umlite.errors import DeviceError, RequestError
 from umlite.kernels.implementations import FAST
@@ -30,8 +31,8 @@ def engines(backbone: str, generator: str, **options):
     fast.load_state_dict(reference.state_dict())
     card = small_card(reference)
     return (
-        ReferenceEngine(reference, card, choose_plan("reference", "cpu")),
-        TorchEngine(fast, card, choose_plan("fast", "cpu", **options)),
+        ReferenceEngine(reference, card, choose_setup(EngineOptions("cpu", "reference"))),
+        TorchEngine(fast, card, choose_setup(EngineOptions("cpu", **options))),
     )
 
 
@@ -95,17 +96,17 @@ def test_compiled_equals_eager(tmp_path: Path, backbone: str) -> None:
     model = small_model(backbone)
     path = tmp_path / "net.safetensors"
     save_model(path, model.state_dict(), small_card(model))
-    eager = build_engine(path, choose_plan("fast", "cpu"))
-    compiled = build_engine(path, choose_plan("fast", "cpu", compile=True, batch=2))
+    eager = build_engine(path, choose_setup(EngineOptions("cpu", "fast")))
+    compiled = build_engine(path, choose_setup(EngineOptions("cpu", compile=True, batch=2)))
     windows = torch.rand(3, 1, *eager.card.window, generator=torch.Generator().manual_seed(4))
     expected, found = eager.window_logits(windows, [0, 5]), compiled.window_logits(windows, [0, 5])
     assert relative_error(found.transpose(0, 1), expected.transpose(0, 1)) < 1e-3
 
 
 def test_plans_say_why_and_refuse_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = choose_plan()
-    assert plan.engine == "fast"
-    assert any("device" in reason for reason in plan.reasons)
+    setup = choose_setup()
+    assert setup.options.engine == "fast"
+    assert any("device" in reason for reason in setup.reasons)
     for arguments, error in (
         ({"engine": "warp"}, RequestError),
         ({"device": "cuda:99"}, DeviceError),
@@ -114,8 +115,8 @@ def test_plans_say_why_and_refuse_what_is_not_there(monkeypatch: pytest.MonkeyPa
         ({"engine": "reference", "compile": True}, RequestError),
     ):
         with pytest.raises(error):
-            choose_plan(**arguments)
+            choose_setup(EngineOptions(**arguments))
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DeviceError, match="compiler"):
-        choose_plan(device="cpu", compile=True)
+        choose_setup(EngineOptions(device="cpu", compile=True))

@@ -1,4 +1,4 @@
-"""What the plan chooses on a GPU, with the reasons; there need not be one."""
+"""What is chosen on a GPU, with the reasons; there need not be one."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from umlite.engines.build import build_engine
 from umlite.engines.cuda import CudaEngine
-from umlite.engines.engine import build_engine
-from umlite.engines.setup import Plan, choose_plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import Setup, choose_setup
 from umlite.engines.torch import TorchEngine
 from umlite.errors import DeviceError, RequestError
 from umlite.kernels import triton as kernels
 
 
 class PretendGpu:
-    """Makes `choose_plan` see a GPU, with Triton or why not."""
+    """Makes `choose_setup` see a GPU, with Triton or why not."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.patch = patch
@@ -40,31 +42,31 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendGpu:
     return PretendGpu(monkeypatch)
 
 
-def reason(plan: Plan, start: str) -> str:
-    (found,) = [r for r in plan.reasons if r.startswith(start)]
+def reason(setup: Setup, start: str) -> str:
+    (found,) = [r for r in setup.reasons if r.startswith(start)]
     return found
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_runs_triton_kernels_in_float16() -> None:
-    plan = choose_plan()
-    assert (plan.kernels, plan.precision, plan.batch, plan.compile) == ("native", "float16", 0, False)
-    assert "never run on a GPU" in reason(plan, "kernels native: Triton 3.7.1")
-    assert "free memory" in reason(plan, "batch")
-    assert "float32" in reason(plan, "precision float16")
-    assert reason(plan, "no torch.compile")
-    assert "else on the host" in reason(plan, "resampling on the GPU")
+    setup = choose_setup()
+    assert setup.options == EngineOptions("cuda", kernels="native", precision="float16", threads=setup.threads)
+    assert "never run on a GPU" in reason(setup, "kernels native: Triton 3.7.1")
+    assert "free memory" in reason(setup, "batch")
+    assert "float32" in reason(setup, "precision float16")
+    assert reason(setup, "no torch.compile")
+    assert "else on the host" in reason(setup, "resampling on the GPU")
 
 
 @pytest.mark.usefixtures("gpu")
 def test_what_is_asked_for_on_a_gpu() -> None:
-    plan = choose_plan(precision="float32", batch=3, compile=True, max_vram=8 * 10**9)
-    assert (plan.precision, plan.batch, plan.compile, plan.max_vram) == ("float32", 3, True, 8 * 10**9)
-    plan = choose_plan(kernels="torch")
-    assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
-    assert reason(plan, "resampling on the host")
+    asked = EngineOptions("cuda", precision="float32", threads=2, batch=3, compile=True, max_vram=8 * 10**9)
+    assert choose_setup(asked).options == replace(asked, kernels="native")
+    setup = choose_setup(EngineOptions(kernels="torch"))
+    assert (setup.options.kernels, setup.options.precision, setup.options.batch) == ("torch", "float32", 1)
+    assert reason(setup, "resampling on the host")
     with pytest.raises(RequestError, match="float32"):
-        choose_plan(kernels="torch", precision="float16")
+        choose_setup(EngineOptions(kernels="torch", precision="float16"))
 
 
 @pytest.mark.parametrize("emulated", [True, False])
@@ -76,23 +78,23 @@ def test_bfloat16_only_where_it_is_asked_for_and_not_emulated(
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or not emulated
     )
-    assert choose_plan().precision == "float16"
+    assert choose_setup().options.precision == "float16"
     if emulated:
         with pytest.raises(RequestError, match="emulates"):
-            choose_plan(precision="bfloat16")
+            choose_setup(EngineOptions(precision="bfloat16"))
     else:
-        assert choose_plan(precision="bfloat16").precision == "bfloat16"
+        assert choose_setup(EngineOptions(precision="bfloat16")).options.precision == "bfloat16"
 
 
 def test_without_triton_torch_operations_run_and_the_plan_says_so(gpu: PretendGpu) -> None:
     gpu.triton(False, "Triton has no build for win32")
-    plan = choose_plan()
-    assert (plan.kernels, plan.precision, plan.batch) == ("torch", "float32", 1)
-    assert "no build for win32" in reason(plan, "kernels torch")
+    setup = choose_setup()
+    assert (setup.options.kernels, setup.options.precision, setup.options.batch) == ("torch", "float32", 1)
+    assert "no build for win32" in reason(setup, "kernels torch")
     with pytest.raises(DeviceError, match="win32"):
-        choose_plan(kernels="native")
-    with pytest.raises(DeviceError, match="--compile needs Triton"):
-        choose_plan(compile=True)
+        choose_setup(EngineOptions(kernels="native"))
+    with pytest.raises(DeviceError, match=r"torch\.compile needs Triton"):
+        choose_setup(EngineOptions(compile=True))
 
 
 @pytest.fixture
@@ -130,42 +132,46 @@ def test_an_old_triton_will_not_do(monkeypatch: pytest.MonkeyPatch, package: str
 
 def test_an_old_gpu_runs_torch_operations(gpu: PretendGpu) -> None:
     gpu.capability((7, 5))
-    assert "8.0, and this GPU has 7.5" in reason(choose_plan(), "kernels torch")
+    assert "8.0, and this GPU has 7.5" in reason(choose_setup(), "kernels torch")
 
 
 def test_of_amd_no_compute_capability_is_asked(gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu.capability((0, 0))
     monkeypatch.setattr(torch.version, "hip", "7.0")
-    assert (choose_plan().kernels, choose_plan().precision) == ("native", "float16")
+    assert (choose_setup().options.kernels, choose_setup().options.precision) == ("native", "float16")
 
 
 def test_the_memory_format_is_what_the_devices_convolutions_read(
     gpu: PretendGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert gpu
-    assert choose_plan().channels_last
-    assert reason(choose_plan(), "memory format channels last")
-    assert not choose_plan(precision="float32").channels_last
-    assert not choose_plan(kernels="torch").channels_last
+    assert choose_setup().channels_last
+    assert reason(choose_setup(), "memory format channels last")
+    assert not choose_setup(EngineOptions(precision="float32")).channels_last
+    assert not choose_setup(EngineOptions(kernels="torch")).channels_last
     monkeypatch.setattr(torch.version, "hip", "7.0")
-    assert not choose_plan().channels_last
-    assert "MIOpen" in reason(choose_plan(), "memory format channels first")
+    assert not choose_setup().channels_last
+    assert "MIOpen" in reason(choose_setup(), "memory format channels first")
 
 
 def test_a_limit_of_gpu_memory_is_for_gpus() -> None:
     with pytest.raises(RequestError, match="device is cpu"):
-        choose_plan(device="cpu", kernels="torch", max_vram=10**9)
+        choose_setup(EngineOptions(device="cpu", kernels="torch", max_vram=10**9))
     with pytest.raises(RequestError, match="at least 1 byte"):
-        choose_plan(device="cpu", kernels="torch", max_vram=0)
+        choose_setup(EngineOptions(device="cpu", kernels="torch", max_vram=0))
 
 
 @pytest.mark.usefixtures("gpu")
 def test_the_reference_keeps_no_limit() -> None:
     with pytest.raises(RequestError, match="reference"):
-        choose_plan("reference", max_vram=10**9)
+        choose_setup(EngineOptions(engine="reference", max_vram=10**9))
 
 
-def test_the_engine_of_each_plan(small_weights: Path) -> None:
-    assert isinstance(build_engine(small_weights, Plan("fast", torch.device("cpu"), 1, False, ())), TorchEngine)
+def test_the_engine_of_each_setup(small_weights: Path) -> None:
+    assert isinstance(
+        build_engine(small_weights, Setup(EngineOptions(kernels="torch"), torch.device("cpu"))), TorchEngine
+    )
     elsewhere = torch.device("meta")  # stands for a GPU: native kernels that are not the CPU's
-    assert isinstance(build_engine(small_weights, Plan("fast", elsewhere, 1, False, (), "native")), CudaEngine)
+    assert isinstance(
+        build_engine(small_weights, Setup(EngineOptions(kernels="native", precision="float32"), elsewhere)), CudaEngine
+    )

@@ -12,10 +12,12 @@ import torch
 
 from support.samples import small_card, small_model
 from umlite.engines.cuda import CudaEngine
-from umlite.engines.setup import Plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import Setup
 from umlite.errors import InputError
 from umlite.gpu import preparation as device_preparation
 from umlite.gpu import transfer
+from umlite.progress import no_notice
 from umlite.volume import voxels
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan, read_scan
@@ -42,8 +44,8 @@ def image(name: str, dtype: type[np.generic] = np.int16, order: str = "F") -> ni
 
 def engine(said: list[str] | None = None) -> CudaEngine:
     model = small_model(classes=2)
-    plan = Plan("fast", torch.device("cpu"), 1, False, (), "native", "float32")
-    return CudaEngine(model, small_card(model), plan, said.append if said is not None else None)
+    setup = Setup(EngineOptions(kernels="native", precision="float32", batch=1), torch.device("cpu"))
+    return CudaEngine(model, small_card(model), setup, no_notice if said is None else said.append)
 
 
 def on_host(scan: Scan, engine: CudaEngine) -> Volume:

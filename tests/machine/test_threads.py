@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from umlite.engines.setup import choose_plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import choose_setup
 from umlite.machine import threads
 from umlite.machine.threads import available_threads
 
@@ -35,7 +36,7 @@ def test_the_environment_decides_first(groups: Path, monkeypatch: pytest.MonkeyP
     assert available_threads() == (3, "OMP_NUM_THREADS")
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert available_threads()[0] == 2
-    assert choose_plan("reference", "cpu", threads=5).threads == 5
+    assert choose_setup(EngineOptions("cpu", "reference", threads=5)).threads == 5
 
 
 @pytest.mark.usefixtures("groups")

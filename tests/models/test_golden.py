@@ -38,7 +38,7 @@ def test_window_agrees_with_the_published_code(golden, engine: str) -> None:
         assert ((flat.amax(1) - expected["logits_max"]).abs() / deviation).max() < TOLERANCE
         assert ((flat.amin(1) - expected["logits_min"]).abs() / deviation).max() < TOLERANCE
     if engine == "reference":
-        _check_inside(segmenter._engine.model, window, expected)
+        _check_inside(segmenter.engine.model, window, expected)
 
 
 @torch.inference_mode()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from umlite.engines.engine import Engine
-from umlite.engines.setup import Plan
+from umlite.engines.options import EngineOptions
+from umlite.engines.setup import Setup
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.sweep.field import lay_out
 from umlite.weights.model_card import ModelCard
@@ -28,7 +29,7 @@ class StubEngine(Engine):
         fields = {"name": "stub", "network": network, "classes": names, "window": tuple(window)}
         for field, value in {**fields, "spacing_mm": (3.0, 3.0, 3.0)}.items():
             object.__setattr__(card, field, value)
-        super().__init__(card, Plan("stub", torch.device("cpu"), batch, False, ()))
+        super().__init__(card, Setup(EngineOptions(batch=batch), torch.device("cpu")))
         place = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, side) for side in window], indexing="ij"))
         self._place = place.square().sum(0)
         self.seen = 0

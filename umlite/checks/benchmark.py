@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from umlite.api import Request, Segmenter
+from umlite.api import Segmenter
 from umlite.checks.reference_pipeline import ReferencePipeline
 from umlite.machine.memory import peak_bytes, start_peak
+from umlite.request import Classes, Request
 
 STEPS = ("read", "prepare", "windows", "postprocess", "write")
 
@@ -85,9 +86,8 @@ class ScanBenchmark:
 def benchmark_scan(
     load: Callable[[], Segmenter],
     scan: Path,
-    classes: Request,
+    request: Request | Classes = None,
     *,
-    overlap: float = 0.5,
     repeats: int = 3,
     reference: ReferencePipeline | None = None,
     reference_windows: int | None = None,
@@ -101,14 +101,15 @@ def benchmark_scan(
     start = time.perf_counter()
     segmenter = load()
     load_s = time.perf_counter() - start
-    names = ",".join(c.name for c in segmenter.check_request(classes, overlap))
+    asked = Request.of(request)
+    names = ",".join(c.name for c in segmenter.check_request(asked))
     mine: list[dict[str, float]] = []
     theirs: list[dict[str, float]] = []
     peak, reference_peak = 0, 0
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
             start_peak()
-            result = segmenter.segment(scan, classes, overlap=overlap)
+            result = segmenter.segment(scan, asked)
             start = time.perf_counter()
             result.save(Path(folder) / "masks")
             write = time.perf_counter() - start
@@ -117,7 +118,7 @@ def benchmark_scan(
             if reference is not None:
                 start_peak()
                 run = reference.run(
-                    scan, Path(folder), names, overlap=overlap, windows=reference_windows, files=reference_files
+                    scan, Path(folder), names, overlap=asked.overlap, windows=reference_windows, files=reference_files
                 )
                 reference_peak = max(reference_peak, peak_bytes())
                 theirs.append(run.timings)

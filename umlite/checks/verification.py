@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from umlite.api import Request, Segmenter
+from umlite.api import Segmenter
 from umlite.checks.operations import synchronise
 from umlite.errors import InputError, RequestError
 from umlite.progress import Progress, no_progress
+from umlite.request import Classes, Request
 from umlite.results.metrics import dice_of_counts
 from umlite.sweep.runner import constant_windows
 from umlite.windows import Size, pad_to_window, window_at, window_grid
@@ -126,25 +127,25 @@ def verify(
     reference: Segmenter,
     chosen: Segmenter,
     scan: Path,
-    classes: Request = None,
+    request: Request | Classes = None,
     *,
-    overlap: float = 0.5,
     windows: int | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
     progress: Progress = no_progress,
 ) -> Verification:
     """Compare two segmenters of the same weights on a scan.
 
-    windows: compare so many single windows, evenly spread over those that are not constant; by default the blended
+    windows: compare this many single windows, evenly spread over those that are not constant; by default the blended
     logits of the whole scan, which both must fit in memory.
     Raises InputError for a scan without a window to compare, and as Segmenter.blended_logits does.
     """
-    names = [c.name for c in chosen.check_request(classes, overlap)]
+    asked = Request.of(request)
+    names, overlap = [c.name for c in chosen.check_request(asked)], asked.overlap
     if windows is not None and windows < 1:
         raise RequestError(f"Expected at least 1 window to compare, found {windows}.")
     if not tolerance >= 0:
         raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.")
-    volume = chosen.prepare(scan)
+    volume = chosen.prepare(scan).volume
     if volume.is_empty:
         raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU: there is nothing to compare.")
     agreements = tuple(ClassAgreement(name) for name in names)
@@ -192,7 +193,7 @@ def _timed(segmenter: Segmenter, compute: Callable[[], Tensor]) -> tuple[Tensor,
     start = time.perf_counter()
     with torch.inference_mode():
         answer = compute()
-    synchronise(segmenter.plan.device)
+    synchronise(segmenter.setup.device)
     return answer, time.perf_counter() - start
 
 

@@ -1,62 +1,120 @@
-"""Options that several commands have, and what they mean there."""
+"""Options of the command line: each is declared here once, and a command takes them as typed records."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import OptionInfo
 
+from umlite.commands.reporting import reported
+from umlite.cost.sizes import parse_size
+from umlite.engines.options import EngineOptions
+from umlite.errors import RequestError
+from umlite.request import Request
 from umlite.terminal import tell
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
 
+WHAT, HOW_MUCH, EXPERT = "What", "How much", "Expert"
+
 ScanArgument = Annotated[Path, typer.Argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
-ClassesOption = Annotated[
-    str | None, typer.Option("--classes", "-c", help="Names or groups, comma separated; all by default.")
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="Installed name or .safetensors file.", rich_help_panel=WHAT)
 ]
-WeightsOption = Annotated[str | None, typer.Option("--weights", help="Installed name or .safetensors file.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="As for segment.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="As for segment.")]
-KernelsOption = Annotated[str, typer.Option("--kernels", help="native, torch, or auto: native where there are some.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="Of a GPU: float16, bfloat16, float32 or auto.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Of the CPU; OMP_NUM_THREADS or all cores by default.")
-]
-OverlapOption = Annotated[float, typer.Option("--overlap", help="Of neighbouring windows, 0 to under 1.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else there.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-MaxRamOption = Annotated[
-    str | None,
-    typer.Option("--max-ram", metavar="SIZE", help="Memory to stay under: 3GB, 800MB; gigabytes by default."),
-]
-MaxVramOption = Annotated[str | None, typer.Option("--max-vram", metavar="SIZE", help="GPU memory to stay under.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only predict what it would cost, as plan does.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=WHAT)]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=WHAT)]
 
 
-def load(
-    weights: str | os.PathLike[str] | None,
-    device: str,
-    engine: str,
-    kernels: str,
-    threads: int | None,
-    *,
-    compile: bool = False,
-    batch: int | None = None,
-    max_vram: int | None = None,
-    max_ram: int | None = None,
-    precision: str = "auto",
-) -> Segmenter:
+def _option(text: str, panel: str, *names: str, kind: Any = None, metavar: str | None = None) -> tuple[Any, OptionInfo]:
+    return kind, typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar)
+
+
+OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
+    "classes": _option("Names or groups, joined by commas. Default: all.", WHAT, "--classes", "-c", kind=str | None),
+    "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
+    "windows": _option("all, or adaptive: skip windows that the requested classes cannot be in.", HOW_MUCH),
+    "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
+    "max_vram": _option("GPU memory limit.", HOW_MUCH, kind=str | None, metavar="SIZE"),
+    "device": _option("auto, cpu, cuda, cuda:1, ...", EXPERT),
+    "engine": _option("fast or reference.", EXPERT),
+    "kernels": _option("native, torch or auto (native if available).", EXPERT),
+    "precision": _option("GPU precision: auto, float16, bfloat16 or float32.", EXPERT),
+    "threads": _option("CPU threads. Default: OMP_NUM_THREADS, else all cores.", EXPERT),
+    "overlap": _option("Overlap of neighbouring windows (0 <= x < 1).", EXPERT),
+    "batch": _option("Windows computed at a time. Default: what the device is best at.", EXPERT),
+    "compile": _option("Compile the network with torch.compile: pays over many scans.", EXPERT, "--compile"),
+}
+"""Every field of EngineOptions and Request on the command line: its type, where that differs there, and its help."""
+
+RECORDS = (EngineOptions, Request)
+SIZES = ("max_ram", "max_vram")
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take EngineOptions and Request: every field becomes an option of its own.
+
+    A parameter annotated with one of the two gets the record. `parameter: Annotated[Request, "classes", "overlap"]`
+    offers these fields alone. Errors of the options are reported as those of the command are.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    records: dict[str, tuple[type, list[str]]] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        record, *some = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        if record not in RECORDS:
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        fields = [field for field in dataclasses.fields(record) if not some or field.name in some]
+        records[parameter.name] = record, [field.name for field in fields]
+        parameters += [_parameter(field, typing.get_type_hints(record)[field.name]) for field in fields]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        with reported(bool(given.get("as_json"))):
+            for name, (record, fields) in records.items():
+                given[name] = _record(record, {field: given.pop(field) for field in fields})
+            command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    del run.__wrapped__  # Typer would read the annotations of what is wrapped
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def load(weights: str | Path | None, options: EngineOptions) -> Segmenter:
     """The segmenter that the options ask for; torch's own operations get its threads too. Raises as Segmenter does."""
     import torch
 
     from umlite.api import Segmenter
 
-    options: dict[str, Any] = {"compile": compile, "batch": batch, "threads": threads, "notify": tell}
-    options |= {"precision": precision, "max_vram": max_vram, "max_ram": max_ram}
-    segmenter = Segmenter(weights, device, engine, kernels=kernels, **options)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    segmenter = Segmenter(weights, options, notify=tell)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     return segmenter
+
+
+def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+    kind, option = OPTIONS[field.name]
+    annotation: Any = Annotated[kind or hint, option]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+
+
+def _record(record: type, values: dict[str, Any]) -> Any:
+    for name in SIZES:
+        if isinstance(values.get(name), str):
+            try:
+                values[name] = parse_size(values[name])
+            except RequestError as error:
+                raise RequestError(f"--{name.replace('_', '-')}: {error}") from None
+    if record is Request:
+        return Request.of(values.pop("classes", None), **values)
+    return record(**values)

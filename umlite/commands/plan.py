@@ -8,93 +8,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umlite.commands.options import (
-    ClassesOption,
-    DeviceOption,
-    EngineOption,
-    JsonOption,
-    KernelsOption,
-    MaxRamOption,
-    MaxVramOption,
-    OverlapOption,
-    ScanArgument,
-    ThreadsOption,
-    WeightsOption,
-    load,
-)
-from umlite.commands.reporting import BAD_INPUT, reported
+from umlite.commands.options import JsonOption, ScanArgument, WeightsOption, load, takes_options
+from umlite.commands.reporting import BAD_INPUT
+from umlite.cost.sizes import GB, format_size
+from umlite.engines.options import EngineOptions
+from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
-    from umlite.api import Request, Segmenter
-    from umlite.cost.limits import Limits
+    from umlite.api import Segmenter
     from umlite.cost.prediction import Prediction
 
-GB = 1e9
 
-
+@takes_options
 def plan(
     scan: ScanArgument,
-    classes: ClassesOption = None,
+    request: Request,
+    options: EngineOptions,
     weights: WeightsOption = None,
-    device: DeviceOption = "auto",
-    engine: EngineOption = "fast",
-    kernels: KernelsOption = "auto",
-    threads: ThreadsOption = None,
-    overlap: OverlapOption = 0.5,
-    batch: Annotated[int | None, typer.Option(help="Windows at a time.")] = None,
-    max_ram: MaxRamOption = None,
-    max_vram: MaxVramOption = None,
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict windows, seconds, memory and output of a scan. The first time on a machine, a short calibration runs."""
-    with reported(as_json):
-        from umlite.cost.limits import Limits
-
-        limits = Limits.parse(max_ram, max_vram)
-        segmenter = load(
-            weights, device, engine, kernels, threads, batch=batch, max_vram=limits.vram, max_ram=limits.ram
-        )
-        options: dict[str, Any] = {"overlap": overlap, "limits": limits, "recalibrate": recalibrate}
-        code = show_plans(segmenter, [scan], classes, **options, as_json=as_json)
-        if code:
-            raise typer.Exit(code)
+    code = show_plans(load(weights, options), [scan], request, recalibrate=recalibrate, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
 
 
 def show_plans(
-    segmenter: Segmenter,
-    scans: Sequence[Path],
-    classes: Request,
-    *,
-    overlap: float,
-    limits: Limits,
-    windows: str = "all",
-    recalibrate: bool = False,
-    as_json: bool = False,
+    segmenter: Segmenter, scans: Sequence[Path], request: Request, *, recalibrate: bool = False, as_json: bool = False
 ) -> int:
-    """Predict and show what each scan will cost. Returns the exit code: not 0 where one is beyond the limits.
+    """Predict and show what each scan will cost, within the limits of the segmenter's options.
 
-    windows: as of `Segmenter.segment`; adaptive ones are at most all. Raises InputError for a scan that is none.
+    Returns the exit code: not 0 where a scan is beyond the limits. Raises InputError for a scan that is none.
     """
+    from umlite.cost.limits import Limits
     from umlite.cost.measuring import calibration_of
     from umlite.cost.prediction import predict
-    from umlite.volume.reading import read_scan
 
-    names = [c.name for c in segmenter.check_request(classes, overlap)]
+    limits = Limits.of(segmenter.setup.options)
+    names = [c.name for c in segmenter.check_request(request)]
     calibration = calibration_of(segmenter, again=recalibrate, tell=tell)
+    adaptive = request.windows == "adaptive"
     plans: list[dict[str, Any]] = []
     for path in scans:
-        scan = read_scan(path)
-        cost = predict(segmenter, calibration, scan, segmenter.prepare(scan), names, overlap, windows)
+        cost = predict(segmenter, calibration, segmenter.prepare(path), request)
         excess = limits.excess(cost)
-        plans.append({"scan": str(path), "classes": names, "at_most": windows == "adaptive", **cost.to_dict()})
+        plans.append({"scan": str(path), "classes": names, "at_most": adaptive, **cost.to_dict()})
         if limits.any:
             plans[-1] |= {"fits": not excess, "excess": excess}
         if limits.ram is not None:
             plans[-1] |= {"max_ram_gb": limits.ram / GB, "classes_that_fit": cost.classes_within(limits.ram)}
         if not as_json:
-            _show(path.name if len(scans) > 1 else "", cost, len(names), windows)
+            _show(path.name if len(scans) > 1 else "", cost, len(names), adaptive)
             if excess:
                 show(excess)
     if as_json:
@@ -102,16 +68,16 @@ def show_plans(
     return 0 if all(entry.get("fits", True) for entry in plans) else BAD_INPUT
 
 
-def _show(title: str, cost: Prediction, files: int, windows: str) -> None:
+def _show(title: str, cost: Prediction, files: int, adaptive: bool) -> None:
     reused = cost.windows - cost.windows_run
-    most = "at most " if windows == "adaptive" else ""
+    most = "at most " if adaptive else ""
     rows = [
         ("windows", f"{most}{cost.windows_run}" + (f", and {reused} constant ones reused" if reused else "")),
-        ("time", f"{most}{cost.seconds:.1f} s, {cost.steps['windows']:.1f} s of it windows"),
-        ("memory", f"{cost.peak_bytes / GB:.2f} GB at most"),
+        ("time", f"{most}{cost.seconds:.1f} s (windows: {cost.steps['windows']:.1f} s)"),
+        ("memory", f"{format_size(cost.peak_bytes)} at most"),
         ("output", f"about {cost.output_bytes / 1e6:.1f} MB in {files} masks"),
     ]
     if cost.vram_bytes[0]:
-        most_vram, least = (size / GB for size in cost.vram_bytes)
-        rows.append(("GPU memory", f"{most_vram:.2f} GB, or {least:.2f} GB with the sums in the computer's memory"))
+        here, least = map(format_size, cost.vram_bytes)
+        rows.append(("GPU memory", f"{here}, or {least} with the sums in the computer's memory"))
     show_table(("", ""), rows, title=title or None)

@@ -11,100 +11,76 @@ import typer
 
 from umlite import __version__
 from umlite.commands.options import (
-    DryRunOption,
+    HOW_MUCH,
+    WHAT,
     JsonOption,
-    KernelsOption,
-    MaxRamOption,
-    MaxVramOption,
-    OverlapOption,
     OverwriteOption,
-    PrecisionOption,
-    ThreadsOption,
     WeightsOption,
     load,
+    takes_options,
 )
 from umlite.commands.reporting import BAD_INPUT, DEFECT, reported
+from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError, UmliteError
+from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
 if TYPE_CHECKING:
     from umlite.batch import Outcome
 
 
+@takes_options
 def segment(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help="NIfTI files (.nii, .nii.gz).")],
-    classes: Annotated[
-        str | None, typer.Option("--classes", "-c", help="Names or groups, comma separated; all by default.")
-    ] = None,
+    request: Request,
+    options: EngineOptions,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Folder for one mask per class, or FILE.nii.gz for one label map."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for one mask per class, or FILE.nii.gz for one label map.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     weights: WeightsOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    engine: Annotated[str, typer.Option(help="fast or reference.")] = "fast",
-    kernels: KernelsOption = "auto",
-    threads: ThreadsOption = None,
-    overlap: OverlapOption = 0.5,
-    windows: Annotated[
-        str, typer.Option(help="all, or adaptive: only those that the classes could need (for a few of them).")
-    ] = "all",
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="CLASS_probability.nii.gz too, before post-processing.")
+    label_map: Annotated[
+        bool, typer.Option("--label-map", help="One label map per scan in the folder.", rich_help_panel=WHAT)
     ] = False,
-    max_ram: MaxRamOption = None,
-    max_vram: MaxVramOption = None,
-    dry_run: DryRunOption = False,
-    precision: PrecisionOption = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the network: for many scans.")] = False,
-    batch: Annotated[int | None, typer.Option(help="Windows at a time.")] = None,
-    label_map: Annotated[bool, typer.Option("--label-map", help="One label map per scan in the folder.")] = False,
     overwrite: OverwriteOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=WHAT)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment CT scans: masks on each scan's own grid."""
     report = _Report(silent=quiet or as_json)
     with reported(as_json, report.scans):
-        from umlite.batch import plan_jobs, run_jobs
-        from umlite.cost.limits import Limits
+        from umlite.batch import lay_out_jobs, run_jobs
 
         if output == "":
             raise RequestError("The output (-o) is empty: expected a folder or a file, '.' for this folder.")
-        jobs = plan_jobs(scans, None if output is None else Path(output), label_map=label_map)
-        limits = Limits.parse(max_ram, max_vram)
-        options = {
-            "compile": compile,
-            "batch": batch,
-            "max_vram": limits.vram,
-            "max_ram": limits.ram,
-            "precision": precision,
-        }
-        segmenter = load(weights, device, engine, kernels, threads, **options)  # type: ignore[arg-type]
+        jobs = lay_out_jobs(scans, None if output is None else Path(output), label_map=label_map)
+        segmenter = load(weights, options)
         if dry_run:
             from umlite.commands.plan import show_plans
 
-            paths, predicted = [job.scan for job in jobs], {"overlap": overlap, "limits": limits, "windows": windows}
-            code = show_plans(segmenter, paths, classes, **predicted, as_json=as_json)  # type: ignore[arg-type]
-            raise typer.Exit(code)
+            raise typer.Exit(show_plans(segmenter, [job.scan for job in jobs], request, as_json=as_json))
         from umlite.cost.forecast import Forecast
+        from umlite.cost.limits import Limits
 
+        forecast = Forecast(segmenter, request, Limits.of(options), tell)
         with window_bars(report.silent) as progress_of:
             for outcome in run_jobs(
-                segmenter,
-                jobs,
-                classes,
-                overlap=overlap,
-                windows=windows,
-                probabilities=probabilities,
-                overwrite=overwrite,
-                progress_of=progress_of,
-                forecast=Forecast(segmenter, overlap, limits, tell, windows),
+                segmenter, jobs, request, overwrite=overwrite, progress_of=progress_of, forecast=forecast
             ):
                 report.add(outcome)
                 del outcome  # its scan and masks need not be in memory beside the next scan's
         if as_json:
-            chosen = {"engine": segmenter.plan.engine, "device": str(segmenter.plan.device)}
+            chosen = {"engine": segmenter.setup.options.engine, "device": str(segmenter.setup.device)}
             show_json({"umlite": __version__, **chosen, **report.scans(), "exit_code": report.code})
         elif len(jobs) > 1 and not quiet:
             show(f"{report.done} of {len(jobs)} scans segmented.")

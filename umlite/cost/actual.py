@@ -5,27 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from umlite.cost.sizes import GB
+
 if TYPE_CHECKING:
     from umlite.cost.prediction import Prediction
-
-GB = 1e9
 
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: of all steps, from reading to writing. peak_bytes: the largest resident set of the process meanwhile.
+    """The cost of one scan.
 
-    predicted: None where nothing was known of this machine.
+    Args:
+        timings: seconds by step, from reading to writing.
+        peak_bytes: the largest resident set of the process meanwhile.
+        predicted: None where nothing was known of this machine.
     """
 
-    seconds: float
+    timings: dict[str, float]
     peak_bytes: int
     predicted: Prediction | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all steps."""
+        return sum(self.timings.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         actual = {"seconds": round(self.seconds, 2), "peak_gb": round(self.peak_bytes / GB, 3)}
-        return {"predicted": self.predicted.to_dict() if self.predicted else None, "actual": actual}
+        timings = {step: round(seconds, 3) for step, seconds in self.timings.items()}
+        predicted = self.predicted.to_dict() if self.predicted else None
+        return {"timings_s": timings, "predicted": predicted, "actual": actual}
 
     def __str__(self) -> str:
         predicted = self.predicted

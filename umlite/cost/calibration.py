@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import umlite
@@ -47,7 +47,7 @@ class Calibration:
 
 
 def remembered(segmenter: Segmenter) -> Calibration | None:
-    """The calibration of these weights with this plan on this machine, or None."""
+    """The calibration of these weights with this setup on this machine, or None."""
     if not _folder().is_dir():
         return None  # spares reading the weights for their hash
     try:
@@ -71,9 +71,8 @@ def _folder() -> Path:
 
 def _file(segmenter: Segmenter) -> Path:
     """Named after everything that changes the numbers."""
-    plan = segmenter.plan
-    facts = [FORMAT, umlite.__version__, processor_name(), file_sha256(segmenter.weights_path), plan.engine]
-    facts += [str(plan.device), plan.kernels, plan.precision, plan.batch, plan.threads, plan.compile]
-    facts += [plan.weight_limit_bytes]
-    facts += [plan.weight_limit_bytes]
+    setup = segmenter.setup
+    options = replace(setup.options, max_ram=None, max_vram=None)  # limits decide whether a scan runs, not how fast
+    facts = [FORMAT, umlite.__version__, processor_name(), file_sha256(segmenter.weights_path)]
+    facts += [options.to_dict(), setup.weight_limit_bytes]
     return _folder() / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from umlite.api import Segmenter
+from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import remembered
 from umlite.cost.limits import Limits
 from umlite.cost.measuring import calibration_of
 from umlite.cost.prediction import Prediction, predict
-from umlite.volume.preparation import Volume
-from umlite.volume.reading import Scan
+from umlite.progress import Notify, no_notice
+from umlite.request import Classes, Request
 
 
 class Forecast:
     """Predicts scan after scan and refuses those beyond the limits.
 
     Without limits it predicts only where a calibration is remembered, and never measures. With limits it measures
-    first where it must; tell: gets a sentence then. overlap, windows: as of `Segmenter.segment`.
+    first where it must; tell: gets a sentence then.
     """
 
     def __init__(
         self,
         segmenter: Segmenter,
-        overlap: float = 0.5,
+        request: Request | Classes = None,
         limits: Limits | None = None,
-        tell: Callable[[str], None] = lambda _sentence: None,
-        windows: str = "all",
+        tell: Notify = no_notice,
     ) -> None:
-        self._segmenter, self._overlap, self._windows = segmenter, overlap, windows
+        self._segmenter, self._request = segmenter, Request.of(request)
         self._limits = limits or Limits()
         self._calibration = calibration_of(segmenter, tell=tell) if self._limits.any else remembered(segmenter)
 
-    def of(self, scan: Scan, volume: Volume, names: Sequence[str]) -> Prediction | None:
-        """What segmenting `scan` into the classes `names` will cost; None where nothing is known of this machine.
+    def of(self, prepared: Prepared) -> Prediction | None:
+        """What segmenting a prepared scan will cost; None where nothing is known of this machine.
 
-        volume: prepared from the scan. Raises DeviceError when that is beyond the limits.
+        Raises DeviceError when that is beyond the limits.
         """
         if self._calibration is None:
             return None
-        cost = predict(self._segmenter, self._calibration, scan, volume, names, self._overlap, self._windows)
+        cost = predict(self._segmenter, self._calibration, prepared, self._request)
         self._limits.check(cost)
         return cost

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 
-from umlite.cost.actual import GB
 from umlite.cost.prediction import Prediction
-from umlite.errors import DeviceError, RequestError
-
-UNITS = {"": 1e9, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+from umlite.cost.sizes import format_size
+from umlite.engines.options import EngineOptions
+from umlite.errors import DeviceError
 
 
 @dataclass(frozen=True)
@@ -21,9 +18,9 @@ class Limits:
     vram: int | None = None
 
     @classmethod
-    def parse(cls, ram: str | None, vram: str | None) -> Limits:
-        """From what was asked for, as "3GB", "800MB", "2GiB" or gigabytes without a unit. Raises RequestError."""
-        return cls(_bytes(ram, "--max-ram"), _bytes(vram, "--max-vram"))
+    def of(cls, options: EngineOptions) -> Limits:
+        """Those of some options."""
+        return cls(options.max_ram, options.max_vram)
 
     @property
     def any(self) -> bool:
@@ -39,14 +36,14 @@ class Limits:
         if self.ram is not None and cost.peak_bytes > self.ram:
             count = cost.classes_within(self.ram)
             if not count:
-                advice = f"One class alone needs {min(cost.fitting.values()) / GB:.2f} GB."
+                advice = f"One class alone needs {format_size(min(cost.fitting.values()))}."
             elif count == 1:
-                advice = "One class at a time fits, asked for with --classes."
+                advice = "One class at a time fits: ask for fewer classes."
             else:
-                advice = f"{count} classes at a time fit, asked for with --classes."
+                advice = f"{count} classes at a time fit: ask for fewer classes."
             found.append(_over("memory", cost.peak_bytes, self.ram, advice))
         if self.vram is not None and cost.vram_bytes[1] > self.vram:
-            advice = "Ask for a --batch of 1, or for --device cpu."
+            advice = "Ask for a batch of 1 window, or for the CPU."
             found.append(_over("GPU memory", cost.vram_bytes[1], self.vram, advice))
         return " ".join(found)
 
@@ -58,16 +55,6 @@ class Limits:
 
 def _over(what: str, needed: int, limit: int, advice: str) -> str:
     return (
-        f"This scan needs {needed / GB:.2f} GB of {what}, {(needed - limit) / GB:.2f} GB more than the "
-        f"{limit / GB:.2f} GB allowed. {advice}"
+        f"This scan needs {format_size(needed)} of {what}, {format_size(needed - limit)} more than the "
+        f"{format_size(limit)} allowed. {advice}"
     )
-
-
-def _bytes(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
-    size = float(match[1]) * UNITS.get(match[2], math.nan) if match else math.nan
-    if not size >= 1 or size > 1e18:
-        raise RequestError(f"Expected {option} like 3GB, 800MB or 2.5 (gigabytes), found {text!r}.")
-    return int(size)

@@ -71,8 +71,8 @@ def _windows(segmenter: Segmenter) -> _Windows:
     """From two windows of one class, two of all classes, and more of all classes over the same voxels."""
     window, spacing, names = segmenter.card.window, segmenter.card.spacing_mm, segmenter.classes.names
     scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing))
-    shapes, count = run_shapes(scan, segmenter.prepare(scan), window), len(names)
-    device = segmenter.plan.device
+    shapes, count = run_shapes(scan, segmenter.prepare(scan).volume, window), len(names)
+    device = segmenter.setup.device
     layout = SumsLayout(on_host=device.type == "cpu")
     runs = ((1, PLAIN), (count, PLAIN), (count, DENSE))
     seconds: dict[tuple[int, float], list[float]] = {run: [] for run in runs}
@@ -125,7 +125,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     prepared = _seconds(lambda: segmenter.prepare(scan))
     closer = read_scan(_noise(shape, near))
     prepared_closer = _seconds(lambda: segmenter.prepare(closer))
-    volume, volume_closer = segmenter.prepare(scan), segmenter.prepare(closer)
+    volume, volume_closer = segmenter.prepare(scan).volume, segmenter.prepare(closer).volume
     more = volume_closer.voxels.numel() - volume.voxels.numel()
     model = max(prepared_closer - prepared, 0.0) / more
     organs = _organs(volume.voxels.shape, names)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from umlite.api import Segmenter
-from umlite.cost.actual import GB
+from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import Calibration
 from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, peak_bytes, vram_bytes
 from umlite.cost.shapes import run_shapes
-from umlite.masks.postprocessing import needed_classes
+from umlite.cost.sizes import GB
+from umlite.request import Classes, Request
 from umlite.sweep.runner import constant_windows
 from umlite.volume.preparation import Volume
-from umlite.volume.reading import Scan
 from umlite.windows import Size, count_windows, pad_to_window
 
 MASK_BYTES_PER_VOXEL = 0.005
@@ -63,21 +61,17 @@ class Prediction:
 
 
 def predict(
-    segmenter: Segmenter,
-    calibration: Calibration,
-    scan: Scan,
-    volume: Volume,
-    names: Sequence[str],
-    overlap: float = 0.5,
-    windows: str = "all",
+    segmenter: Segmenter, calibration: Calibration, prepared: Prepared, request: Request | Classes = None
 ) -> Prediction:
-    """The cost of segmenting `scan`, whose prepared volume is `volume`, into masks of the classes `names` (canonical).
+    """The cost of segmenting a prepared scan as `request` says.
 
-    windows: as of `Segmenter.segment`. For adaptive ones the memory is theirs, and the seconds are those of all.
+    For adaptive windows the memory is theirs, and the seconds are those of all windows. Raises RequestError.
     """
-    window = segmenter.card.window
-    needed = len(needed_classes(names, segmenter.classes.names))
-    grid, distinct = _count(volume, window, overlap)
+    asked = Request.of(request)
+    scan, volume, window = prepared.scan, prepared.volume, segmenter.card.window
+    names = segmenter.check_request(asked)
+    needed = len(segmenter.needed_names(names))
+    grid, distinct = _count(volume, window, asked.overlap)
     shapes = run_shapes(scan, volume, window)
     voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
     size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
@@ -91,8 +85,8 @@ def predict(
         "postprocess": c.postprocess_s * kept * files,
         "write": (c.restore_s + c.write_voxel_s * files) * voxels + c.write_file_s * files,
     }
-    on_gpu = segmenter.plan.device.type == "cuda"
-    layout = ADAPTIVE if windows == "adaptive" else ALL_WINDOWS
+    on_gpu = segmenter.setup.device.type == "cuda"
+    layout = ADAPTIVE if asked.windows == "adaptive" else ALL_WINDOWS
     layout = replace(layout, on_host=not on_gpu, reused=distinct < grid)
     fitting = {n: peak_bytes(c.process_bytes, c.class_bytes, shapes, n, layout) for n in range(1, needed + 1)}
     vram = vram_bytes(c.device_bytes, shapes, needed, layout) if on_gpu else (0, 0)

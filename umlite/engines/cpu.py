@@ -15,15 +15,15 @@ from umlite.cpu.activation import Activation, Floats, Grid
 from umlite.cpu.algorithms import layer_rows
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
-from umlite.cpu.compiler import Notify
 from umlite.cpu.heads import Heads
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.engines.engine import Engine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.machine.forks import ONE_IS_LEFT, lost_threads
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
+from umlite.progress import Notify, no_notice
 from umlite.weights.model_card import ModelCard
 from umlite.windows import Size, window_at
 
@@ -56,12 +56,12 @@ class CpuEngine(Engine):
         self,
         model: UniversalModel,
         card: ModelCard,
-        plan: Plan,
-        notify: Notify | None = None,
+        setup: Setup,
+        notify: Notify = no_notice,
         reload: Callable[[], UniversalModel] | None = None,
     ) -> None:
-        plan = self._within(plan, model, card.window)
-        super().__init__(card, plan)
+        setup = self._within(setup, model, card.window)
+        super().__init__(card, setup)
         self._model = model
         self._notify, self._reload = notify, reload
         self._importance = self.importance.numpy()
@@ -95,7 +95,7 @@ class CpuEngine(Engine):
         part = self._part(sums, start, origin)
         with self.lock:
             self._heed_fork()
-            blend(np.ascontiguousarray(logits.numpy()), self._importance, part, self.plan.threads)
+            blend(np.ascontiguousarray(logits.numpy()), self._importance, part, self.setup.threads)
 
     def layers(self) -> list[dict[str, str]]:
         with self.lock:
@@ -106,23 +106,23 @@ class CpuEngine(Engine):
             return dict(self._made[1].net.seconds) if self._made else {}
 
     @staticmethod
-    def _within(plan: Plan, model: UniversalModel, window: Grid) -> Plan:
-        """The plan with the largest weights that leave a run half of its memory; the smallest where none do."""
-        if plan.max_ram is None:
-            return replace(plan, weight_limit_bytes=_kind(model).weight_limit_bytes)
+    def _within(setup: Setup, model: UniversalModel, window: Grid) -> Setup:
+        """The setup with the largest weights that leave a run half of its memory; the smallest where none do."""
+        if setup.options.max_ram is None:
+            return replace(setup, weight_limit_bytes=_kind(model).weight_limit_bytes)
         most = _kind(model).weight_limit_bytes
         limits = [most >> halvings for halvings in range(HALVINGS + 1)]
         sizes = {
-            limit: _native(model, window, plan.threads, weight_limit_bytes=limit, count_only=True).net.bytes
+            limit: _native(model, window, setup.threads, weight_limit_bytes=limit, count_only=True).net.bytes
             for limit in limits
         }
-        fitting = [limit for limit in limits if 2 * sizes[limit] <= plan.max_ram]
+        fitting = [limit for limit in limits if 2 * sizes[limit] <= setup.options.max_ram]
         limit = fitting[0] if fitting else min(limits, key=lambda limit: sizes[limit])
         why = (
             f"packed weights of at most {limit >> 20} MB a layer: the network takes {sizes[limit] / 1e9:.2f} GB of the "
-            f"{plan.max_ram / 1e9:.2f} GB allowed"
+            f"{setup.options.max_ram / 1e9:.2f} GB allowed"
         )
-        return replace(plan, weight_limit_bytes=limit, reasons=(*plan.reasons, why))
+        return replace(setup, weight_limit_bytes=limit, reasons=(*setup.reasons, why))
 
     def _part(self, sums: Tensor, start: Size, origin: Size) -> Floats:
         x, y, z = (s - o for s, o in zip(start, origin, strict=True))
@@ -136,9 +136,9 @@ class CpuEngine(Engine):
             self._made = None
             if self._reload is not None and isinstance(self._model.backbone, nn.Identity):
                 self._model = self._reload()
-            limit = self.plan.weight_limit_bytes or _kind(self._model).weight_limit_bytes
-            network = _native(self._model, window, self.plan.threads, weight_limit_bytes=limit, notify=self._notify)
-            heads = Heads(self._model, network.feature, network.bottleneck, self.plan.threads)
+            limit = self.setup.weight_limit_bytes or _kind(self._model).weight_limit_bytes
+            network = _native(self._model, window, self.setup.threads, weight_limit_bytes=limit, notify=self._notify)
+            heads = Heads(self._model, network.feature, network.bottleneck, self.setup.threads)
             self._made = (window, network, heads)
             if self._reload is not None:
                 self._model.backbone = nn.Identity()
@@ -147,11 +147,12 @@ class CpuEngine(Engine):
 
     def _heed_fork(self) -> None:
         """Go on with one thread where a fork has left no others."""
-        if self.plan.threads > 1 and lost_threads():
+        if self.setup.threads > 1 and lost_threads():
             if self._notify is not None:
                 self._notify(f"On one thread from here on: {ONE_IS_LEFT}.")
-            reasons = (*self.plan.reasons, f"threads 1 from here on: {ONE_IS_LEFT}")
-            self.plan, self._made = replace(self.plan, threads=1, reasons=reasons), None
+            reasons = (*self.setup.reasons, f"threads 1 from here on: {ONE_IS_LEFT}")
+            options = replace(self.setup.options, threads=1)
+            self.setup, self._made = replace(self.setup, options=options, reasons=reasons), None
 
 
 def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR]:

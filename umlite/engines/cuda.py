@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from umlite.engines.engine import Engine
-from umlite.engines.setup import Notify, Plan
+from umlite.engines.setup import Setup
 from umlite.errors import DeviceError, WeightsError
 from umlite.gpu import transfer
 from umlite.gpu.features import WindowFeatures, bytes_of_one_window, wide_sums
@@ -26,6 +26,7 @@ from umlite.kernels.decide import decide
 from umlite.kernels.fused_heads import fused_heads
 from umlite.kernels.gather import gather_windows
 from umlite.models.universal import UniversalModel
+from umlite.progress import Notify, no_notice
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan
 from umlite.weights.model_card import ModelCard
@@ -35,42 +36,43 @@ HOST = torch.device("cpu")
 
 
 class CudaEngine(Engine):
-    """The reference's numbers up to the rounding of the plan's precision.
+    """The reference's numbers up to the rounding of the setup's precision.
 
-    The backbone runs in `plan.precision`; the parameter generator and the sums are float32, and so are the heads but
-    for operands of tensor cores, which are rounded to a 16-bit precision.
+    The backbone runs in the precision of the options; the parameter generator and the sums are float32, and so are the
+    heads but for operands of tensor cores, which are rounded to a 16-bit precision.
     Where memory runs out, windows that are done stay done and the next take less: half as many at a time, down to one;
     then the sums wait on the host while the network runs. Each step is told to `notify`. Only when one window does not
     fit beside the weights alone is there a DeviceError.
 
-    model: with fast kernels; taken over and changed. plan.batch: most windows at a time, 0 for what fits.
+    model: with fast kernels; taken over and changed. The batch of the options is the most windows at a time, None for
+    what fits. sums_device: where the next sweep's sums go.
     """
 
-    def __init__(self, model: UniversalModel, card: ModelCard, plan: Plan, notify: Notify | None = None) -> None:
-        super().__init__(card, plan)
-        self._tell = notify or (lambda _sentence: None)
-        self.dtype: torch.dtype = getattr(torch, plan.precision)
+    def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup, notify: Notify = no_notice) -> None:
+        super().__init__(card, setup)
+        self._tell, self.sums_device = notify, setup.device
+        self.dtype: torch.dtype = getattr(torch, setup.options.precision)
         self._importance_on_host = importance_map(card.window)
         self._one_window = bytes_of_one_window(card.network, card.window, self.dtype)
-        if can_record(plan.device) and plan.max_vram is not None:
-            limit_memory(plan.device, plan.max_vram)
-        features = WindowFeatures(model, self.dtype, channels_last=plan.channels_last)
+        if can_record(setup.device) and setup.options.max_vram is not None:
+            limit_memory(setup.device, setup.options.max_vram)
+        features = WindowFeatures(model, self.dtype, channels_last=setup.channels_last)
         try:
-            self.features = transfer.module_to_device(features, plan.device)
+            self.features = transfer.module_to_device(features, setup.device)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 "The GPU's memory does not hold the network. Close what else uses the GPU, or use --device cpu."
             ) from error
         self._network: Callable[[Tensor], tuple[Tensor, ...]] = self.features
-        if plan.compile:
+        if setup.options.compile:
             self._network = torch.compile(self.features, fullgraph=True, dynamic=False)
-        self._graphs = RecordedGraphs(self._network) if can_record(plan.device) else None
+        self._graphs = RecordedGraphs(self._network) if can_record(setup.device) else None
         self._folded = functools.lru_cache(maxsize=4)(self.features.generator.fold)
-        self._ladder = MemoryLadder(plan.batch, self._windows_that_fit, self._forget_graphs, self._tell)
+        self._ladder = MemoryLadder(setup.options.batch, self._windows_that_fit, self._forget_graphs, self._tell)
 
     def prepare(self, scan: Scan) -> Volume:
-        volume = prepare_on(self.plan.device, scan, self.card, self._tell)
-        if can_record(self.plan.device):
+        volume = prepare_on(self.setup.device, scan, self.card, self._tell)
+        if can_record(self.setup.device):
             torch.cuda.empty_cache()  # the scan's memory: a graph cannot be recorded into what torch keeps unused
         return volume
 
@@ -79,7 +81,7 @@ class CudaEngine(Engine):
         logits: list[Tensor] = []
 
         def compute(first: int, last: int) -> None:
-            part = transfer.to_device(windows[first:last], self.plan.device)
+            part = transfer.to_device(windows[first:last], self.setup.device)
             logits.append(self._logits(self._run(part.to(self.dtype)), classes))
 
         with self.lock:
@@ -95,7 +97,7 @@ class CudaEngine(Engine):
             self._add(volume, starts, classes, sums, origin)
 
     def _add(self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size) -> None:
-        if sums.device.type != self.plan.device.type:
+        if sums.device.type != self.setup.device.type:
             done = self._add_on_host(volume, starts, classes, sums, origin)
         else:
             done = self._add_on_device(volume, starts, classes, sums, origin)
@@ -112,18 +114,21 @@ class CudaEngine(Engine):
     @torch.inference_mode()
     def add_logits(self, logits: Tensor, start: Size, sums: Tensor, origin: Size) -> None:
         x, y, z = (s - o for s, o in zip(start, origin, strict=True))
-        if sums.device.type == self.plan.device.type:
+        if sums.device.type == self.setup.device.type:
             blend(logits[None], self.importance, sums, self._places([(x, y, z)]))
             return
         here = sums[:, *window_at((x, y, z), self.card.window)]
         here.addcmul_(transfer.to_host(logits), self._importance_on_host)
 
-    def place_sums(self, size: int) -> None:
-        if not can_record(self.plan.device) or self.sums_device == HOST:
-            return
-        if size + self._one_window > available_bytes(self.plan.device, self.plan.max_vram):
-            self._tell(f"The GPU's memory does not hold {size / 1e9:.1f} GB of sums and a window: sums on the host.")
-            self.sums_device = HOST
+    def place_sums(self, size: int) -> torch.device:
+        if can_record(self.setup.device) and self.sums_device != HOST:
+            available = available_bytes(self.setup.device, self.setup.options.max_vram)
+            if size + self._one_window > available:
+                self._tell(
+                    f"The GPU's memory does not hold {size / 1e9:.1f} GB of sums and a window: sums on the host."
+                )
+                self.sums_device = HOST
+        return self.sums_device
 
     def decide(self, sums: Tensor, names: Sequence[str]) -> Tensor:
         try:
@@ -173,8 +178,8 @@ class CudaEngine(Engine):
     def _logits(self, made: tuple[Tensor, ...], classes: Sequence[int]) -> Tensor:
         """[N, C, D, H, W] float32, by the operation that adds to sums."""
         n, (depth, rows, columns) = len(made[0]), made[0].shape[2:]
-        sums = torch.zeros(len(classes), n * depth, rows, columns, device=self.plan.device)
-        ones = torch.ones(depth, rows, columns, device=self.plan.device)
+        sums = torch.zeros(len(classes), n * depth, rows, columns, device=self.setup.device)
+        ones = torch.ones(depth, rows, columns, device=self.setup.device)
         self._accumulate(made, classes, ones, sums, self._places([(k * depth, 0, 0) for k in range(n)]))
         return sums.view(len(classes), n, depth, rows, columns).transpose(0, 1)
 
@@ -200,19 +205,19 @@ class CudaEngine(Engine):
             return self._network(windows)
 
     def _windows_that_fit(self) -> int:
-        if not can_record(self.plan.device):
+        if not can_record(self.setup.device):
             return 1
-        return windows_at_a_time(available_bytes(self.plan.device, self.plan.max_vram), self._one_window)
+        return windows_at_a_time(available_bytes(self.setup.device, self.setup.options.max_vram), self._one_window)
 
     def _forget_graphs(self) -> None:
         if self._graphs is not None:
             self._graphs.clear()
-        if can_record(self.plan.device):
+        if can_record(self.setup.device):
             torch.cuda.empty_cache()
 
     def _places(self, starts: Sequence[Size]) -> Tensor:
         """[N, 3] int64 on the device."""
-        return transfer.to_device(torch.tensor(starts, dtype=torch.int64).view(-1, 3), self.plan.device)
+        return transfer.to_device(torch.tensor(starts, dtype=torch.int64).view(-1, 3), self.setup.device)
 
     def _nothing_fits(self) -> DeviceError:
         return DeviceError(

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from umlite.engines.setup import Notify, Plan
+from umlite.engines.setup import Setup
 from umlite.gpu import transfer
 from umlite.kernels.decide import decide, decide_bits_on_host, decide_bits_ref
-from umlite.kernels.implementations import FAST, REFERENCE, TORCH
 from umlite.machine.forks import Lock, note_threads
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan
-from umlite.weights.loading import load_model
 from umlite.weights.model_card import ModelCard
 from umlite.windows import Size, importance_map, window_at
 
@@ -29,30 +26,28 @@ class Engine(ABC):
     kernel. A replacement gives the same numbers, of windows those of its own `window_logits` blended by the plain one,
     up to rounding, and keeps the order of additions.
 
-    card: of the weights; `card.window` is the window. plan: device and batch, with the reasons.
-    importance: [D, H, W] float32 on the plan's device, how much each voxel of a window counts.
+    card: of the weights; `card.window` is the window. setup: device and batch, with the reasons.
+    importance: [D, H, W] float32 on the setup's device, how much each voxel of a window counts.
     lock: held by calls that change what the engine holds. Every engine may be called by several threads.
-    sums_device: where a sweep makes `sums`; the plan's device unless the engine sets another between sweeps.
     Classes are positions of heads. Tensors are float32 and C, D, H, W stand for classes and window.
     """
 
-    def __init__(self, card: ModelCard, plan: Plan) -> None:
+    def __init__(self, card: ModelCard, setup: Setup) -> None:
         self.card = card
-        self.plan = plan
-        note_threads(max(plan.threads, torch.get_num_threads()))
+        self.setup = setup
+        note_threads(max(setup.threads, torch.get_num_threads()))
         self.lock = Lock()
-        self.importance = transfer.to_device(importance_map(card.window), plan.device)
-        self.sums_device = plan.device
+        self.importance = transfer.to_device(importance_map(card.window), setup.device)
 
     def prepare(self, scan: Scan) -> Volume:
-        """What the network sees of a scan, `prepare_volume`. Its voxels are on the host or on the plan's device."""
+        """What the network sees of a scan, `prepare_volume`. Its voxels are on the host or on the setup's device."""
         return prepare_volume(scan, self.card.spacing_mm, self.card.hu_range)
 
     @abstractmethod
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        """[N, 1, D, H, W] in [0, 1], on any device -> [N, C, D, H, W] on the plan's; each window on its own.
+        """[N, 1, D, H, W] in [0, 1], on any device -> [N, C, D, H, W] on the setup's; each window on its own.
 
-        Any N: the engine takes `plan.batch` at a time. Windows need not be of the card's size.
+        Any N: the engine takes `setup.options.batch` at a time. Windows need not be of the card's size.
         """
 
     @torch.inference_mode()
@@ -61,10 +56,10 @@ class Engine(ABC):
     ) -> None:
         """Add logits times importance of the windows of `volume` that begin at `starts` to `sums`, in that order.
 
-        volume: [X, Y, Z] in [0, 1], on the plan's device, contiguous, at least a window large.
-        starts: first voxels of windows that lie inside the volume; any number, at most `plan.batch` from the sweep.
-        sums: [C, X', Y', Z'] on `sums_device`, a part of the volume that holds all these windows; its last axis is
-            contiguous, the others have any strides (it is a part of a larger buffer). Changed in place.
+        volume: [X, Y, Z] in [0, 1], on the setup's device, contiguous, at least a window large.
+        starts: first voxels of windows that lie inside the volume; any number, at most a batch from the sweep.
+        sums: [C, X', Y', Z'] on the device of `place_sums`, a part of the volume that holds all these windows; its last
+            axis is contiguous, the others have any strides (it is a part of a larger buffer). Changed in place.
         origin: of `sums` in the volume: sums[c, i, j, k] belongs to volume[origin + (i, j, k)].
         The voxels of `sums` outside these windows keep their values, bit for bit. The sweep never
         changes `volume`, and reads `sums` only through torch operations on its device, so that work may still be
@@ -86,9 +81,10 @@ class Engine(ABC):
         here = sums[:, *window_at((x, y, z), self.card.window)]
         here.addcmul_(transfer.to(logits, sums.device), transfer.to(self.importance, sums.device))
 
-    def place_sums(self, size: int) -> None:
-        """Choose `sums_device` for sums of `size` bytes, before a sweep makes them; left as it is by default."""
+    def place_sums(self, size: int) -> torch.device:
+        """The device for the sums of the next sweep, which take `size` bytes; the setup's by default."""
         del size
+        return self.setup.device
 
     @torch.inference_mode()
     def decide(self, sums: Tensor, names: Sequence[str]) -> Tensor:
@@ -106,28 +102,3 @@ class Engine(ABC):
     def step_seconds(self) -> dict[str, float]:
         """Wall time of each step of the last window's backbone, in order; empty where steps are not timed."""
         return {}
-
-
-def build_engine(weights: Path, plan: Plan, notify: Notify | None = None) -> Engine:
-    """Load a weights file into the engine of a plan. Raises WeightsError as `load_model` does.
-
-    notify: gets one sentence where this takes longer than usual: the first use of these weights; and, of an engine on
-    a GPU, one whenever its memory does not hold what was planned.
-    """
-    if plan.engine == "reference":
-        from umlite.engines.reference import ReferenceEngine
-
-        return ReferenceEngine(*load_model(weights, REFERENCE), plan)
-    triton_free = plan.kernels == "torch" and plan.device.type == "cuda"
-    model, card = load_model(weights, TORCH if triton_free else FAST)
-    if plan.kernels == "native" and plan.device.type == "cpu":
-        from umlite.engines.cpu import CpuEngine
-
-        return CpuEngine(model, card, plan, notify, reload=lambda: load_model(weights, FAST)[0])
-    if plan.kernels == "native":
-        from umlite.engines.cuda import CudaEngine
-
-        return CudaEngine(model, card, plan, notify)
-    from umlite.engines.torch import TorchEngine
-
-    return TorchEngine(model, card, plan)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from umlite.engines.engine import Engine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.gpu import transfer
 from umlite.gpu.precision import exact_float32
 from umlite.models.universal import UniversalModel
@@ -19,13 +19,13 @@ from umlite.windows import Size, window_at
 class ReferenceEngine(Engine):
     """The network as its definition says it. model: with reference kernels."""
 
-    def __init__(self, model: UniversalModel, card: ModelCard, plan: Plan) -> None:
-        super().__init__(card, plan)
-        self.model = transfer.module_to_device(model, plan.device)
+    def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup) -> None:
+        super().__init__(card, setup)
+        self.model = transfer.module_to_device(model, setup.device)
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        windows = transfer.to_device(windows, self.plan.device).to(torch.float32)
+        windows = transfer.to_device(windows, self.setup.device).to(torch.float32)
         with exact_float32():
             return torch.cat([self.model(window[None], classes) for window in windows])
 

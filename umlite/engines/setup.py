@@ -1,121 +1,111 @@
-"""The one place that chooses engine, device, kernels, precision, batch, threads and compilation, with the reasons."""
+"""The one place that chooses device, kernels, precision, batch, threads and compilation, with the reasons."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError, RequestError
 from umlite.machine.forks import ONE_IS_LEFT, lost_threads
 from umlite.machine.threads import available_threads
+from umlite.progress import Notify, no_notice
 
-ENGINES = ("fast", "reference")
-KERNELS = ("auto", "native", "torch")
-PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 OLDEST_GPU = (8, 0)  # compute capability of NVIDIA's oldest that Triton supports (its README, "Supported Hardware")
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How windows will be computed. `reasons`: one sentence per choice.
+class Setup:
+    """How windows will be computed: the options with every `auto` decided, and one sentence per choice.
 
-    batch: windows at a time; 0 where the engine chooses by the device's free memory.
-    kernels: "native" (compiled C on a CPU, Triton on a GPU) or "torch". precision: of the backbone, a torch dtype's
-    name; heads and sums are float32 always. threads: of a CPU. max_vram: bytes of a GPU's memory to stay under.
-    max_ram: bytes of memory for the whole run, of which a native CPU engine takes at most half where it can.
-    channels_last: memory format of a GPU's backbone.
-    weight_limit_bytes: largest packed weights of a layer that this engine then chose; None for any other engine.
+    Args:
+        options: what was asked for, decided. `kernels` is "native" or "torch", `precision` the backbone's dtype (heads
+            and sums are float32 always), `threads` a number; `batch` is None where the engine goes by the device's
+            free memory.
+        device: the torch device of `options.device`.
+        reasons: sentences, one per choice.
+        channels_last: memory format of a GPU's backbone.
+        weight_limit_bytes: largest packed weights of a layer that a native CPU engine chose; None for any other.
     """
 
-    engine: str
+    options: EngineOptions
     device: torch.device
-    batch: int
-    compile: bool
-    reasons: tuple[str, ...]
-    kernels: str = "torch"
-    precision: str = "float32"
-    threads: int = 1
-    max_vram: int | None = None
-    max_ram: int | None = None
-    weight_limit_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
     channels_last: bool = False
+    weight_limit_bytes: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """CPU threads to use."""
+        return self.options.threads or available_threads()[0]
 
 
-def choose_plan(
-    engine: str = "fast",
-    device: str = "auto",
-    *,
-    compile: bool = False,
-    batch: int | None = None,
-    kernels: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    max_vram: int | None = None,
-    max_ram: int | None = None,
-    notify: Notify | None = None,
-) -> Plan:
+def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice) -> Setup:
     """What was asked for, or an error: only `auto` may choose, and it says what and why.
 
-    notify: gets one sentence where this takes longer than usual: the first build of the C kernels.
-    Raises RequestError on an unknown name or number, DeviceError when a device, compiler or kernel is not there.
+    Args:
+        asked: the defaults where left out.
+        notify: gets one sentence where this takes longer than usual: the first build of the C kernels.
+
+    Raises:
+        RequestError: options that do not go together.
+        DeviceError: a device, compiler or kernel that is not there.
     """
-    for name, value, known in (("engine", engine, ENGINES), ("kernels", kernels, KERNELS)):
-        if value not in known:
-            raise RequestError(f"Unknown {name} {value!r}: expected {', '.join(known[:-1])} or {known[-1]}.")
-    if batch is not None and batch < 1:
-        raise RequestError(f"Expected a batch of at least 1 window, found {batch}.")
-    if threads is not None and threads < 1:
-        raise RequestError(f"Expected at least 1 thread, found {threads}.")
-    if threads is not None and threads > 1 and lost_threads():
+    asked = asked or EngineOptions()
+    if asked.threads is not None and asked.threads > 1 and lost_threads():
         raise DeviceError(
-            f"Expected 1 thread, found {threads}: {ONE_IS_LEFT}. Leave the number out, or start processes by spawn or "
-            "forkserver."
+            f"Expected 1 thread, found {asked.threads}: {ONE_IS_LEFT}. Leave the number out, or start processes by "
+            "spawn or forkserver."
         )
-    if max_ram is not None and max_ram < 1:
-        raise RequestError(f"Expected a limit of at least 1 byte of memory, found {max_ram}.")
-    if max_vram is not None and max_vram < 1:
-        raise RequestError(f"Expected a limit of at least 1 byte of GPU memory, found {max_vram}.")
-    chosen, why_device = _choose_device(device)
-    if max_vram is not None and chosen.type != "cuda":
-        raise RequestError(f"A limit of GPU memory was asked for, and the device is {chosen.type}: leave it out.")
-    count, why_threads = (threads, "asked for") if threads else available_threads()
+    device, why_device = _choose_device(asked.device)
+    if asked.max_vram is not None and device.type != "cuda":
+        raise RequestError(f"A limit of GPU memory needs a CUDA device, but the device is {device.type}.")
+    threads, why_threads = (asked.threads, "asked for") if asked.threads else available_threads()
     reasons = [why_device]
-    if chosen.type == "cpu":
-        reasons.append(f"threads {count}: {why_threads}")
-    if engine == "reference":
-        if compile or batch not in (None, 1):
-            raise RequestError("The reference engine runs eager, window by window: leave out --compile and --batch.")
-        if kernels == "native" or precision not in ("auto", "float32"):
-            raise RequestError("The reference engine is plain torch in float32: leave out --kernels and --precision.")
-        if max_vram is not None:
-            raise RequestError("The reference engine keeps no limit of GPU memory: leave it out.")
+    if device.type == "cpu":
+        reasons.append(f"threads {threads}: {why_threads}")
+    options = replace(asked, device=str(device), threads=threads)
+    if asked.engine == "reference":
+        _check_reference(asked)
         why = "reference engine: plain float32, window by window, the oracle of the fast one"
-        return Plan(engine, chosen, 1, False, (why, *reasons), threads=count)
-    made, why_kernels = _choose_kernels(kernels, chosen, compile, notify)
-    kind, why_precision = _choose_precision(precision, chosen, made)
+        return Setup(replace(options, kernels="torch", precision="float32", batch=1), device, (why, *reasons))
+    kernels, why_kernels = _choose_kernels(asked.kernels, device, asked.compile, notify)
+    precision, why_precision = _choose_precision(asked.precision, device, kernels)
+    batch = asked.batch
     if batch is None:
-        batch, why_batch = _choose_batch(chosen, made)
+        batch, why_batch = _choose_batch(device, kernels)
         reasons.append(why_batch)
-    if compile:
-        if chosen.type == "cpu" and not _cpp_compiler():
-            raise DeviceError("--compile needs a C++ compiler (g++ or clang++, or CXX): none found. Leave it out.")
-        if chosen.type == "cuda" and not (triton := _triton())[0]:
-            raise DeviceError(f"--compile needs Triton on a GPU, but {triton[1]}. Leave it out.")
+    if asked.compile:
+        _check_compile(device)
         reasons.append("torch.compile: asked for; the first window waits for it")
-    elif made == "torch" or chosen.type == "cuda":
-        reasons.append("no torch.compile: it takes tens of seconds, which --compile earns back over many scans")
-    last, why_format = _choose_format(chosen, made, kind)
+    elif kernels == "torch" or device.type == "cuda":
+        reasons.append("no torch.compile: it takes tens of seconds, which only many scans earn back")
+    channels_last, why_format = _choose_format(device, kernels, precision)
     first = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *why_format]
-    reasons = [*first, *_where_scans_are_resampled(chosen, made), *reasons]
-    return Plan(
-        *(engine, chosen, batch, compile, tuple(reasons), made, kind, count, max_vram, max_ram), channels_last=last
-    )
+    reasons = [*first, *_where_scans_are_resampled(device, kernels), *reasons]
+    options = replace(options, kernels=kernels, precision=precision, batch=batch)
+    return Setup(options, device, tuple(reasons), channels_last)
+
+
+def _check_reference(asked: EngineOptions) -> None:
+    """The reference engine leaves nothing to choose."""
+    if asked.compile or asked.batch not in (None, 1):
+        raise RequestError("The reference engine runs eager, window by window: it takes no batch and no compilation.")
+    if asked.kernels == "native" or asked.precision not in ("auto", "float32"):
+        raise RequestError("The reference engine is plain torch in float32: it takes no other kernels or precision.")
+    if asked.max_vram is not None:
+        raise RequestError("The reference engine keeps no limit of GPU memory: leave it out.")
+
+
+def _check_compile(device: torch.device) -> None:
+    if device.type == "cpu" and not _cpp_compiler():
+        raise DeviceError("torch.compile needs a C++ compiler (g++ or clang++, or CXX), and none was found.")
+    if device.type == "cuda" and not (triton := _triton())[0]:
+        raise DeviceError(f"torch.compile needs Triton on a GPU, but {triton[1]}.")
 
 
 def _choose_device(name: str) -> tuple[torch.device, str]:
@@ -137,7 +127,7 @@ def _choose_device(name: str) -> tuple[torch.device, str]:
     return device, f"device {name}: asked for{untested}"
 
 
-def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Notify | None) -> tuple[str, str]:
+def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Notify) -> tuple[str, str]:
     if asked == "torch":
         return "torch", "kernels torch: asked for"
     found, what = _native_kernels(device, notify)
@@ -146,11 +136,11 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
     if found:
         return "native", f"kernels native: {what}"
     if asked == "native":
-        raise DeviceError(f"No native kernels: {what}. Leave out --kernels to run on torch operations.")
+        raise DeviceError(f"No native kernels: {what}. The kernels 'torch' or 'auto' run on torch operations.")
     return "torch", f"kernels torch, several times slower: {what}"
 
 
-def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, str]:
+def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
     """Whether the device has kernels of ours, and which or why not."""
     if device.type == "cpu":
         from umlite.cpu.compiler import CompilerError, compiler, load, stems, threaded
@@ -177,8 +167,6 @@ def _native_kernels(device: torch.device, notify: Notify | None) -> tuple[bool, 
 
 
 def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[str, str]:
-    if asked not in PRECISIONS:
-        raise RequestError(f"Unknown precision {asked!r}: expected {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
     half = device.type == "cuda" and kernels == "native"
     if asked in ("float16", "bfloat16") and not half:
         raise RequestError(f"Precision {asked} is for GPUs with native kernels; here it is float32.")
@@ -214,9 +202,9 @@ def _has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _choose_batch(device: torch.device, kernels: str) -> tuple[int, str]:
+def _choose_batch(device: torch.device, kernels: str) -> tuple[int | None, str]:
     if device.type == "cuda" and kernels == "native":
-        return 0, "batch: what the GPU's free memory holds when the first windows come"
+        return None, "batch: what the GPU's free memory holds when the first windows come"
     return 1, "batch 1: windows are normalised one by one, and more at a time gains nothing on a CPU"
 
 

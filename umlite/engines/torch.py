@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from umlite.engines.engine import Engine
-from umlite.engines.setup import Plan
+from umlite.engines.setup import Setup
 from umlite.gpu import transfer
 from umlite.gpu.precision import exact_float32
 from umlite.models.merging import merge_upsampling
@@ -21,14 +21,15 @@ from umlite.weights.model_card import ModelCard
 class TorchEngine(Engine):
     """The reference's numbers up to rounding, faster, on any torch device. model: with fast or torch kernels."""
 
-    def __init__(self, model: UniversalModel, card: ModelCard, plan: Plan) -> None:
-        super().__init__(card, plan)
+    def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup) -> None:
+        super().__init__(card, setup)
         merge_upsampling(model.backbone)
-        if plan.device.type == "cpu" and not plan.compile:
+        if setup.device.type == "cpu" and not setup.options.compile:
             use_winograd(model.backbone)
-        self.model = transfer.module_to_device(model, plan.device)
+        self.model = transfer.module_to_device(model, setup.device)
         self._features = self.model.features
-        if plan.compile:
+        self._batch = setup.options.batch or 1
+        if setup.options.compile:
             self._features = torch.compile(self.model.features, fullgraph=True, dynamic=False)
         self._folded = functools.lru_cache(maxsize=4)(self._fold)
 
@@ -37,13 +38,13 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
-        windows = transfer.to_device(windows, self.plan.device).to(torch.float32)
-        return torch.cat([self._batch_logits(part, classes) for part in windows.split(self.plan.batch)])
+        windows = transfer.to_device(windows, self.setup.device).to(torch.float32)
+        return torch.cat([self._batch_logits(part, classes) for part in windows.split(self._batch)])
 
     def _batch_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
         count = len(windows)
-        if self.plan.compile and count < self.plan.batch:  # compiled for one shape: fill up with the last window
-            windows = torch.cat((windows, windows[-1:].expand(self.plan.batch - count, -1, -1, -1, -1)))
+        if self.setup.options.compile and count < self._batch:  # compiled for one shape: fill up with the last window
+            windows = torch.cat((windows, windows[-1:].expand(self._batch - count, -1, -1, -1, -1)))
         with exact_float32():
             head_input, image = self._features(windows)
             params = self._folded(tuple(classes))(image[:count])

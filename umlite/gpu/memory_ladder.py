@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from umlite.engines.setup import Notify
 from umlite.gpu.memory import is_out_of_memory
+from umlite.progress import Notify
 
 Compute = Callable[[int, int], None]
 
@@ -13,11 +13,11 @@ Compute = Callable[[int, int], None]
 class MemoryLadder:
     """Goes down in steps of half the windows, and stays where it fits.
 
-    most: windows at a time, 0 for what `choose` says when the first ones come. free: gives back what can be made again,
-    before the next try. tell: gets a sentence for each step down. fault: what the last error of that kind said.
+    most: windows at a time, None for what `choose` says when the first ones come. free: gives back what can be made
+    again, before the next try. tell: gets a sentence for each step down. fault: what the last error of that kind said.
     """
 
-    def __init__(self, most: int, choose: Callable[[], int], free: Callable[[], None], tell: Notify) -> None:
+    def __init__(self, most: int | None, choose: Callable[[], int], free: Callable[[], None], tell: Notify) -> None:
         self.most, self.fault = most, ""
         self._choose, self._free, self._tell = choose, free, tell
 
@@ -28,10 +28,10 @@ class MemoryLadder:
         A part that finds no memory is computed again by halves. Fewer than `count` are done when one alone finds none.
         compute: changes nothing where it raises for lack of memory.
         """
-        self.most = self.most or self._choose()
+        self.most = most = self.most or self._choose()
         done = 0
         while done < count:
-            size = 1 << (min(self.most, count - done).bit_length() - 1)
+            size = 1 << (min(most, count - done).bit_length() - 1)
             fault = _fault(compute, done, done + size)
             if not fault:
                 done += size
@@ -40,8 +40,8 @@ class MemoryLadder:
             self._free()
             if size == 1:
                 break
-            self.most = size // 2
-            self._tell(f"The GPU's memory does not hold {size} windows: {self.most} at a time from here on.")
+            self.most = most = size // 2
+            self._tell(f"The GPU's memory does not hold {size} windows: {most} at a time from here on.")
         return done
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from umlite.engines.setup import Notify
 from umlite.gpu import transfer
 from umlite.gpu.memory import is_out_of_memory
 from umlite.kernels.resample import resample_hu, rows_of
+from umlite.progress import Notify
 from umlite.volume.preparation import Size, Volume, prepare_volume
 from umlite.volume.reading import Scan
 from umlite.volume.resampling import tensor_of

@@ -106,7 +106,7 @@ def _(qkv: Tensor, padding: Tensor, table: Tensor, heads: int, window: int, shif
 @functools.lru_cache(maxsize=64)
 def relative_position_index(window: int) -> Tensor:
     """Row of the bias table for each (query, key) pair of a window: [window**3, window**3] int64."""
-    axis = torch.arange(window)
+    axis = torch.arange(window, device="cpu")  # kept, so it must not follow a context of another device
     place = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).flatten(1)
     offset = place[:, :, None] - place[:, None, :] + window - 1
     side = 2 * window - 1
@@ -169,9 +169,9 @@ def _shift_mask(padded: tuple[int, ...], sides: Size, shifts: Size, device: torc
 @functools.lru_cache(maxsize=64)
 def _window_mask(sides: Size, cut: Size) -> Tensor:
     """[S, S] mask of one window, cut along each axis `cut` tokens before its end (0: not cut)."""
-    region = torch.zeros(sides)
+    region = torch.zeros(sides, device="cpu")
     for axis, (side, last) in enumerate(zip(sides, cut, strict=True)):
-        label = (torch.arange(side) >= side - last).float()
+        label = (torch.arange(side, device="cpu") >= side - last).float()
         region += 2**axis * label.view([-1 if a == axis else 1 for a in range(3)])
     region = region.flatten()
     return torch.where(region[None, :] == region[:, None], 0.0, MASKED)

@@ -35,7 +35,7 @@ class Field:
 def lay_out(engine: Engine, voxels: Tensor, overlap: float) -> Field:
     """The field of a volume [X, Y, Z] float32 in [0, 1], not empty. Raises RequestError unless 0 <= overlap < 1."""
     window = engine.card.window
-    padded, inside = pad_to_window(transfer.to_device(voxels, engine.plan.device), window)
+    padded, inside = pad_to_window(transfer.to_device(voxels, engine.setup.device), window)
     x, y, z = padded.shape
     axis = streaming_axis((x, y, z), window)
     return Field(padded.contiguous(), inside, window_grid((x, y, z), window, overlap, axis), axis)

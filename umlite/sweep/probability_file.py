@@ -23,11 +23,12 @@ from umlite.sweep.slab import Part
 class ProbabilityFile:
     """Sigmoid of blended logits over a volume, uint8, in a temporary file without a name: it goes with the process.
 
-    folder: exists; the file takes a byte per voxel and class of its file system. names: of the classes, in the order of
-    the sums. Voxels that nobody writes are 0. `begin` comes before the first `write`.
+    folder: exists; None for the system's temporary one. The file takes a byte per voxel and class there.
+    names: of the classes, in the order of the sums. Voxels that nobody writes are 0. `begin` comes before the first
+    `write`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path | None, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._folder = folder
         self._axis, self._planes = 0, (0, 0, 0)
@@ -48,7 +49,7 @@ class ProbabilityFile:
             self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".umlite-")  # noqa: SIM115
             self._file.truncate(math.prod(shape) * len(self.names))
         except OSError as error:
-            raise output_error(error, self._folder) from error
+            raise output_error(error, self._folder or Path("a temporary file")) from error
 
     def write(self, inside: Box, part: Part) -> None:
         """Add a part of a field whose volume lies at `inside`; it replaces what was there. Raises OutputError."""
@@ -70,7 +71,7 @@ class ProbabilityFile:
             try:
                 self._replace(number, there, np.moveaxis(steps, self._axis, 0))
             except OSError as error:
-                raise output_error(error, self._folder) from error
+                raise output_error(error, self._folder or Path("a temporary file")) from error
 
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """One class, uint8 [X, Y, Z]. Raises RequestError for a class that is not there."""

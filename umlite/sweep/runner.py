@@ -57,7 +57,7 @@ class WindowRunner:
                 self._add_constant(start, sums, origin)
                 continue
             batch.append(start)
-            if len(batch) == self._engine.plan.batch:
+            if len(batch) == self._engine.setup.options.batch:
                 self._flush(batch, sums, origin)
         self._flush(batch, sums, origin)
 

@@ -12,7 +12,6 @@ from umlite.cost.memory import check_memory
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.sweep.field import Field
-from umlite.sweep.runner import WindowRunner
 from umlite.windows import Size, window_at
 
 
@@ -31,7 +30,8 @@ class Part(NamedTuple):
 class Slab:
     """Sums over `thickness` planes of a field along its axis, from plane `first` on.
 
-    classes: positions of heads. weighted: keep the sum of importances too, in one channel more.
+    classes: how many. weighted: keep the sum of importances too, in one channel more.
+    sums: [classes, x, y, z] float32, a view that `advance` shifts; windows are added to it.
     Raises DeviceError when the sums do not fit in memory.
     """
 
@@ -40,29 +40,32 @@ class Slab:
         self._thickness = min(thickness, field.shape[field.axis])
         shape = list(field.shape)
         shape[field.axis] = self._thickness
-        check_blending(engine, classes, shape, more=int(weighted))
-        buffer = torch.zeros(classes + weighted, *shape, device=engine.sums_device)
-        self._buffer, self._sums = buffer, buffer[:classes]
+        device = device_for_sums(engine, classes, shape, more=int(weighted))
+        buffer = torch.zeros(classes + weighted, *shape, device=device)
+        self._buffer, self.sums = buffer, buffer[:classes]
         self._total = buffer[classes] if weighted else None
         self._importance = transfer.to(engine.importance, buffer.device)
         self.first = 0
         self._end = 0  # one past the last plane that a window has touched
 
-    def add(self, runner: WindowRunner, starts: Sequence[Size]) -> None:
-        """Run windows, in this order; all of them lie within the slab's planes."""
-        origin = self._origin(self.first)
-        runner.add(starts, self._sums, origin)
+    @property
+    def origin(self) -> Size:
+        """First voxel of `sums` in the field."""
+        return self._origin(self.first)
+
+    def added(self, starts: Sequence[Size]) -> None:
+        """Take note of windows that were added to `sums`; all of them lie within the slab's planes."""
         for start in starts:
             self._end = max(self._end, start[self._axis] + self._window[self._axis])
             if self._total is not None:
-                x, y, z = (s - o for s, o in zip(start, origin, strict=True))
+                x, y, z = (s - o for s, o in zip(start, self.origin, strict=True))
                 self._total[window_at((x, y, z), self._window)] += self._importance
 
     def part(self, first: int, end: int) -> Part:
         """Planes `first` to `end`, which are in the slab."""
         count, begin = end - first, first - self.first
         total = None if self._total is None else self._total.narrow(self._axis, begin, count)
-        return Part(self._origin(first), self._sums.narrow(self._axis + 1, begin, count), total)
+        return Part(self._origin(first), self.sums.narrow(self._axis + 1, begin, count), total)
 
     def advance(self, first: int) -> Iterator[Part]:
         """Let the slab begin at plane `first`: gives what lies before, as far as windows reached, and forgets it."""
@@ -83,12 +86,13 @@ class Slab:
         return origin[0], origin[1], origin[2]
 
 
-def check_blending(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> None:
-    """Raise DeviceError unless that many classes, and `more` volumes beside them, fit in memory as float32."""
+def device_for_sums(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> torch.device:
+    """Where float32 sums of that many classes, and `more` volumes beside them, fit. Raises DeviceError."""
     purpose = f"Blending {classes} classes over {' x '.join(map(str, shape))} voxels"
     size = 4 * (classes + more) * int(torch.Size(shape).numel())
-    engine.place_sums(size)
-    check_memory(size, engine.sums_device, purpose)
+    device = engine.place_sums(size)
+    check_memory(size, device, purpose)
+    return device
 
 
 def _advance(sums: Tensor, dim: int, planes: int) -> None:

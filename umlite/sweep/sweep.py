@@ -19,7 +19,7 @@ from umlite.sweep.answers import Answers
 from umlite.sweep.field import Field, lay_out
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
-from umlite.sweep.slab import Part, Slab, check_blending
+from umlite.sweep.slab import Part, Slab, device_for_sums
 from umlite.windows import Size, total_importance
 
 
@@ -35,8 +35,8 @@ def blended_logits(
     if not voxels.numel():
         return voxels.new_zeros(len(classes), *voxels.shape)
     field = lay_out(engine, voxels, overlap)
-    check_blending(engine, len(classes), field.shape, more=1)
-    sums = torch.zeros(len(classes), *field.shape, device=engine.sums_device)
+    device = device_for_sums(engine, len(classes), field.shape, more=1)
+    sums = torch.zeros(len(classes), *field.shape, device=device)
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
     runner.add(field.starts, sums, (0, 0, 0))
     total = total_importance(field.shape, field.starts, transfer.to(engine.importance, sums.device))
@@ -84,5 +84,11 @@ def finished_parts(
     slab = Slab(engine, field, runner.classes, engine.card.window[axis], weighted=weighted)
     for place, row in itertools.groupby(starts, key=lambda start: start[axis]):
         yield from slab.advance(place)
-        slab.add(runner, list(row))
+        add_windows(runner, slab, list(row))
     yield from slab.finish()
+
+
+def add_windows(runner: WindowRunner, slab: Slab, starts: Sequence[Size]) -> None:
+    """Run windows in this order and add them to a slab."""
+    runner.add(starts, slab.sums, slab.origin)
+    slab.added(starts)

@@ -49,6 +49,11 @@ class Frame:
         """Of the cropped volume, and of the labels that `restore` takes."""
         return crop_grid(self.model, self.start, self.stop).shape
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the scan lies above the HU range's lower end."""
+        return 0 in self.shape
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:

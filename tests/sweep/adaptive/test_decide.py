@@ -12,9 +12,8 @@ from torch import Tensor
 from support.stub_engine import Bright, Hidden, StubEngine
 from umlite.sweep.adaptive import decide as adaptive
 from umlite.sweep.adaptive.active_region import Activity
-from umlite.sweep.adaptive.decide import decide_adaptively
+from umlite.sweep.adaptive.decide import count_touched, decide_adaptively
 from umlite.sweep.adaptive.first_windows import covering_windows
-from umlite.sweep.adaptive.undecided import count_touched
 from umlite.sweep.field import lay_out
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import Size, window_at

@@ -20,8 +20,10 @@ windows there run again, after the sweep, which is rare.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,13 +33,12 @@ from umlite.progress import Progress, no_progress
 from umlite.sweep.adaptive.active_region import Activity, Blocks
 from umlite.sweep.adaptive.first_windows import central_windows, covering_windows
 from umlite.sweep.adaptive.midline import Look, anchors
-from umlite.sweep.adaptive.undecided import count_touched
 from umlite.sweep.answers import Answers
 from umlite.sweep.field import Field, lay_out
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
 from umlite.sweep.slab import Part, Slab
-from umlite.sweep.sweep import finished_parts
+from umlite.sweep.sweep import add_windows, finished_parts
 from umlite.windows import Size
 
 MARGIN = 1.0
@@ -147,7 +148,7 @@ class _Sweep:
             self.waiting = [start for start in self.waiting if start in waiting]
 
     def _run(self, slab: Slab, starts: Sequence[Size]) -> None:
-        slab.add(self._runner, starts)
+        add_windows(self._runner, slab, starts)
         done = set(starts)
         self.waiting = [start for start in self.waiting if start not in done]
 
@@ -165,3 +166,23 @@ def _within(part: Part, low: Sequence[int], high: Sequence[int]) -> Part | None:
         return None
     x, y, z = (o + s.start for o, s in zip(part.origin, box, strict=True))
     return Part((x, y, z), part.sums[:, *box], part.total[tuple(box)])
+
+
+def count_touched(starts: Sequence[Size], window: Size, field: Field) -> int:
+    """Voxels of the field's volume, its padding left out, that lie in at least one of these windows."""
+    axis, side = field.axis, window[field.axis]
+    inside = field.inside[axis]
+    across = [a for a in range(3) if a != axis]
+    edges = {
+        min(max(edge, inside.start), inside.stop) for start in starts for edge in (start[axis], start[axis] + side)
+    }
+    count = 0
+    for first, end in itertools.pairwise(sorted(edges)):
+        section = np.zeros([field.shape[a] for a in across], np.bool_)
+        for start in starts:
+            if start[axis] <= first < start[axis] + side:
+                u, v = (slice(start[a], start[a] + window[a]) for a in across)
+                section[u, v] = True
+        u, v = (field.inside[a] for a in across)
+        count += (end - first) * int(np.count_nonzero(section[u, v]))
+    return count

@@ -1,0 +1,36 @@
+"""A weights file and a setup to the engine that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from umlite.engines.engine import Engine
+from umlite.engines.setup import Setup
+from umlite.kernels.implementations import FAST, REFERENCE, TORCH
+from umlite.progress import Notify, no_notice
+from umlite.weights.loading import load_model
+
+
+def build_engine(weights: Path, setup: Setup, notify: Notify = no_notice) -> Engine:
+    """Load a weights file into the engine of a setup. Raises WeightsError as `load_model` does.
+
+    notify: gets one sentence where this takes longer than usual: the first use of these weights; and, of an engine on
+    a GPU, one whenever its memory does not hold what was planned.
+    """
+    if setup.options.engine == "reference":
+        from umlite.engines.reference import ReferenceEngine
+
+        return ReferenceEngine(*load_model(weights, REFERENCE), setup)
+    triton_free = setup.options.kernels == "torch" and setup.device.type == "cuda"
+    model, card = load_model(weights, TORCH if triton_free else FAST)
+    if setup.options.kernels == "native" and setup.device.type == "cpu":
+        from umlite.engines.cpu import CpuEngine
+
+        return CpuEngine(model, card, setup, notify, reload=lambda: load_model(weights, FAST)[0])
+    if setup.options.kernels == "native":
+        from umlite.engines.cuda import CudaEngine
+
+        return CudaEngine(model, card, setup, notify)
+    from umlite.engines.torch import TorchEngine
+
+    return TorchEngine(model, card, setup)

@@ -1,0 +1,64 @@
+"""What is asked of a scan: classes, windows, overlap, probabilities, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from umlite.errors import RequestError
+from umlite.records import changed, from_fields
+
+WINDOWS = ("all", "adaptive")
+
+Classes = str | Iterable[str] | None
+"""Names, aliases, groups or published numbers: "liver,tumors", a list of them, or None for all."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a segmentation shall give. Equal requests are equal, hashable and picklable; JSON holds them as they are.
+
+    Args:
+        classes: words as asked for, as in `Classes`; None for all classes of the weights.
+        overlap: of neighbouring windows, 0 <= overlap < 1.
+        windows: "all", or "adaptive", which leaves out windows where none of the classes (nor the organs that their
+            post-processing reads) could be: `umlite.sweep.adaptive`.
+        probabilities: whether probabilities are wanted too, before any post-processing.
+
+    Raises:
+        RequestError: an overlap out of range or unknown windows. Classes are checked against the weights later.
+    """
+
+    classes: tuple[str, ...] | None = None
+    overlap: float = 0.5
+    windows: str = "all"
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        check_overlap(self.overlap)
+        if self.windows not in WINDOWS:
+            raise RequestError(f"Unknown windows {self.windows!r}: expected {' or '.join(WINDOWS)}.")
+
+    @classmethod
+    def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
+        """A request from classes, or from another request, with some fields changed."""
+        if not isinstance(asked, Request):
+            words = asked.split(",") if isinstance(asked, str) else asked
+            asked = cls(None if words is None else tuple(str(word).strip() for word in words))
+        return changed(asked, changes) if changes else asked
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request by field, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Request:
+        """A request as `to_dict` gives it; fields left out keep their defaults. Raises RequestError."""
+        return from_fields(cls, data, "request")
+
+
+def check_overlap(overlap: float) -> None:
+    """Raise RequestError unless 0 <= overlap < 1."""
+    if not 0 <= overlap < 1:
+        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
