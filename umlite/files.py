@@ -7,8 +7,10 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from umlite.errors import OutputError
@@ -53,9 +55,18 @@ def make_folder(folder: Path) -> None:
         raise output_error(error, folder) from error
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Open a file for reading. Raises OSError at once on a folder, a pipe or a device, which could wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file, but a folder, a pipe or a device")
+    return os.fdopen(descriptor, "rb")
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -103,17 +103,15 @@ def test_one_error_lists_every_fault(tmp_path: Path) -> None:
     del state["module.backbone.up_tr64.ops.1.conv1.weight"]
     state["module.backbone.attic.weight"] = torch.zeros(2)
     state["module.precls_conv.0.weight"] = torch.zeros(5)
-    state["module.controller.bias"] = torch.full((153,), torch.nan)
     with pytest.raises(WeightsError) as caught:
         convert(tmp_path, {"net": state})
     message = str(caught.value)
-    assert "5 faults" in message
+    assert "4 faults" in message
     for part in (
         "missing generator.gap.3.bias [32]",
         "missing backbone.up_tr64.ops.1.conv1.weight [16, 16, 3, 3, 3]",
         "unexpected backbone.attic.weight [2]",
         "head_input.0.weight is [5], expected [16]",
-        "generator.controller.bias holds NaN",
     ):
         assert part in message
     assert not (tmp_path / "net.safetensors").exists()
@@ -197,5 +195,5 @@ def test_tensors_that_share_memory_are_a_legal_checkpoint(tmp_path: Path) -> Non
 def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
     state = published_state(small_model())
     state["module.precls_conv.0.weight"] = torch.ones(16).to_sparse()
-    with pytest.raises(WeightsError, match="no plain tensor"):
+    with pytest.raises(WeightsError, match="not a dense tensor"):
         convert(tmp_path, {"net": state})

@@ -101,7 +101,9 @@ def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
         ("license", 3, "plain text"),
         ("classes", ["liver", "../evil"], "cannot name"),
         ("classes", ["liver", 5], "damaged|attribute"),
-        ("spacing_mm", [0, 1, 1], "positive"),
+        ("spacing_mm", [0, 1, 1], "three lengths"),
+        ("spacing_mm", [1e-4, 1, 1], "three lengths"),
+        ("window", [16, 16, 4096], "up to 512"),
         ("hu_range", [5, 5], "rises"),
         ("classes", ["liver"], "2 classes, but 1"),
         ("classes", ["liver", "liver"], "more than once"),
@@ -123,6 +125,11 @@ def test_foreign_and_damaged_manifests(tmp_path: Path) -> None:
         ("head", "generator", "other"),
         ("head", "embedding_width", "many"),
         ("head", "channels", 10**12),
+        ("head", "classes", 10**9),
+        ("head", "task_width", 0),
+        ("head", "generator", "per_class"),
+        ("head", "generator", ["shared"]),
+        ("backbone", "channels", [16, 1, 32, 32]),
     ],
 )
 def test_networks_that_cannot_be(tmp_path: Path, part: str, field: str, value: object) -> None:

@@ -143,18 +143,23 @@ class NetworkConfig:
         sizes = [n for value in vars(backbone).values() for n in (value if isinstance(value, tuple) else (value,))]
         sizes += [head.classes, head.embedding_width, head.gap_width, head.channels, head.groups]
         widths = [head.task_width, head.hidden_width]  # 0 where the generator has none
+        used = {"shared": head.task_width, "embedding": head.task_width, "per_class": head.hidden_width}
         sound = (
             all(type(n) is int and 1 <= n <= MOST_CHANNELS for n in sizes)
             and all(type(n) is int and 0 <= n <= MOST_CHANNELS for n in widths)
             and all(isinstance(value, int) or len(value) == 4 for value in vars(backbone).values())
             and head.generator in GENERATORS
+            and used[head.generator] > 0
+            and (head.generator != "embedding" or head.task_width == head.embedding_width)
             and backbone.feature_channels % head.groups == backbone.bottleneck_channels % head.groups == 0
         )
+        if sound and isinstance(backbone, UNetConfig):
+            sound = min(backbone.channels) > 1  # a level's first half of its channels
         if sound and isinstance(backbone, SwinUNETRConfig):
             dividable = all(2**i * backbone.feature_size % n == 0 for i, n in enumerate(backbone.heads))
             sound = dividable and max(backbone.depths) <= 64 and backbone.attention_window <= 16
         if not sound:
-            raise WeightsError(f"No network can be built from {backbone} with {head}.")
+            raise WeightsError(f"No network can be built from {backbone!r:.300} with {head!r:.300}.")
 
     def to_dict(self) -> dict[str, Any]:
         return {"backbone": {"kind": self.backbone.kind, **asdict(self.backbone)}, "head": asdict(self.head)}

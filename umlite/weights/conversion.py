@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.errors import WeightsError
 from umlite.files import file_sha256
 from umlite.kernels.window_attention import relative_position_index
 from umlite.models.config import NetworkConfig, SwinUNETRConfig
-from umlite.weights.loading import save_model
+from umlite.weights.checkpoint import Checkpoint, open_checkpoint
+from umlite.weights.loading import MOST_FAULTS, check_shapes, expected_tensors, plain, save_model
 from umlite.weights.model_card import ModelCard, Source
+from umlite.weights.unpickling import OtherTensor, StoredTensor
 
-CONTAINERS = ("net", "state_dict", "model_state_dict", "model", "network")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+MOST_KEY = 500  # characters
 UNSTATED_LICENSE = "not stated (the published checkpoints are CC BY-NC-ND 4.0)"
 
 # Published name -> ours; anything else belongs to the backbone, whose prefix Swin UNETR's keys leave out.
@@ -62,63 +61,38 @@ def convert_checkpoint(
     class_names: in the order of the heads. By default the published 32, or the first 25 of them (SuPreM).
     Raises WeightsError when the file is no checkpoint of a Universal Model, OutputError when `path` cannot be written.
     """
-    tensors, dropped = published_tensors(read_checkpoint(checkpoint), checkpoint)
-    config = NetworkConfig.from_shapes({n: tuple(t.shape) for n, t in tensors.items()})
-    _check_position_index(dropped, config, checkpoint)
-    names = _class_names(class_names, config.head.classes)
+    with open_checkpoint(checkpoint) as stored:
+        tensors, dropped = published_tensors(stored.tensors, checkpoint)
+        config = NetworkConfig.from_shapes({n: t.shape for n, t in tensors.items()})
+        names = _class_names(class_names, config.head.classes)
+        check_shapes(expected_tensors(config), tensors, checkpoint)
+        _check_position_index({n: t for n, t in dropped.items() if n.endswith(POSITION_INDEX)}, config, stored)
+        numbers = {n: stored.read(t).to(torch.float32, copy=True) for n, t in tensors.items()}
     source = Source(checkpoint.name, file_sha256(checkpoint), url)
     card = ModelCard(name, config, names, license=license, source=source)
-    save_model(path, {n: t.to(torch.float32, copy=True) for n, t in tensors.items()}, card)
+    save_model(path, numbers, card)
     return Conversion(path, card, tuple(sorted(dropped)))
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a .pth file, read with `weights_only=True`: no code in it can run.
-
-    Raises WeightsError that says what the file is instead.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"No such checkpoint: {path}.") from error
-    except OSError as error:
-        raise WeightsError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except pickle.UnpicklingError as error:
-        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise WeightsError(
-                f"{path} holds more than tensors ({found[1]}), and reading that could run code: refused. "
-                "Expected plain tensors. If you trust its source, save its state dict alone and convert that."
-            ) from error
-        raise WeightsError(f"{path} is not a PyTorch checkpoint, or it is damaged. Expected a .pth file.") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, struct.error) as error:
-        raise WeightsError(
-            f"{path} is not a PyTorch checkpoint, or it is cut short. Expected a .pth file: download it again."
-        ) from error
-    while isinstance(loaded, Mapping) and (key := next((k for k in CONTAINERS if _is_mapping(loaded, k)), None)):
-        loaded = loaded[key]
-    tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, Mapping) else {}
-    if not tensors:
-        raise WeightsError(
-            f"{path} holds no named tensors. Expected a state dict, bare or under one of {', '.join(CONTAINERS)}."
-        )
-    return tensors
-
-
-def published_tensors(stored: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def published_tensors(
+    stored: Mapping[str, StoredTensor | OtherTensor], path: Path
+) -> tuple[dict[str, StoredTensor], dict[str, StoredTensor]]:
     """Stored entries -> those of the network under our names, and those it does not use under their bare names.
 
     Prefixes of wrappers (data parallel, compile, Lightning) go, however many; `backbone.` is put where it is left out.
     """
-    tensors: dict[str, Tensor] = {}
-    dropped: dict[str, Tensor] = {}
+    tensors: dict[str, StoredTensor] = {}
+    dropped: dict[str, StoredTensor] = {}
     for key, tensor in stored.items():
+        if len(key) > MOST_KEY:
+            raise WeightsError(f"{path} holds a tensor whose name has {len(key)} characters. It is damaged.")
         name = _our_name(key)
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
-            raise WeightsError(f"{path} holds {name} as no plain tensor. Expected numbers in dense tensors.")
+        if isinstance(tensor, OtherTensor):
+            raise WeightsError(f"{path} holds {plain(name)}, which is not a dense tensor of numbers.")
         kept = dropped if UNUSED.search(name) or name.endswith(POSITION_INDEX) else tensors
         if name in kept:
             raise WeightsError(
-                f"{path} holds {name} twice, under different prefixes. Expected one network in the file."
+                f"{path} holds {plain(name)} twice, under different prefixes. Expected one network in the file."
             )
         kept[name] = tensor
     return tensors, dropped
@@ -133,19 +107,16 @@ def _our_name(key: str) -> str:
     return key if key.startswith("backbone.") else f"backbone.{key}"
 
 
-def _is_mapping(loaded: Mapping[str, object], key: str) -> bool:
-    return isinstance(loaded.get(key), Mapping)
-
-
-def _check_position_index(dropped: Mapping[str, Tensor], config: NetworkConfig, path: Path) -> None:
+def _check_position_index(stored: Mapping[str, StoredTensor], config: NetworkConfig, checkpoint: Checkpoint) -> None:
     """The stored index must be the one this network computes, or the bias table means something else."""
-    stored = {n: t for n, t in dropped.items() if n.endswith(POSITION_INDEX)}
     if not stored or not isinstance(config.backbone, SwinUNETRConfig):
         return
     index = relative_position_index(config.backbone.attention_window)
-    if wrong := [n for n, t in stored.items() if not torch.equal(t, index)]:
+    wrong = [n for n, t in stored.items() if t.shape != index.shape or not torch.equal(checkpoint.read(t), index)]
+    if wrong:
         raise WeightsError(
-            f"{path} indexes its relative positions in another way than Swin UNETR does: {', '.join(wrong)}."
+            f"{checkpoint.path} indexes its relative positions in another way than Swin UNETR does: "
+            f"{', '.join(map(plain, wrong[:MOST_FAULTS]))}."
         )
 
 

@@ -97,8 +97,9 @@ def _fetch(url: str, path: Path, progress: Progress | None) -> Download:
         if path.is_file() and (sha256 := file_sha256(path)) == (offer.sha256 or sha256):
             return Download(path, sha256, shown(url), verified=offer.sha256 is not None)
         part = _part(path, offer.sha256)
-        for other in set(path.parent.glob(f".{path.name}.*.part")) - {part}:
-            other.unlink()
+        for other in path.parent.glob(f".{path.name}.*.part"):
+            if other != part or not other.is_file():
+                other.unlink()
         _check_space(url, path.parent, offer)
         _receive(offer, part, progress)
     if (sha256 := file_sha256(part)) != (offer.sha256 or sha256):

@@ -18,7 +18,8 @@ KEY = "umlite"  # of the safetensors metadata
 PUBLISHED_SPACING_MM = (1.5, 1.5, 1.5)
 PUBLISHED_HU_RANGE = (-175.0, 250.0)
 PUBLISHED_WINDOW = (96, 96, 96)
-MOST_WINDOW_VOXELS = 512**3
+MOST_WINDOW = 512  # voxels along an axis
+SPACINGS_MM = (0.1, 50.0)  # beyond, a scan would have no voxels, or more than any memory holds
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,28 @@ class ModelCard:
             )
         multiple = self.network.backbone.window_multiple
         if len(self.window) != 3 or any(type(n) is not int or n < multiple or n % multiple for n in self.window):
-            raise WeightsError(f"Expected a window of three multiples of {multiple} voxels, found {self.window}.")
-        if not multiple**3 < math.prod(self.window) <= MOST_WINDOW_VOXELS:
             raise WeightsError(
-                f"Expected a window of more than {multiple} and up to 512 voxels a side, found {self.window}."
+                f"Expected a window of three multiples of {multiple} voxels, found {self.window!r:.100}."
             )
-        if len(self.spacing_mm) != 3 or not all(0 < s < 100 for s in self.spacing_mm):
-            raise WeightsError(f"Expected a spacing of three positive lengths in mm, found {self.spacing_mm}.")
+        if math.prod(self.window) == multiple**3 or max(self.window) > MOST_WINDOW:
+            raise WeightsError(
+                f"Expected a window of more than {multiple} and up to {MOST_WINDOW} voxels a side, "
+                f"found {self.window!r:.100}."
+            )
+        least, most = SPACINGS_MM
+        if len(self.spacing_mm) != 3 or not all(least <= s <= most for s in self.spacing_mm):
+            raise WeightsError(
+                f"Expected a spacing of three lengths from {least} to {most} mm, found {self.spacing_mm!r:.100}."
+            )
         if len(self.hu_range) != 2 or not -1e6 < self.hu_range[0] < self.hu_range[1] < 1e6:
-            raise WeightsError(f"Expected a HU range that rises, found {self.hu_range}.")
+            raise WeightsError(f"Expected a HU range that rises, found {self.hu_range!r:.100}.")
         for text in (self.name, self.license, self.notice, *vars(self.source).values()):
             if not isinstance(text, str) or not text.isprintable() or len(text) > 2000:
                 raise WeightsError(f"Expected a short plain text, found {text!r:.100}.")
         try:
             ClassTable(self.classes)
         except (RequestError, AttributeError) as error:
-            raise WeightsError(str(error)) from error
+            raise WeightsError(str(error)[:500]) from error
 
     def to_metadata(self) -> dict[str, str]:
         """safetensors metadata: one JSON text."""
@@ -92,11 +99,11 @@ class ModelCard:
             version = data.pop("format")
             if version != FORMAT:
                 raise WeightsError(
-                    f"these weights are in format {version}, and this version of umlite reads format {FORMAT}. "
+                    f"these weights are in format {version!r:.20}, and this version of umlite reads format {FORMAT}. "
                     "Update umlite, or convert the checkpoint again."
                 )
             network, source = NetworkConfig.from_dict(data.pop("network")), Source(**data.pop("source"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             return cls(network=network, source=source, **fields)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-            raise WeightsError(f"the weights' model card is damaged ({error!r}). Convert them again.") from error
+            raise WeightsError(f"the weights' model card is damaged ({error!r:.200}). Convert them again.") from error

@@ -1,0 +1,1 @@
+"""Seeded hostile inputs for everything that reads files: `python -m bench.fuzz TARGET --count N --seed S`."""
