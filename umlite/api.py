@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from umlite.classes import AnatomyClass, ClassTable
+from umlite.classes import MAX_CLASSES, AnatomyClass, ClassTable
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
 from umlite.errors import DeviceError, RequestError
-from umlite.masks.bitmask import MAX_CLASSES, BitMask
+from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.progress import Notify, Progress, no_notice, no_progress

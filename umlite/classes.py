@@ -11,22 +11,56 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Literal, overload
 
 from umlite.errors import RequestError
+
+KINDS = ("organ", "vessel", "tumor")
+"""Kinds of classes, in the order in which a label map paints them: later ones cover earlier ones."""
+MAX_CLASSES = 64
+"""Classes that one bit mask holds."""
+
+
+def mask_bytes(classes: int) -> int:
+    """Bytes per voxel of a mask with a bit for each class: 4 for up to 32 classes, 8 for up to MAX_CLASSES."""
+    return 4 if classes <= 32 else 8
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What post-processing keeps of a class.
+
+    Components are 26-connected; of two equally large ones, the one met first in C order counts as the larger.
+
+    Args:
+        kind: "largest": the largest component;
+            "above": what is not below the lowest slice of the largest component of the one class in `needs`;
+            "sides": `needs` is a right and a left organ; the two largest components of their union, told apart by x;
+            "inside": what lies in a host organ: the largest components (as many as `needs` has classes) of the union of
+            `needs`, grown by `umlite.masks.postprocessing.grow_host`.
+        needs: canonical names of the classes whose predicted masks the rule reads.
+    """
+
+    kind: Literal["largest", "above", "sides", "inside"]
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class AnatomyClass:
     """One class of a model.
 
-    index: the published number, 1-based; also the voxel value in a label map.
-    name: canonical name, used for files, JSON and the command line.
-    published: the authors' spelling.
-    color: red, green, blue, 0..255.
-    kind: "organ", "vessel" (organs too, drawn over the organ they run through) or "tumor" (lesions, cysts too).
-    hosts: canonical names of the organs that a lesion lies in.
-    aliases: further names accepted on input.
+    Args:
+        index: the published number, 1-based; also the voxel value in a label map.
+        name: canonical name, used for files, JSON and the command line.
+        published: the authors' spelling.
+        color: red, green, blue, 0..255.
+        kind: "organ", "vessel" (organs too, drawn over the organ they run through) or "tumor" (lesions, cysts too).
+        hosts: canonical names of the organs that a lesion lies in.
+        aliases: further names accepted on input.
+        rule: how post-processing cleans its mask; None leaves it as predicted.
+        midline: whether the organ reaches the middle of every body, so that a column of windows through the middle
+            shows it. For other organs such a column may show a mistake of the network and miss the organ itself:
+            spleens were lost so.
     """
 
     index: int
@@ -36,19 +70,31 @@ class AnatomyClass:
     kind: str = "organ"
     hosts: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    rule: Rule | None = None
+    midline: bool = False
 
+
+_LARGEST = Rule("largest")
+_SIDES = Rule("sides", ("right_lung", "left_lung"))
 
 PUBLISHED: tuple[AnatomyClass, ...] = (
-    AnatomyClass(1, "spleen", "Spleen", (255, 114, 114)),
-    AnatomyClass(2, "right_kidney", "Right Kidney", (50, 110, 255), aliases=("kidney_right",)),
-    AnatomyClass(3, "left_kidney", "Left Kidney", (185, 255, 89), aliases=("kidney_left",)),
-    AnatomyClass(4, "gallbladder", "Gall Bladder", (216, 97, 201), aliases=("gall_bladder",)),
-    AnatomyClass(5, "esophagus", "Esophagus", (43, 216, 187), aliases=("oesophagus",)),
-    AnatomyClass(6, "liver", "Liver", (216, 152, 75)),
-    AnatomyClass(7, "stomach", "Stomach", (142, 109, 242)),
-    AnatomyClass(8, "aorta", "Aorta", (230, 40, 40), "vessel"),
+    AnatomyClass(1, "spleen", "Spleen", (255, 114, 114), rule=_LARGEST),
+    AnatomyClass(2, "right_kidney", "Right Kidney", (50, 110, 255), aliases=("kidney_right",), rule=_LARGEST),
+    AnatomyClass(3, "left_kidney", "Left Kidney", (185, 255, 89), aliases=("kidney_left",), rule=_LARGEST),
+    AnatomyClass(4, "gallbladder", "Gall Bladder", (216, 97, 201), aliases=("gall_bladder",), rule=_LARGEST),
+    AnatomyClass(5, "esophagus", "Esophagus", (43, 216, 187), aliases=("oesophagus",), rule=_LARGEST, midline=True),
+    AnatomyClass(6, "liver", "Liver", (216, 152, 75), rule=_LARGEST, midline=True),
+    AnatomyClass(7, "stomach", "Stomach", (142, 109, 242), rule=_LARGEST),
+    AnatomyClass(8, "aorta", "Aorta", (230, 40, 40), "vessel", rule=_LARGEST, midline=True),
     AnatomyClass(
-        9, "postcava", "Postcava", (60, 110, 255), "vessel", aliases=("inferior_vena_cava", "ivc", "vena_cava_inferior")
+        9,
+        "postcava",
+        "Postcava",
+        (60, 110, 255),
+        "vessel",
+        aliases=("inferior_vena_cava", "ivc", "vena_cava_inferior"),
+        rule=_LARGEST,
+        midline=True,
     ),
     AnatomyClass(
         10,
@@ -57,30 +103,45 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
         (90, 190, 255),
         "vessel",
         aliases=("portal_and_splenic_vein", "portal_vein"),
+        rule=Rule("above", ("pancreas",)),
     ),
-    AnatomyClass(11, "pancreas", "Pancreas", (238, 255, 50)),
+    AnatomyClass(11, "pancreas", "Pancreas", (238, 255, 50), rule=_LARGEST, midline=True),
     AnatomyClass(
         12,
         "right_adrenal_gland",
         "Right Adrenal Gland",
         (220, 89, 255),
         aliases=("adrenal_gland_right", "right_adrenal"),
+        rule=_LARGEST,
     ),
     AnatomyClass(
-        13, "left_adrenal_gland", "Left Adrenal Gland", (97, 216, 156), aliases=("adrenal_gland_left", "left_adrenal")
+        13,
+        "left_adrenal_gland",
+        "Left Adrenal Gland",
+        (97, 216, 156),
+        aliases=("adrenal_gland_left", "left_adrenal"),
+        rule=_LARGEST,
     ),
-    AnatomyClass(14, "duodenum", "Duodenum", (216, 79, 43)),
+    AnatomyClass(14, "duodenum", "Duodenum", (216, 79, 43), rule=_LARGEST, midline=True),
     AnatomyClass(
         15, "hepatic_vessel", "Hepatic Vessel", (150, 130, 255), "vessel", aliases=("hepatic_vessels", "liver_vessels")
     ),
-    AnatomyClass(16, "right_lung", "Right Lung", (159, 242, 109), aliases=("lung_right",)),
-    AnatomyClass(17, "left_lung", "Left Lung", (242, 48, 178), aliases=("lung_left",)),
-    AnatomyClass(18, "colon", "Colon", (84, 236, 242)),
-    AnatomyClass(19, "intestine", "Intestine", (255, 219, 114), aliases=("small_bowel", "small_intestine")),
-    AnatomyClass(20, "rectum", "Rectum", (143, 50, 255)),
-    AnatomyClass(21, "bladder", "Bladder", (89, 255, 116), aliases=("urinary_bladder",)),
+    AnatomyClass(16, "right_lung", "Right Lung", (159, 242, 109), aliases=("lung_right",), rule=_SIDES),
+    AnatomyClass(17, "left_lung", "Left Lung", (242, 48, 178), aliases=("lung_left",), rule=_SIDES),
+    AnatomyClass(18, "colon", "Colon", (84, 236, 242), rule=_LARGEST),
     AnatomyClass(
-        22, "prostate", "Prostate", (216, 97, 112), aliases=("prostate_or_uterus", "uterus", "prostate_uterus")
+        19, "intestine", "Intestine", (255, 219, 114), aliases=("small_bowel", "small_intestine"), rule=_LARGEST
+    ),
+    AnatomyClass(20, "rectum", "Rectum", (143, 50, 255), rule=_LARGEST, midline=True),
+    AnatomyClass(21, "bladder", "Bladder", (89, 255, 116), aliases=("urinary_bladder",), rule=_LARGEST, midline=True),
+    AnatomyClass(
+        22,
+        "prostate",
+        "Prostate",
+        (216, 97, 112),
+        aliases=("prostate_or_uterus", "uterus", "prostate_uterus"),
+        rule=_LARGEST,
+        midline=True,
     ),
     AnatomyClass(
         23,
@@ -88,6 +149,7 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
         "Left Head of Femur",
         (43, 116, 216),
         aliases=("left_femoral_head", "left_femur_head", "head_of_femur_left", "femur_left", "left_femur"),
+        rule=_LARGEST,
     ),
     AnatomyClass(
         24,
@@ -95,12 +157,29 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
         "Right Head of Femur",
         (176, 216, 75),
         aliases=("right_femoral_head", "right_femur_head", "head_of_femur_right", "femur_right", "right_femur"),
+        rule=_LARGEST,
     ),
     AnatomyClass(
-        25, "celiac_trunk", "Celiac Trunk", (255, 110, 90), "vessel", aliases=("celiac_truck", "coeliac_trunk")
+        25,
+        "celiac_trunk",
+        "Celiac Trunk",
+        (255, 110, 90),
+        "vessel",
+        aliases=("celiac_truck", "coeliac_trunk"),
+        rule=_LARGEST,
     ),
-    AnatomyClass(26, "kidney_tumor", "Kidney Tumor", (255, 0, 110), "tumor", hosts=("right_kidney", "left_kidney")),
-    AnatomyClass(27, "liver_tumor", "Liver Tumor", (255, 235, 0), "tumor", hosts=("liver",)),
+    AnatomyClass(
+        26,
+        "kidney_tumor",
+        "Kidney Tumor",
+        (255, 0, 110),
+        "tumor",
+        hosts=("right_kidney", "left_kidney"),
+        rule=Rule("inside", ("right_kidney", "left_kidney")),
+    ),
+    AnatomyClass(
+        27, "liver_tumor", "Liver Tumor", (255, 235, 0), "tumor", hosts=("liver",), rule=Rule("inside", ("liver",))
+    ),
     AnatomyClass(
         28,
         "pancreas_tumor",

@@ -21,7 +21,6 @@ from torch.utils._pytree import tree_leaves
 
 from support.paper_cuda import DEVICE, paper_cuda
 from support.samples import small_card
-from umlite.cost import memory
 from umlite.engines.build import build_engine
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.engine import Engine
@@ -32,6 +31,7 @@ from umlite.engines.torch import TorchEngine
 from umlite.gpu import transfer
 from umlite.kernels import window_attention
 from umlite.kernels.implementations import FAST, REFERENCE, TORCH
+from umlite.machine import memory
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.progress import no_progress

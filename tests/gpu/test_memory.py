@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from support.samples import small_model
-from umlite.cost.memory import check_memory
 from umlite.errors import DeviceError
 from umlite.gpu import memory as gpu_memory
 from umlite.gpu.features import WindowFeatures, bytes_of_one_window
 from umlite.gpu.memory import MOST_WINDOWS, activation_bytes, is_out_of_memory, windows_at_a_time
 from umlite.gpu.memory_ladder import MemoryLadder
 from umlite.kernels.implementations import FAST
+from umlite.machine.memory import available_bytes, check_memory
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
@@ -88,9 +88,9 @@ def test_available_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 5 * GB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 2 * GB)
     device = torch.device("cuda")
-    assert gpu_memory.available_bytes(device) == 13 * GB
-    assert gpu_memory.available_bytes(device, 6 * GB) == 4 * GB
-    assert gpu_memory.available_bytes(device, 100 * GB) == 13 * GB
+    assert available_bytes(device) == 13 * GB
+    assert available_bytes(device, 6 * GB) == 4 * GB
+    assert available_bytes(device, 100 * GB) == 13 * GB
 
 
 def test_a_limit_is_a_share_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

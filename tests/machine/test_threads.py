@@ -9,7 +9,7 @@ import pytest
 
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import choose_setup
-from umlite.machine import threads
+from umlite.machine import control_groups
 from umlite.machine.threads import available_threads
 
 
@@ -18,8 +18,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A process with 64 cores and nothing asked for, and the folder where its control groups are looked for."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    monkeypatch.setattr(threads, "GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(threads, "MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "MOUNT", tmp_path / "mount")
     return tmp_path
 
 

@@ -106,11 +106,11 @@ def test_only_a_slab_needs_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     slab = 4 * 2 * 4 * 6 * 5
     engine = StubEngine((4, 4, 4))
     voxels = torch.rand(40, 6, 5)
-    monkeypatch.setattr("umlite.cost.memory.free_bytes", lambda _device: slab)
+    monkeypatch.setattr("umlite.machine.memory.free_bytes", lambda _device: slab)
     decide_volume(engine, voxels, [0, 1], ["a", "b"], 0.5)
     with pytest.raises(DeviceError, match=r"2 classes over 40 x 6 x 5"):
         blended_logits(engine, voxels, [0, 1], 0.5)
-    monkeypatch.setattr("umlite.cost.memory.free_bytes", lambda _device: slab - 1)
+    monkeypatch.setattr("umlite.machine.memory.free_bytes", lambda _device: slab - 1)
     with pytest.raises(DeviceError, match=r"2 classes over 4 x 6 x 5"):
         decide_volume(engine, voxels, [0, 1], ["a", "b"], 0.5)
 

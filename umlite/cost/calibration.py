@@ -13,7 +13,7 @@ from umlite.api import Segmenter
 from umlite.errors import OutputError
 from umlite.files import file_sha256, make_folder, replacing
 from umlite.machine.cache_folder import cache_folder
-from umlite.machine.description import processor_name
+from umlite.machine.processor import processor_name
 
 FORMAT = 4
 

@@ -1,47 +1,15 @@
-"""How much memory a run takes and how much there is, so that a scan too large fails with advice beforehand."""
+"""How much memory a run takes, from shapes alone."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from umlite.errors import DeviceError
-from umlite.gpu.memory import available_bytes
+from umlite.classes import mask_bytes
 from umlite.windows import Size, padded_shape, streaming_axis
 
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 BOX_SHARE = 0.25
 """Of the volume that the box around one class holds, which post-processing labels: a large organ's."""
-
-
-def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
-    """Raise DeviceError when `wanted` bytes are more than the device has free; pass where that is unknown."""
-    free = free_bytes(device)
-    if free is not None and wanted > free:
-        raise DeviceError(
-            f"{purpose} needs {wanted / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Ask for fewer classes at a time "
-            "with --classes, or use a machine with more memory."
-        )
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes that this process can still take on a CUDA device, what torch keeps unused included, or on Linux (its
-    control group's limit too); None elsewhere."""
-    if device.type == "cuda":
-        return available_bytes(device)
-    if device.type != "cpu" or not MEMINFO.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
-    free = int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
-    try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no control group, or "max": no limit
-        return free
-    return limit - used if free is None else min(free, limit - used)
 
 
 @dataclass(frozen=True)
@@ -105,7 +73,7 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
     """
     scan, model, volume = (math.prod(shape) for shape in (shapes.scan, shapes.model, shapes.volume))
     padded, window = math.prod(shapes.padded), math.prod(shapes.window)
-    bits = 4 if classes <= 32 else 8
+    bits = mask_bytes(classes)
     hu = shapes.hu_bytes * scan
     sums = 0
     if layout.on_host:

@@ -18,13 +18,14 @@ from umlite.errors import DeviceError, WeightsError
 from umlite.gpu import transfer
 from umlite.gpu.features import WindowFeatures, bytes_of_one_window, wide_sums
 from umlite.gpu.graph import RecordedGraphs, can_record
-from umlite.gpu.memory import available_bytes, is_out_of_memory, limit_memory, windows_at_a_time
+from umlite.gpu.memory import is_out_of_memory, limit_memory, windows_at_a_time
 from umlite.gpu.memory_ladder import MemoryLadder
 from umlite.gpu.preparation import prepare_on
 from umlite.kernels.blend import blend
 from umlite.kernels.decide import decide
 from umlite.kernels.fused_heads import fused_heads
 from umlite.kernels.gather import gather_windows
+from umlite.machine.memory import available_bytes
 from umlite.models.universal import UniversalModel
 from umlite.progress import Notify, no_notice
 from umlite.volume.preparation import Volume

@@ -28,16 +28,6 @@ def windows_at_a_time(free: int, one: int) -> int:
     return count
 
 
-def available_bytes(device: torch.device, limit: int | None = None) -> int:
-    """Bytes that this process can still take on a GPU: free ones and those that torch keeps unused.
-
-    limit: of all that this process holds there, None for the whole device.
-    """
-    held = torch.cuda.memory_allocated(device)
-    available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
-    return available if limit is None else min(available, limit - held)
-
-
 def limit_memory(device: torch.device, limit: int) -> None:
     """Let torch take at most `limit` bytes of a GPU in this process; more raises torch's OutOfMemoryError."""
     whole = torch.cuda.mem_get_info(device)[1]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from umlite.classes import mask_bytes
 from umlite.errors import WeightsError
 from umlite.kernels.triton import require
 
@@ -82,4 +83,4 @@ def decide(
 
 
 def _kind(classes: int) -> torch.dtype:
-    return torch.int64 if classes > 32 else torch.int32
+    return {4: torch.int32, 8: torch.int64}[mask_bytes(classes)]  # torch shifts no unsigned integers

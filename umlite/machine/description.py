@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-CPU_INFO = Path("/proc/cpuinfo")
+from umlite.machine.processor import processor_name
+from umlite.machine.threads import available_threads
 
 
 def describe_machine() -> dict[str, Any]:
@@ -17,7 +17,6 @@ def describe_machine() -> dict[str, Any]:
     import torch
 
     import umlite
-    from umlite.machine.threads import available_threads
 
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -36,15 +35,6 @@ def describe_machine() -> dict[str, Any]:
         facts["gpu"] = torch.cuda.get_device_name()
         facts["gpu_memory_gb"] = round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
     return facts
-
-
-def processor_name() -> str:
-    """The processor's model, or its architecture where the system does not tell."""
-    if CPU_INFO.is_file():
-        for line in CPU_INFO.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def memory_bytes() -> int:

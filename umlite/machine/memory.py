@@ -1,10 +1,18 @@
-"""The most memory that this process held, from a moment on."""
+"""Memory: what this process holds, what it held at most, and what it can still take."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from umlite.errors import DeviceError
+from umlite.machine.control_groups import memory_left
+
+if TYPE_CHECKING:
+    import torch
+
+MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
@@ -20,20 +28,65 @@ def start_peak() -> bool:
 
 def peak_bytes() -> int:
     """The largest resident set since `start_peak`, in bytes; since the process began where that did nothing."""
-    return _status("VmHWM") or _lifetime_peak()
+    return _fields(STATUS).get("VmHWM") or _lifetime_peak()
 
 
 def resident_bytes() -> int:
     """The resident set of this moment, in bytes; the largest so far where the system does not tell."""
-    return _status("VmRSS") or _lifetime_peak()
+    return _fields(STATUS).get("VmRSS") or _lifetime_peak()
 
 
-def _status(field: str) -> int:
+def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
+    """Raise DeviceError when `wanted` bytes are more than a device has free; pass where that is unknown."""
+    free = free_bytes(device)
+    if free is not None and wanted > free:
+        raise DeviceError(
+            f"{purpose} needs {wanted / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Ask for fewer classes at a "
+            "time, or use a machine with more memory."
+        )
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that this process can still take on a CUDA device or, on Linux, of the machine; None where unknown.
+
+    On the machine, limits of control groups and of the process's address space count too.
+    """
+    if device.type == "cuda":
+        return available_bytes(device)
+    if device.type != "cpu":
+        return None
+    known = [n for n in (_fields(MEMINFO).get("MemAvailable"), memory_left(), _address_space_left()) if n is not None]
+    return min(known, default=None)
+
+
+def available_bytes(device: torch.device, limit: int | None = None) -> int:
+    """Bytes that this process can still take on a GPU: free ones and those that torch keeps unused.
+
+    limit: the most that this process may hold there; None for the whole device.
+    """
+    import torch
+
+    held = torch.cuda.memory_allocated(device)
+    available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+    return available if limit is None else min(available, limit - held)
+
+
+def _address_space_left() -> int | None:
     try:
-        lines = STATUS.read_text().splitlines()
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if most == resource.RLIM_INFINITY else max(most - _fields(STATUS).get("VmSize", 0), 0)
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Sizes in bytes by name, from a file of the kernel's that states them in kB; none where there is no such file."""
+    try:
+        rows = [line.split() for line in path.read_text().splitlines()]
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+        return {}
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3 and row[2] == "kB"}
 
 
 def _lifetime_peak() -> int:

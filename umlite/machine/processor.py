@@ -1,10 +1,13 @@
-"""What a plan has to know about the processor: its caches and the threads to use."""
+"""The processor: its name and its caches."""
 
 from __future__ import annotations
 
+import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,12 @@ class Machine:
                 level, size = (folder / "level").read_text().strip(), (folder / "size").read_text().strip()
                 sizes[level] = int(size[:-1]) * {"K": 1 << 10, "M": 1 << 20}[size[-1]]
         return cls(threads, sizes.get("2", cls.l2_bytes), sizes.get("3", cls.l3_bytes))
+
+
+def processor_name() -> str:
+    """The processor's model, or its architecture where the system does not tell."""
+    if CPU_INFO.is_file():
+        for line in CPU_INFO.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from umlite.classes import MAX_CLASSES, mask_bytes
 from umlite.errors import RequestError
 
 Box = tuple[slice, slice, slice]
 """Half-open index ranges along X, Y, Z, with both ends given."""
-
-MAX_CLASSES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +170,7 @@ def _bits_dtype(names: Sequence[str]) -> np.dtype[Any]:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise RequestError(f"The classes of a bit mask must differ; named more than once: {', '.join(twice)}.")
-    return np.dtype(np.uint32 if len(names) <= 32 else np.uint64)
+    return np.dtype(f"u{mask_bytes(len(names))}")
 
 
 def _slabs(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:

@@ -11,47 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from umlite.classes import PUBLISHED
+from umlite.classes import PUBLISHED, Rule
 from umlite.masks.bitmask import BitMask, Box
 
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What is kept of a class.
-
-    kind:
-        "largest": the largest component;
-        "above": what is not below the lowest slice of the largest component of the one class in `needs`;
-        "sides": `needs` is a right and a left organ; the two largest components of their union, told apart by x;
-        "inside": what lies in a host organ, the largest components (as many as `needs` has classes) of the union of
-            `needs`, grown by `grow_host`.
-    needs: canonical names of the classes whose predicted masks the rule reads.
-
-    Components are 26-connected; of two equally large ones, the one met first in C order counts as the larger.
-    """
-
-    kind: Literal["largest", "above", "sides", "inside"]
-    needs: tuple[str, ...] = ()
-
-
-_LUNGS = ("right_lung", "left_lung")
-
-RULES: dict[str, Rule] = {
-    **{c.name: Rule("largest") for c in PUBLISHED if c.index in {*range(1, 10), *range(11, 15), *range(18, 26)}},
-    "portal_vein_and_splenic_vein": Rule("above", ("pancreas",)),
-    "right_lung": Rule("sides", _LUNGS),
-    "left_lung": Rule("sides", _LUNGS),
-    "kidney_tumor": Rule("inside", ("right_kidney", "left_kidney")),
-    "liver_tumor": Rule("inside", ("liver",)),
-}
+RULES: dict[str, Rule] = {c.name: c.rule for c in PUBLISHED if c.rule is not None}
 """Rules by canonical name; classes without one stay as predicted, a model's own classes too."""
 
 HOST_RADIUS = 2

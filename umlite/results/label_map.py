@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from umlite.classes import AnatomyClass
+from umlite.classes import KINDS, AnatomyClass
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
-
-PAINTED = ("organ", "vessel", "tumor")  # later kinds over earlier ones
 
 
 class LabelMap:
@@ -38,7 +36,7 @@ def paint_label_map(bits: BitMask, classes: Sequence[AnatomyClass]) -> np.ndarra
     Where classes overlap, tumours lie over vessels and vessels over organs; within a kind the higher index wins.
     """
     labels = np.zeros(bits.shape, label_dtype(classes), order="F")
-    ordered = sorted(classes, key=lambda c: (PAINTED.index(c.kind), c.index))
+    ordered = sorted(classes, key=lambda c: (KINDS.index(c.kind), c.index))
     masks = bits.class_masks([c.name for c in ordered])
     for c, (_, mask) in zip(ordered, masks, strict=True):
         for z in np.flatnonzero(mask.planes):

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from umlite.cost.memory import check_memory
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
+from umlite.machine.memory import check_memory
 from umlite.sweep.field import Field
 from umlite.windows import Size, window_at
 

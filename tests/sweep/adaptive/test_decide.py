@@ -111,7 +111,7 @@ def test_rounds_follow_what_the_first_windows_missed(kept: float, mirrored: bool
 
 def test_only_a_few_planes_of_sums_need_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, voxels = Bright((8, 8, 8)), torch.rand(8, 8, 80)
-    monkeypatch.setattr("umlite.cost.memory.free_bytes", lambda _device: 4 * 2 * 8 * 8 * 20)
+    monkeypatch.setattr("umlite.machine.memory.free_bytes", lambda _device: 4 * 2 * 8 * 8 * 20)
     decide_adaptively(engine, voxels, [0], ["a"], 0.5)
 
 

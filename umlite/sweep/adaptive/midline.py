@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from umlite.classes import PUBLISHED
 from umlite.gpu import transfer
 from umlite.masks.postprocessing import RULES
 from umlite.sweep.adaptive.active_region import BLOCK, Blocks
@@ -24,9 +25,7 @@ from umlite.windows import Size
 
 Counts = npt.NDArray[np.uint8]
 Sizes = npt.NDArray[np.int64]
-MIDLINE = ("esophagus", "liver", "aorta", "postcava", "pancreas", "duodenum", "rectum", "bladder", "prostate")
-"""Organs that reach the middle of every body: where there is one, a column of windows through the middle shows it. Of
-the others it may show a mistake of the network and miss the organ itself: spleens were lost so."""
+MIDLINE = frozenset(c.name for c in PUBLISHED if c.midline)
 LEAST_SEEN_ML = 10.0
 """Size of a component from which on its class counts as seen. A larger one is not looked for then."""
 
