@@ -65,3 +65,11 @@ def test_table(scan_file: Path) -> None:
     shown = subprocess.run(table, cwd=ROOT, input=made.stdout, capture_output=True, text=True, check=True).stdout
     assert "| all |" in shown
     assert shown.startswith("| request |")
+
+
+@pytest.mark.slow
+def test_sharing() -> None:
+    data = report("sharing")
+    assert data["threads"]["scans"] == 8
+    assert data["threads"]["different"] == 0
+    assert data["processes"] == {**data["processes"], "different": 0, "missing": 0}
