@@ -46,7 +46,7 @@ def main(method: str, weights: str, scan: str) -> None:
     print("inherited", "none" if found[0] is None else found[:2] == [alone, alone])
     print("own", found[2] == alone)
     print("two threads", True if found[3] == alone else found[3])
-    print("parent", inherited(scan) == alone, _segmenter.plan.threads)
+    print("parent", inherited(scan) == alone, _segmenter.setup.threads)
 
 
 if __name__ == "__main__":

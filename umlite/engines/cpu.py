@@ -148,8 +148,7 @@ class CpuEngine(Engine):
     def _heed_fork(self) -> None:
         """Go on with one thread where a fork has left no others."""
         if self.setup.threads > 1 and lost_threads():
-            if self._notify is not None:
-                self._notify(f"On one thread from here on: {ONE_IS_LEFT}.")
+            self._notify(f"On one thread from here on: {ONE_IS_LEFT}.")
             reasons = (*self.setup.reasons, f"threads 1 from here on: {ONE_IS_LEFT}")
             options = replace(self.setup.options, threads=1)
             self.setup, self._made = replace(self.setup, options=options, reasons=reasons), None
