@@ -102,7 +102,7 @@ def test_probabilities(scan_file: Path, small_weights: Path) -> None:
     assert 0 <= values.min() < 0.5 < values.max() <= 1
     assert (values[mask] > 0.5).mean() > 0.99
     message = fails(*base, "-o", "out")
-    assert "--overwrite" in message
+    assert message.endswith("or allow replacing it. (--overwrite, --output)\n")
     run(*base, "-o", "out", "--overwrite", "--windows", "adaptive")
     os.remove("out/liver.nii.gz")
     os.remove("out/aorta.nii.gz")

@@ -44,7 +44,7 @@ def test_plan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
     assert fitting["fits"]
     assert fitting["classes_that_fit"] == 1
     assert "more than the 10 MB allowed" in run(*base, "--max-ram", "10MB", code=2).stdout
-    assert "--max-ram: Expected a size" in run(*base, "--max-ram", "-1", code=2).stderr
+    assert "found '-1'. (--max-ram)" in run(*base, "--max-ram", "-1", code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["cache"]
 
 

@@ -258,7 +258,8 @@ class Segmenter:
         if len(needed) > MAX_CLASSES:
             raise RequestError(
                 f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), and at most "
-                f"{MAX_CLASSES} fit one run. Ask for some of them, then for the others."
+                f"{MAX_CLASSES} fit one run. Ask for some of them, then for the others.",
+                about="classes",
             )
         return wanted
 
@@ -277,7 +278,8 @@ def _memory_errors(classes: int) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"The device has too little memory for {classes} classes of this scan. Ask for fewer classes at a time, "
-            "for a smaller batch, or for the CPU."
+            "for a smaller batch, or for the CPU.",
+            about=("classes", "batch", "device"),
         ) from error
 
 

@@ -63,8 +63,9 @@ def lay_out_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool 
     one_file = output is not None and is_label_map(output)
     if one_file and len(distinct) > 1:
         raise RequestError(
-            f"{len(distinct)} scans cannot share the one file {output}: give a folder with -o, "
-            "and --label-map for one label map per scan."
+            f"{len(distinct)} scans cannot share the one file {output}. Choose a folder; it can hold one label map per "
+            "scan.",
+            about=("output", "label_map"),
         )
     ending = ".nii.gz" if label_map else ""
     if output is None:
@@ -137,12 +138,19 @@ def check_output(
     try:
         for file in files:
             if os.path.realpath(file) in scans:
-                raise OutputError(f"{file} is one of the scans: it would be replaced. Choose another place with -o.")
+                raise OutputError(
+                    f"{file} is one of the scans: it would be replaced. Choose another place.", about="output"
+                )
             if file.is_dir():
-                raise OutputError(f"Cannot write {file}: a folder of that name exists. Choose another name with -o.")
+                raise OutputError(
+                    f"Cannot write {file}: a folder of that name exists. Choose another name.", about="output"
+                )
         if not overwrite and (there := [file for file in files if os.path.lexists(file)]):
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-            raise OutputError(f"{there[0]}{more} exists already. Replace it with --overwrite, or choose another -o.")
+            raise OutputError(
+                f"{there[0]}{more} exists already. Choose another place, or allow replacing it.",
+                about=("overwrite", "output"),
+            )
         folder = _existing(job.output.parent if job.label_map else job.output)
         with tempfile.TemporaryFile(dir=folder, prefix=".umlite-"):
             pass
@@ -167,7 +175,7 @@ def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[tuple[Pat
             files += result.save_probabilities(job.probability_folder, overwrite=overwrite)
             result.probabilities.file.close()
     except (OutputError, OSError) as error:
-        raise OutputError(f"{error} {_rescue(result, job)}") from error
+        raise OutputError(f"{error} {_rescue(result, job)}", about="output") from error
     return tuple(files), time.perf_counter() - start
 
 

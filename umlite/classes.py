@@ -301,7 +301,8 @@ class ClassTable(Sequence[AnatomyClass]):
         words = [w for w in (w.strip() for w in words) if w]
         if not words:
             raise RequestError(
-                "No class was asked for. Name classes or groups, such as liver,kidneys (`umlite classes` lists them)."
+                "No class was asked for. Name classes or groups, such as liver,kidneys (`umlite classes` lists them).",
+                about="classes",
             )
         groups, numbers = self.groups, {str(c.index): c.name for c in self._classes}
         wanted: list[str] = []
@@ -317,7 +318,7 @@ class ClassTable(Sequence[AnatomyClass]):
             else:
                 unknown.append(word)
         if unknown:
-            raise RequestError(self._explain(unknown))
+            raise RequestError(self._explain(unknown), about="classes")
         return tuple(self._classes[self._head[name]] for name in dict.fromkeys(wanted))
 
     def _explain(self, unknown: list[str]) -> str:

@@ -46,7 +46,7 @@ def _version(
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=PanelledCommand)
 def demo(
     scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; a synthetic phantom by default.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
@@ -90,7 +90,7 @@ def demo(
         )
 
 
-@app.command("classes")
+@app.command("classes", cls=PanelledCommand)
 def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
     """List the classes, their other names and the groups (of the published model, or of --weights)."""
     with reported(as_json):

@@ -66,7 +66,10 @@ def run_demo(
     Raises as Segmenter and Segmenter.segment do, and OutputError.
     """
     if not overwrite and any(os.path.lexists(folder / name) for name in ("scan.nii.gz", "masks", "picture.png")):
-        raise OutputError(f"{folder} holds a demonstration already. Replace it with --overwrite, or choose another -o.")
+        raise OutputError(
+            f"{folder} holds a demonstration already. Choose another folder, or allow replacing it.",
+            about=("overwrite", "output"),
+        )
     make_folder(folder)
     truth: dict[str, np.ndarray] = {}
     if scan is None:

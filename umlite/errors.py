@@ -2,7 +2,17 @@
 
 
 class UmliteError(Exception):
-    """Base of every error that umlite raises on purpose; the command line turns it into exit code 2."""
+    """Base of every error that umlite raises on purpose; the command line turns it into exit code 2.
+
+    Args:
+        message: what was expected, what was found and what to do, without a word about the command line.
+        about: names of the options that matter: fields of `EngineOptions` or `Request`, or parameters such as
+            "overwrite". The command line adds how it spells them.
+    """
+
+    def __init__(self, message: str = "", *, about: str | tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.about = (about,) if isinstance(about, str) else about
 
 
 class InputError(UmliteError):

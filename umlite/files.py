@@ -73,17 +73,18 @@ def file_sha256(path: Path) -> str:
 def output_error(error: OSError, path: Path) -> OutputError:
     """The OutputError that tells a user what to do about `error`, which writing `path` raised."""
     advice = {
-        errno.ENOSPC: "the disk is full. Free some space, or choose another folder with -o.",
-        errno.EDQUOT: "the disk quota is used up. Free some space, or choose another folder with -o.",
-        errno.EACCES: "permission denied. Choose a folder you may write to with -o.",
-        errno.EPERM: "permission denied. Choose a folder you may write to with -o.",
-        errno.EROFS: "the file system is read-only. Choose another folder with -o.",
-        errno.EEXIST: "it exists already. Replace it with --overwrite, or choose another -o.",
-        errno.ENOTDIR: "a file stands where a folder is needed. Choose another name with -o.",
-        errno.EISDIR: "a folder of that name exists. Choose another name with -o.",
-        errno.ENAMETOOLONG: "the name is too long. Choose a shorter one with -o.",
+        errno.ENOSPC: "the disk is full. Free some space, or choose another folder.",
+        errno.EDQUOT: "the disk quota is used up. Free some space, or choose another folder.",
+        errno.EACCES: "permission denied. Choose a folder that you may write to.",
+        errno.EPERM: "permission denied. Choose a folder that you may write to.",
+        errno.EROFS: "the file system is read-only. Choose another folder.",
+        errno.EEXIST: "it exists already. Choose another name, or allow replacing it.",
+        errno.ENOTDIR: "a file stands where a folder is needed. Choose another name.",
+        errno.EISDIR: "a folder of that name exists. Choose another name.",
+        errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
     }.get(error.errno or 0, f"{error.strerror or error}.")
-    return OutputError(f"Cannot write {path}: {advice}")
+    about = ("overwrite", "output") if error.errno == errno.EEXIST else "output"
+    return OutputError(f"Cannot write {path}: {advice}", about=about)
 
 
 def _linked(temporary: Path, path: Path) -> bool:

@@ -38,7 +38,7 @@ class Request:
     def __post_init__(self) -> None:
         check_overlap(self.overlap)
         if self.windows not in WINDOWS:
-            raise RequestError(f"Unknown windows {self.windows!r}: expected {' or '.join(WINDOWS)}.")
+            raise RequestError(f"Unknown windows {self.windows!r}: expected {' or '.join(WINDOWS)}.", about="windows")
 
     @classmethod
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
@@ -61,4 +61,4 @@ class Request:
 def check_overlap(overlap: float) -> None:
     """Raise RequestError unless 0 <= overlap < 1."""
     if not 0 <= overlap < 1:
-        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.")
+        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.", about="overlap")

@@ -80,9 +80,9 @@ def test_first_25_classes_are_known(tmp_path: Path) -> None:
 
 def test_other_counts_need_names(tmp_path: Path) -> None:
     state = {"net": published_state(small_model(classes=3))}
-    with pytest.raises(WeightsError, match=r"3 classes.*--class-names"):
+    with pytest.raises(WeightsError, match=r"3 classes.*Give all 3 names"):
         convert(tmp_path, state)
-    with pytest.raises(WeightsError, match="3 classes, but --class-names gives 2"):
+    with pytest.raises(WeightsError, match="3 classes, but 2 names were given"):
         convert(tmp_path, state, class_names=["liver", "spleen"])
     conversion = convert(tmp_path, state, class_names=["Liver", "my new organ", "kidney_right"])
     assert conversion.card.classes == ("liver", "my_new_organ", "right_kidney")

@@ -35,7 +35,7 @@ def test_the_only_one_is_the_default(store: Path) -> None:
 
 def test_several_must_be_chosen_from(store: Path) -> None:
     install(store, "unet", "swin_unetr")
-    with pytest.raises(WeightsError, match=r"swin_unetr, unet.*--weights NAME"):
+    with pytest.raises(WeightsError, match=r"swin_unetr, unet\. Choose one"):
         resolve(None)
     assert resolve("unet") == store / "unet.safetensors"
 

@@ -114,7 +114,7 @@ def _record(record: type, values: dict[str, Any]) -> Any:
             try:
                 values[name] = parse_size(values[name])
             except RequestError as error:
-                raise RequestError(f"--{name.replace('_', '-')}: {error}") from None
+                raise RequestError(str(error), about=name) from None
     if record is Request:
         return Request.of(values.pop("classes", None), **values)
     return record(**values)

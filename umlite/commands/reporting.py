@@ -1,9 +1,10 @@
-"""Exit codes, and how a command ends that cannot go on."""
+"""Exit codes, messages of errors, and how a command ends that cannot go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -14,6 +15,25 @@ from umlite.terminal import show_json, tell
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 BEYOND_TOLERANCE = 1
 
+_flags: ContextVar[Mapping[str, str]] = ContextVar("_flags", default={})  # noqa: B039  never changed in place
+
+
+@contextmanager
+def naming(flags: Mapping[str, str]) -> Iterator[None]:
+    """Within: messages name these flags, given by the option's name."""
+    token = _flags.set(flags)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+def message_of(error: Exception | None) -> str:
+    """An error for a person at the terminal, with the flags of the options that it is about."""
+    text, flags = str(error) or repr(error), _flags.get()
+    named = [flags[name] for name in getattr(error, "about", ()) if name in flags]
+    return f"{text} ({', '.join(named)})" if named else text
+
 
 @contextmanager
 def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
@@ -21,7 +41,7 @@ def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterat
     try:
         yield
     except UmliteError as error:
-        message, code = str(error), BAD_INPUT
+        message, code = message_of(error), BAD_INPUT
     except KeyboardInterrupt as interruption:
         message = "Interrupted: no partial file was left."
         code = getattr(interruption, "exit_code", INTERRUPTED)

@@ -19,7 +19,7 @@ from umlite.commands.options import (
     load,
     takes_options,
 )
-from umlite.commands.reporting import BAD_INPUT, DEFECT, reported
+from umlite.commands.reporting import BAD_INPUT, DEFECT, message_of, reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError, UmliteError
 from umlite.request import Request
@@ -62,7 +62,7 @@ def segment(
         from umlite.batch import lay_out_jobs, run_jobs
 
         if output == "":
-            raise RequestError("The output (-o) is empty: expected a folder or a file, '.' for this folder.")
+            raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         jobs = lay_out_jobs(scans, None if output is None else Path(output), label_map=label_map)
         segmenter = load(weights, options)
         if dry_run:
@@ -115,7 +115,7 @@ class _Report:
 def _show_outcome(outcome: Outcome, silent: bool) -> None:
     scan, result = outcome.job.scan, outcome.result
     if result is None:
-        text = str(outcome.error) or repr(outcome.error)
+        text = message_of(outcome.error)
         tell(f"Error: {text if text.startswith(str(scan)) else f'{scan}: {text}'}")
         if not isinstance(outcome.error, UmliteError):
             traceback.print_exception(outcome.error, file=sys.stderr)
@@ -135,6 +135,6 @@ def _show_outcome(outcome: Outcome, silent: bool) -> None:
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
-        return {"scan": str(outcome.job.scan), "error": str(outcome.error) or repr(outcome.error)}
+        return {"scan": str(outcome.job.scan), "error": message_of(outcome.error)}
     cost = outcome.cost.to_dict() if outcome.cost else {}
     return {**outcome.result.to_dict(), **cost, "files": [str(file) for file in outcome.files]}

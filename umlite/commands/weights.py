@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from umlite.commands.help import PanelledCommand
 from umlite.commands.options import JsonOption, OverwriteOption
 from umlite.commands.reporting import reported
 from umlite.errors import DownloadError, WeightsError
@@ -15,7 +16,7 @@ from umlite.terminal import confirmed, download_bar, show, show_json, show_table
 weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert and list weights.")
 
 
-@weights_app.command("list")
+@weights_app.command("list", cls=PanelledCommand)
 def list_weights(as_json: JsonOption = False) -> None:
     """Show the installed weights, their licences and where they are."""
     with reported(as_json):
@@ -56,7 +57,7 @@ def list_weights(as_json: JsonOption = False) -> None:
                 show(f"{row['name']}: {row['error']}")
 
 
-@weights_app.command("convert")
+@weights_app.command("convert", cls=PanelledCommand)
 def convert_weights(
     checkpoint: Annotated[Path, typer.Argument(help="Published or SuPreM checkpoint (.pth).")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; installed by default.")] = None,
@@ -96,7 +97,7 @@ def convert_weights(
             show(f"Use it:  umlite segment SCAN --weights {card.name}")
 
 
-@weights_app.command("pull")
+@weights_app.command("pull", cls=PanelledCommand)
 def pull_weights(
     name: Annotated[str, typer.Argument(metavar="unet|swin_unetr")],
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Do not ask; for scripts.")] = False,

@@ -50,7 +50,8 @@ class Limits:
     def check(self, cost: Prediction) -> None:
         """Raise DeviceError where a run would be too large."""
         if message := self.excess(cost):
-            raise DeviceError(message)
+            limits = {"max_ram": self.ram, "max_vram": self.vram}
+            raise DeviceError(message, about=("classes", *(name for name, size in limits.items() if size is not None)))
 
 
 def _over(what: str, needed: int, limit: int, advice: str) -> str:

@@ -62,7 +62,8 @@ class CudaEngine(Engine):
             self.features = transfer.module_to_device(features, setup.device)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                "The GPU's memory does not hold the network. Close what else uses the GPU, or use --device cpu."
+                "The GPU's memory does not hold the network. Close other programs that use the GPU, or use the CPU.",
+                about="device",
             ) from error
         self._network: Callable[[Tensor], tuple[Tensor, ...]] = self.features
         if setup.options.compile:
@@ -137,8 +138,8 @@ class CudaEngine(Engine):
         except WeightsError as error:
             if self.dtype != torch.float16:
                 raise
-            advice = "Or a number went beyond 65504, the largest in float16: try float32 (--precision float32)."
-            raise WeightsError(f"{error} {advice}") from error
+            advice = "Or a number exceeded 65504, the largest in float16: try precision float32."
+            raise WeightsError(f"{error} {advice}", about="precision") from error
 
     def _add_on_device(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
@@ -222,6 +223,7 @@ class CudaEngine(Engine):
 
     def _nothing_fits(self) -> DeviceError:
         return DeviceError(
-            f"The GPU's memory does not hold one window, which takes about {self._one_window / 1e9:.1f} GB. "
-            f"Close what else uses the GPU, or use --device cpu. (The GPU said: {self._ladder.fault})"
+            f"The GPU's memory does not hold one window, which takes about {self._one_window / 1e9:.1f} GB (the GPU "
+            f"said: {self._ladder.fault}). Close other programs that use the GPU, or use the CPU.",
+            about="device",
         )

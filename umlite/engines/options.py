@@ -50,15 +50,17 @@ class EngineOptions:
             ("precision", self.precision, PRECISIONS),
         ):
             if word not in known:
-                raise RequestError(f"Unknown {name} {word!r}: expected {', '.join(known[:-1])} or {known[-1]}.")
-        for number, least in (
-            (self.batch, "a batch of at least 1 window"),
-            (self.threads, "at least 1 thread"),
-            (self.max_ram, "a limit of at least 1 byte of memory"),
-            (self.max_vram, "a limit of at least 1 byte of GPU memory"),
+                raise RequestError(
+                    f"Unknown {name} {word!r}: expected {', '.join(known[:-1])} or {known[-1]}.", about=name
+                )
+        for name, number, least in (
+            ("batch", self.batch, "a batch of at least 1 window"),
+            ("threads", self.threads, "at least 1 thread"),
+            ("max_ram", self.max_ram, "a limit of at least 1 byte of memory"),
+            ("max_vram", self.max_vram, "a limit of at least 1 byte of GPU memory"),
         ):
             if number is not None and number < 1:
-                raise RequestError(f"Expected {least}, found {number}.")
+                raise RequestError(f"Expected {least}, found {number}.", about=name)
 
     def to_dict(self) -> dict[str, Any]:
         """The options by name, ready for JSON."""

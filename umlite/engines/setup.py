@@ -59,11 +59,14 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
     if asked.threads is not None and asked.threads > 1 and lost_threads():
         raise DeviceError(
             f"Expected 1 thread, found {asked.threads}: {ONE_IS_LEFT}. Leave the number out, or start processes by "
-            "spawn or forkserver."
+            "spawn or forkserver.",
+            about="threads",
         )
     device, why_device = _choose_device(asked.device)
     if asked.max_vram is not None and device.type != "cuda":
-        raise RequestError(f"A limit of GPU memory needs a CUDA device, but the device is {device.type}.")
+        raise RequestError(
+            f"A limit of GPU memory needs a CUDA device, but the device is {device.type}.", about=("max_vram", "device")
+        )
     threads, why_threads = (asked.threads, "asked for") if asked.threads else available_threads()
     reasons = [why_device]
     if device.type == "cpu":
@@ -94,18 +97,26 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
 def _check_reference(asked: EngineOptions) -> None:
     """The reference engine leaves nothing to choose."""
     if asked.compile or asked.batch not in (None, 1):
-        raise RequestError("The reference engine runs eager, window by window: it takes no batch and no compilation.")
+        raise RequestError(
+            "The reference engine computes window by window, without compilation: leave both options out.",
+            about=("batch", "compile"),
+        )
     if asked.kernels == "native" or asked.precision not in ("auto", "float32"):
-        raise RequestError("The reference engine is plain torch in float32: it takes no other kernels or precision.")
+        raise RequestError(
+            "The reference engine is plain torch in float32: leave kernels and precision out.",
+            about=("kernels", "precision"),
+        )
     if asked.max_vram is not None:
-        raise RequestError("The reference engine keeps no limit of GPU memory: leave it out.")
+        raise RequestError("The reference engine keeps no limit of GPU memory: leave it out.", about="max_vram")
 
 
 def _check_compile(device: torch.device) -> None:
     if device.type == "cpu" and not _cpp_compiler():
-        raise DeviceError("torch.compile needs a C++ compiler (g++ or clang++, or CXX), and none was found.")
+        raise DeviceError(
+            "torch.compile needs a C++ compiler (g++, clang++ or $CXX), and none was found.", about="compile"
+        )
     if device.type == "cuda" and not (triton := _triton())[0]:
-        raise DeviceError(f"torch.compile needs Triton on a GPU, but {triton[1]}.")
+        raise DeviceError(f"torch.compile needs Triton on a GPU, but {triton[1]}.", about="compile")
 
 
 def _choose_device(name: str) -> tuple[torch.device, str]:
@@ -121,7 +132,7 @@ def _choose_device(name: str) -> tuple[torch.device, str]:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         cause = str(error).splitlines()[0].split(". ")[0][:200]
         raise DeviceError(
-            f"Cannot use device {name!r} ({cause}). Expected auto, cpu, or a device of this machine."
+            f"Cannot use device {name!r} ({cause}). Expected auto, cpu, or a device of this machine.", about="device"
         ) from error
     untested = "" if device.type == "cpu" else " (this path is untested)"
     return device, f"device {name}: asked for{untested}"
@@ -136,7 +147,7 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
     if found:
         return "native", f"kernels native: {what}"
     if asked == "native":
-        raise DeviceError(f"No native kernels: {what}. The kernels 'torch' or 'auto' run on torch operations.")
+        raise DeviceError(f"No native kernels: {what}. Kernels 'torch' and 'auto' run without them.", about="kernels")
     return "torch", f"kernels torch, several times slower: {what}"
 
 
@@ -169,9 +180,11 @@ def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
 def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[str, str]:
     half = device.type == "cuda" and kernels == "native"
     if asked in ("float16", "bfloat16") and not half:
-        raise RequestError(f"Precision {asked} is for GPUs with native kernels; here it is float32.")
+        raise RequestError(f"Precision {asked} needs a GPU with native kernels; here it is float32.", about="precision")
     if asked == "bfloat16" and not _has_bfloat16(device):
-        raise RequestError("This GPU only emulates bfloat16, many times slower: ask for float16 or float32.")
+        raise RequestError(
+            "This GPU only emulates bfloat16, many times slower: ask for float16 or float32.", about="precision"
+        )
     if asked != "auto":
         return asked, f"precision {asked}: asked for"
     if half:

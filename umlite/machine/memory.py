@@ -42,7 +42,8 @@ def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
     if free is not None and wanted > free:
         raise DeviceError(
             f"{purpose} needs {wanted / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Ask for fewer classes at a "
-            "time, or use a machine with more memory."
+            "time, or use a machine with more memory.",
+            about="classes",
         )
 
 

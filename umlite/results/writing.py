@@ -104,7 +104,7 @@ def write_label_map(
     """
     path = Path(path)
     if not is_label_map(path):
-        raise OutputError(f"Cannot write {path}: expected a name that ends in .nii or .nii.gz. Rename the output.")
+        raise OutputError(f"Cannot write {path}: expected a name that ends in .nii or .nii.gz.", about="output")
     _check(path, labels, scan)
     _check_place(path)
     found = [int(labels.min()), int(labels.max())] if isinstance(labels, np.ndarray) else []
@@ -130,7 +130,7 @@ def _check(path: Path, array: Planes, scan: Scan) -> None:
 
 def _check_place(path: Path) -> None:
     if path.is_dir():
-        raise OutputError(f"Cannot write {path}: a folder of that name exists. Choose another name with -o.")
+        raise OutputError(f"Cannot write {path}: a folder of that name exists. Choose another name.", about="output")
 
 
 def _wrong_shape(path: Path, found: str, scan: Scan) -> str:

@@ -125,9 +125,12 @@ def _class_names(given: Sequence[str] | None, count: int) -> tuple[str, ...]:
         if count not in (25, len(PUBLISHED)):
             raise WeightsError(
                 f"The checkpoint holds {count} classes, and names are known for 25 and {len(PUBLISHED)}. "
-                f"Give all {count} in the order of its heads with --class-names a,b,c."
+                f"Give all {count} names in the order of its heads.",
+                about="class_names",
             )
         given = [c.name for c in PUBLISHED[:count]]
     if len(given) != count:
-        raise WeightsError(f"The checkpoint holds {count} classes, but --class-names gives {len(given)}.")
+        raise WeightsError(
+            f"The checkpoint holds {count} classes, but {len(given)} names were given.", about="class_names"
+        )
     return ClassTable(given).names

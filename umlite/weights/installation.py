@@ -30,7 +30,7 @@ def convert(
     name = name or (output or checkpoint).name.removesuffix(SUFFIX).removesuffix(checkpoint.suffix)
     path = output or install_path(name)
     if path.suffix != SUFFIX:
-        raise WeightsError(f"Expected an output that ends in {SUFFIX}, found {path}.")
+        raise WeightsError(f"Expected an output that ends in {SUFFIX}, found {path}.", about="output")
     _check_free(path, overwrite)
     return convert_checkpoint(checkpoint, path, name=name, class_names=class_names, license=license or UNSTATED_LICENSE)
 
@@ -81,4 +81,4 @@ def _source(name: str) -> Source:
 
 def _check_free(path: Path, overwrite: bool) -> None:
     if os.path.exists(path) and not overwrite:
-        raise WeightsError(f"{path} exists already. Replace it with --overwrite.")
+        raise WeightsError(f"{path} exists already. Allow replacing it, or choose another name.", about="overwrite")

@@ -32,29 +32,34 @@ def installed() -> dict[str, Path]:
 def install_path(name: str) -> Path:
     """The file that weights called `name` are installed as. Raises WeightsError on a name that is no plain word."""
     if name in BUNDLED:
-        raise WeightsError(f"{name!r} is the name of the weights inside umlite: choose another with --name.")
+        raise WeightsError(f"{name!r} is the name of the weights inside umlite. Choose another name.", about="name")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise WeightsError(
-            f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}: choose one with --name."
+            f"Expected a name of letters, digits, '.', '_' and '-', found {name!r}. Choose such a name.", about="name"
         )
     return store_folder() / f"{name}{SUFFIX}"
 
 
 def resolve(weights: str | os.PathLike[str] | None) -> Path:
-    """The file for --weights: an installed name, a path, or None where exactly one is installed.
+    """The weights file that is meant.
 
-    Raises WeightsError that says exactly what to do.
+    Args:
+        weights: an installed name, a path, or None where exactly one is installed.
+
+    Raises:
+        WeightsError: none or several are installed, or none has that name; the message says what to do.
     """
     have = installed()
     if weights is None:
         if len(have) == 1:
             return next(iter(have.values()))
         if have:
-            raise WeightsError(f"Several weights are installed: {', '.join(have)}. Choose one with --weights NAME.")
+            raise WeightsError(f"Several weights are installed: {', '.join(have)}. Choose one.", about="weights")
         raise WeightsError(
             "No weights are installed. Online: `umlite weights pull unet` (or swin_unetr). Offline: bring a published "
-            "checkpoint here, then `umlite weights convert FILE.pth`. Converted files are named with --weights FILE. "
-            "To try the software only: `umlite demo`."
+            "checkpoint here, then `umlite weights convert FILE.pth`. A converted file can also be named by its path. "
+            "To try the software only: `umlite demo`.",
+            about="weights",
         )
     text = os.fspath(weights)
     if text in BUNDLED:
@@ -66,7 +71,8 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
         return path
     raise WeightsError(
         f"No weights called {text!r}. Installed: {', '.join(have) or 'none'}. "
-        "Expected one of these, a .safetensors file, or first `umlite weights pull unet|swin_unetr`."
+        "Expected one of these, a .safetensors file, or first `umlite weights pull unet|swin_unetr`.",
+        about="weights",
     )
 
 

@@ -38,4 +38,6 @@ def require() -> None:
     """Raise DeviceError, with the reason, where there is no Triton."""
     found, reason = available()
     if not found:
-        raise DeviceError(f"The GPU operations need Triton, but {reason}. Use --device cpu, or torch's CUDA build.")
+        raise DeviceError(
+            f"The GPU operations need Triton, but {reason}. Use torch's CUDA build, or the CPU.", about="device"
+        )
