@@ -13,6 +13,16 @@ def test_bits_hold_masks(classes: tuple[str, ...]) -> None:
     assert all(np.array_equal(back[place], masks[name]) for place, name in enumerate(classes))
 
 
+def test_more_than_32_classes_take_wider_bits() -> None:
+    names = [f"left_{k}" for k in range(20)] + [f"right_{k}" for k in range(20)]
+    masks = {name: np.arange(40).reshape(40, 1, 1) == place for place, name in enumerate(names)}
+    bits = pack_masks(masks, names)
+    assert bits.dtype == np.uint64
+    assert all(np.array_equal(unpack_bits(bits[None], 40)[0][k], masks[name]) for k, name in enumerate(names))
+    assert class_bits(["right_19"], names) == 1 << 39
+    assert swap_sides(bits, names)[39, 0, 0] == class_bits(["left_19"], names)
+
+
 def test_class_bits_leave_out_other_models_classes(classes: tuple[str, ...]) -> None:
     assert class_bits(["spleen", "liver_tumor", "aorta"], classes) == 0b10010
 

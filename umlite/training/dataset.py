@@ -48,7 +48,7 @@ class Batch:
 
     Args:
         voxels: float32 [N, 1, D, H, W] in [0, 1].
-        present, known: uint32 [N, D, H, W], see `TrainingImage`.
+        present, known: `Bits` [N, D, H, W], see `TrainingImage`.
     """
 
     voxels: Tensor

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Bits = NDArray[np.uint32]
+from umlite.classes import mask_bytes
+
+Bits = NDArray[np.unsignedinteger[Any]]
+"""A bit per class: uint32 for up to 32 classes, uint64 for more (`umlite.classes.mask_bytes`)."""
 _CENTRES_PER_CLASS = 200
 
 
@@ -18,8 +22,8 @@ class TrainingImage:
 
     Args:
         hu: float16 [X, Y, Z].
-        present: uint32 [X, Y, Z], the classes of each voxel.
-        known: uint32 [X, Y, Z], the classes that are labelled there; a class counts in the loss only where it is known.
+        present: `Bits` [X, Y, Z], the classes of each voxel.
+        known: `Bits` [X, Y, Z], the classes that are labelled there; a class counts in the loss only where it is known.
         centres: some voxels of each class in the image, int [n, 3], by the class's number.
     """
 
@@ -32,33 +36,35 @@ class TrainingImage:
 def pack_masks(masks: Mapping[str, NDArray[np.bool_]], classes: Sequence[str]) -> Bits:
     """Masks as one bit per class, [X, Y, Z]; masks of names that are not in `classes` are left out."""
     shape = next(iter(masks.values())).shape
-    bits = np.zeros(shape, np.uint32)
+    kind = _kind(len(classes))
+    bits = np.zeros(shape, kind)
     for place, name in enumerate(classes):
         if name in masks:
-            bits |= masks[name].astype(np.uint32) << np.uint32(place)
+            bits |= masks[name].astype(kind) << kind(place)
     return bits
 
 
 def unpack_bits(bits: Bits, classes: int) -> NDArray[np.bool_]:
     """Bits [N, ...] as masks [N, classes, ...]."""
-    places = np.arange(classes, dtype=np.uint32).reshape(-1, *([1] * (bits.ndim - 1)))
-    return (bits[:, None] >> places & np.uint32(1)).astype(bool)
+    kind = bits.dtype.type
+    places = np.arange(classes, dtype=kind).reshape(-1, *([1] * (bits.ndim - 1)))
+    return (bits[:, None] >> places & kind(1)).astype(bool)
 
 
-def class_bits(names: Sequence[str], classes: Sequence[str]) -> np.uint32:
+def class_bits(names: Sequence[str], classes: Sequence[str]) -> np.unsignedinteger[Any]:
     """The bits of several classes together; names that are not in `classes` are left out."""
-    return np.uint32(sum(1 << classes.index(name) for name in names if name in classes))
+    return _kind(len(classes))(sum(1 << classes.index(name) for name in names if name in classes))
 
 
 def swap_sides(bits: Bits, classes: Sequence[str]) -> Bits:
     """Exchange every left class with its right one."""
-    swapped = bits.copy()
+    swapped, kind = bits.copy(), bits.dtype.type
     for left in (name for name in classes if name.startswith("left_")):
         right = "right_" + left.removeprefix("left_")
         if right not in classes:
             continue
-        i, j = np.uint32(classes.index(left)), np.uint32(classes.index(right))
-        differs = (bits >> i ^ bits >> j) & np.uint32(1)
+        i, j = kind(classes.index(left)), kind(classes.index(right))
+        differs = (bits >> i ^ bits >> j) & kind(1)
         swapped ^= differs << i | differs << j
     return swapped
 
@@ -89,9 +95,9 @@ def make_image(hu: NDArray[np.floating], present: Bits, known: Bits, classes: in
 
 def find_centres(present: Bits, classes: int) -> dict[int, NDArray[np.intp]]:
     """Evenly picked voxels of every class that is present, at most about 400 each, by the class's number."""
-    centres = {}
+    centres, kind = {}, present.dtype.type
     for place in range(classes):
-        found = np.flatnonzero(present >> np.uint32(place) & np.uint32(1))
+        found = np.flatnonzero(present >> kind(place) & kind(1))
         if len(found):
             some = found[:: max(1, len(found) // _CENTRES_PER_CLASS)]
             centres[place] = np.stack(np.unravel_index(some, present.shape), axis=1)
@@ -105,3 +111,7 @@ def _body_box(hu: NDArray[np.floating], air_hu: float = -175.0) -> tuple[slice, 
         found = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
         box.append(slice(found[0], found[-1] + 1) if len(found) else slice(None))
     return tuple(box)
+
+
+def _kind(classes: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint32 if mask_bytes(classes) == 4 else np.uint64

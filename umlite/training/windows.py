@@ -21,7 +21,7 @@ class WindowSample:
 
     Args:
         voxels: float32 [D, H, W] in [0, 1].
-        present, known: uint32 [D, H, W], see `TrainingImage`.
+        present, known: `Bits` [D, H, W], see `TrainingImage`.
     """
 
     voxels: NDArray[np.float32]
