@@ -46,7 +46,9 @@ def test_untrained_network_finds_nothing(model: UniversalModel) -> None:
 
 @pytest.mark.parametrize(("generator", "rows"), [("per_class", 2), ("embedding", 2), ("shared", 3)])
 def test_other_generators_and_embeddings_are_refused(generator: str, rows: int) -> None:
-    config = NetworkConfig(UNetConfig((8, 8, 8, 16)), HeadConfig(2, generator, embedding_width=12, groups=8))
+    config = NetworkConfig(
+        UNetConfig((8, 8, 8, 16)), HeadConfig(2, generator, embedding_width=12, task_width=12, groups=8)
+    )
     with pytest.raises(RequestError, match="shared generator"):
         untrained_model(config, torch.zeros(rows, 12))
 
