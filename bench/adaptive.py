@@ -28,8 +28,8 @@ from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.phantom import make_phantom
 from umlite.results.metrics import dice
 from umlite.sweep.adaptive.decide import decide_adaptively
-from umlite.sweep.field import lay_out
 from umlite.sweep.sweep import decide_volume
+from umlite.sweep.window_field import lay_out_windows
 from umlite.windows import Size, window_at
 
 REQUESTS = ("liver,pancreas_tumor", "bladder", "liver_tumor", "spleen,aorta")
@@ -170,7 +170,7 @@ def main() -> None:
 def _touching(segmenter: Segmenter, voxels: Tensor, result: BitMask) -> list[Size]:
     if not voxels.numel():
         return []
-    field = lay_out(segmenter.engine, voxels, 0.5)
+    field = lay_out_windows(segmenter.engine, voxels, 0.5)
     anything = np.zeros(field.shape, np.bool_)
     anything[field.inside] = result.bits != 0
     return [start for start in field.starts if anything[window_at(start, segmenter.card.window)].any()]

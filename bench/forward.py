@@ -24,7 +24,7 @@ from torch import Tensor
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish, spread
 from umlite import Segmenter
-from umlite.checks.operations import matrix_product_peak, published_operations, synchronise
+from umlite.checks.flops import matrix_product_peak, published_operations, synchronise
 from umlite.checks.reference_network import load_reference
 from umlite.engines.options import EngineOptions
 from umlite.machine.memory import peak_bytes, resident_bytes

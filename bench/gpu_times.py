@@ -12,7 +12,7 @@ import torch
 from bench.gpu_cases import Case
 from bench.gpu_device import Device
 from bench.recipe import sample_window
-from umlite.checks.operations import published_operations
+from umlite.checks.flops import published_operations
 from umlite.checks.reference_network import load_reference
 from umlite.engines.engine import Engine
 from umlite.gpu.memory import MOST_WINDOWS

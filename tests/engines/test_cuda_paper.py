@@ -36,8 +36,8 @@ from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNe
 from umlite.models.universal import UniversalModel
 from umlite.progress import no_progress
 from umlite.sweep import runner as window_runner
-from umlite.sweep.field import lay_out
 from umlite.sweep.sweep import finished_parts
+from umlite.sweep.window_field import lay_out_windows
 from umlite.volume import preparation
 from umlite.volume.reading import read_scan
 from umlite.windows import Size
@@ -184,7 +184,7 @@ def test_a_sweep_over_a_scan(sums_device: torch.device, crossings: list[str], mo
     monkeypatch.setattr(memory, "free_bytes", lambda _device: None)
     engine = make(NETWORKS[0])
     engine.sums_device = sums_device
-    field = lay_out(engine, torch.empty(150, 60, 70), 0.5)
+    field = lay_out_windows(engine, torch.empty(150, 60, 70), 0.5)
     assert field.voxels.device == DEVICE
     runner = window_runner.WindowRunner(engine, field.voxels, CLASSES, 0.5, len(field.starts), no_progress)
     crossings.clear()
@@ -224,7 +224,7 @@ def test_a_scan_is_resampled_on_the_device(
     assert crossings == ["to device"]
     assert [(x.device, x.dtype, x.shape) for x in seen] == [(DEVICE, torch.float32, volume.frame.model.shape)]
     assert (volume.voxels.device, volume.voxels.shape) == (DEVICE, (49, 44, 57))
-    field = lay_out(engine, volume.voxels, 0.5)
+    field = lay_out_windows(engine, volume.voxels, 0.5)
     assert (field.voxels.device, field.voxels.shape) == (DEVICE, (64, 64, 64))
 
 

@@ -11,7 +11,7 @@ from umlite.engines.engine import Engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
-from umlite.sweep.field import lay_out
+from umlite.sweep.window_field import lay_out_windows
 from umlite.weights.model_card import ModelCard
 from umlite.windows import Size, total_importance
 
@@ -41,17 +41,17 @@ class StubEngine(Engine):
         return torch.stack(waves, 1)
 
     def padded(self, voxels: Tensor) -> Tensor:
-        return lay_out(self, voxels, 0.5).voxels
+        return lay_out_windows(self, voxels, 0.5).voxels
 
     def field_shape(self, voxels: Tensor) -> Size:
-        return lay_out(self, voxels, 0.5).shape
+        return lay_out_windows(self, voxels, 0.5).shape
 
     def starts(self, voxels: Tensor, overlap: float = 0.5) -> list[Size]:
-        return lay_out(self, voxels, overlap).starts
+        return lay_out_windows(self, voxels, overlap).starts
 
     def blended(self, sums: Tensor, voxels: Tensor) -> Tensor:
         """Sums over the padded volume as blended logits of the volume."""
-        field = lay_out(self, voxels, 0.5)
+        field = lay_out_windows(self, voxels, 0.5)
         return (sums / total_importance(field.shape, field.starts, self.importance))[:, *field.inside]
 
 

@@ -36,7 +36,7 @@ def test_sigmoid_of_blended_logits(tmp_path: Path, shape: tuple[int, int, int], 
             assert found.shape == shape
             assert np.abs(found - 255 * expected[k].numpy()).max() < 0.51
             assert np.count_nonzero((found > 127) != bits.mask(name)) <= 1
-        with pytest.raises(RequestError, match="no probabilities of 'c'"):
+        with pytest.raises(RequestError, match="No probabilities of 'c'"):
             file.read("c")
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from support.stub_engine import StubEngine
 from umlite.errors import DeviceError, WeightsError
-from umlite.sweep import field as fields
-from umlite.sweep.field import Field, lay_out
+from umlite.sweep import window_field
 from umlite.sweep.runner import WindowRunner
 from umlite.sweep.sweep import blended_logits, decide_volume, finished_parts
+from umlite.sweep.window_field import WindowField, lay_out_windows
 from umlite.windows import Size, total_importance
 
 shapes = st.tuples(*[st.integers(1, 14)] * 3)
@@ -21,7 +21,7 @@ windows = st.tuples(*[st.integers(2, 7)] * 3)
 overlaps = st.sampled_from([0, 0.2, 0.5, 0.75])
 
 
-def unstreamed(engine: StubEngine, field: Field, overlap: float) -> torch.Tensor:
+def unstreamed(engine: StubEngine, field: WindowField, overlap: float) -> torch.Tensor:
     sums = torch.zeros(2, *field.shape)
     WindowRunner(engine, field.voxels, [0, 1], overlap, 0, lambda *_: None).add(field.starts, sums, (0, 0, 0))
     return sums
@@ -33,8 +33,8 @@ def test_streamed_equals_unstreamed(shape: Size, window: Size, overlap: float, a
     engine = StubEngine(window, batch=batch)
     voxels = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))).clamp_min(0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fields, "streaming_axis", lambda *_: axis)
-        field = lay_out(engine, voxels, overlap)
+        patch.setattr(window_field, "streaming_axis", lambda *_: axis)
+        field = lay_out_windows(engine, voxels, overlap)
         bits, counts, _ = decide_volume(engine, voxels, [0, 1], ["a", "b"], overlap)
     expected = unstreamed(engine, field, overlap)
     found = torch.full_like(expected, torch.nan)
@@ -59,8 +59,8 @@ def test_some_of_the_windows(shape: Size, window: Size, overlap: float, axis: in
     engine = StubEngine(window)
     voxels = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fields, "streaming_axis", lambda *_: axis)
-        field = lay_out(engine, voxels, overlap)
+        patch.setattr(window_field, "streaming_axis", lambda *_: axis)
+        field = lay_out_windows(engine, voxels, overlap)
     chosen = [start for start in field.starts if np.random.default_rng([seed, *start]).random() < 0.4]
     expected, found = torch.zeros(2, *field.shape), torch.zeros(2, *field.shape)
     given_planes = torch.zeros(field.shape[axis], dtype=torch.int64)

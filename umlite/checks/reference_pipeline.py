@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from umlite.checks.operations import synchronise
+from umlite.checks.flops import synchronise
 from umlite.checks.reference_network import load_reference
 from umlite.classes import ClassTable
 from umlite.errors import RequestError

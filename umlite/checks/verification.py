@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from umlite.api import Segmenter
-from umlite.checks.operations import synchronise
+from umlite.checks.flops import synchronise
 from umlite.errors import InputError, RequestError
 from umlite.progress import Progress, no_progress
 from umlite.request import Classes, Request

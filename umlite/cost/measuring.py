@@ -18,8 +18,7 @@ import torch
 
 from umlite.api import Segmenter
 from umlite.cost.calibration import Calibration, remember, remembered
-from umlite.cost.memory import SumsLayout, step_bytes, vram_bytes
-from umlite.cost.shapes import run_shapes
+from umlite.cost.memory import RunShapes, SumsLayout, step_bytes, vram_bytes
 from umlite.machine.memory import peak_bytes, start_peak
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
@@ -71,7 +70,7 @@ def _windows(segmenter: Segmenter) -> _Windows:
     """From two windows of one class, two of all classes, and more of all classes over the same voxels."""
     window, spacing, names = segmenter.card.window, segmenter.card.spacing_mm, segmenter.classes.names
     scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing))
-    shapes, count = run_shapes(scan, segmenter.prepare(scan).volume, window), len(names)
+    shapes, count = RunShapes.of(scan, segmenter.prepare(scan).volume, window), len(names)
     device = segmenter.setup.device
     layout = SumsLayout(on_host=device.type == "cpu")
     runs = ((1, PLAIN), (count, PLAIN), (count, DENSE))

@@ -6,19 +6,25 @@ import math
 from dataclasses import dataclass
 
 from umlite.classes import mask_bytes
+from umlite.volume.preparation import Volume
+from umlite.volume.reading import Scan
 from umlite.windows import Size, padded_shape, streaming_axis
 
 BOX_SHARE = 0.25
-"""Of the volume that the box around one class holds, which post-processing labels: a large organ's."""
+"""Share of the volume inside the box around a large organ: post-processing labels one such box at a time."""
 
 
 @dataclass(frozen=True)
 class RunShapes:
-    """What the memory of a run depends on.
+    """The sizes that the memory of a run depends on.
 
-    scan: voxels of the scan. hu_bytes: of a voxel as it is kept, 2 or 4; stored_bytes: of one in the file. Both are 0
-    where a few planes at a time are read.
-    model: the resampled grid. volume: the foreground in it. window: of the weights.
+    Args:
+        scan: shape of the scan.
+        hu_bytes: bytes of a voxel in memory, 2 or 4; 0 if only a few planes at a time are read.
+        stored_bytes: bytes of a voxel in the file; 0 likewise.
+        model: shape of the resampled grid.
+        volume: shape of the foreground in it.
+        window: sides of the weights' window.
     """
 
     scan: Size
@@ -28,9 +34,15 @@ class RunShapes:
     volume: Size
     window: Size
 
+    @classmethod
+    def of(cls, scan: Scan, volume: Volume, window: Size) -> RunShapes:
+        """The sizes of a scan and of the volume prepared from it."""
+        kept, stored = (scan.voxels.dtype.itemsize, scan.stored_bytes) if scan.is_held else (0, 0)
+        return cls(scan.shape, kept, stored, volume.frame.model.shape, volume.frame.shape, window)
+
     @property
     def seen_bytes(self) -> int:
-        """Of the volume, and of the padded one where it is another."""
+        """Bytes of the volume, and of its padded copy if there is one."""
         volume, padded = math.prod(self.volume), math.prod(self.padded)
         return 4 * volume + (4 * padded if padded != volume else 0)
 
@@ -40,7 +52,7 @@ class RunShapes:
         return padded_shape(self.volume, self.window)
 
     def slab(self, thickness: float = 1.0) -> int:
-        """Voxels of the part of the volume that sums are kept of, so many windows thick along the streaming axis."""
+        """Voxels of a slab that is `thickness` windows thick along the streaming axis."""
         axis = streaming_axis(self.padded, self.window)
         sides = list(self.padded)
         sides[axis] = min(sides[axis], math.ceil(self.window[axis] * thickness))
@@ -49,10 +61,13 @@ class RunShapes:
 
 @dataclass(frozen=True)
 class SumsLayout:
-    """How a run keeps its sums. thickness: of the slab, in windows. more: channels beside the classes.
+    """How a run keeps its sums.
 
-    on_host: False where they are in a GPU's memory. reused: whether some windows are constant, so that an answer is
-    kept for them.
+    Args:
+        thickness: of the slab, in windows.
+        more: channels beside the classes.
+        on_host: False if the sums are in a GPU's memory.
+        reused: whether some windows are constant, so that their logits are kept.
     """
 
     thickness: float = 1.0
@@ -66,10 +81,18 @@ ADAPTIVE = SumsLayout(thickness=2.5, more=1)
 
 
 def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> dict[str, int]:
-    """Bytes that a run holds at its fullest in each step, without the process and its network.
+    """Peak memory of each step of a run, without the process and its network.
 
-    classes: computed, hosts included. A scan that is kept stays from reading to the end; masks stay on the model's grid
-    and are written a few planes at a time.
+    A scan in memory stays there from reading to the end. Masks stay on the model's grid and are written a few planes at
+    a time.
+
+    Args:
+        shapes: the sizes of the run.
+        classes: number of classes that are computed, hosts included.
+        layout: how sums are kept.
+
+    Returns:
+        Bytes by step.
     """
     scan, model, volume = (math.prod(shape) for shape in (shapes.scan, shapes.model, shapes.volume))
     padded, window = math.prod(shapes.padded), math.prod(shapes.window)
@@ -92,16 +115,29 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
 def peak_bytes(process: int, each_class: int, shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> int:
     """Largest resident set of a run in bytes.
 
-    process: of the process with its network and what a window needs; each_class: further, for each class.
-    Both are measured, `umlite.cost.calibration`; the rest is counted.
+    Args:
+        process: measured bytes of the process with its network and the memory of a window.
+        each_class: measured further bytes for each class (`umlite.cost.calibration`).
+        shapes: the sizes of the run, from which the rest is counted.
+        classes: number of classes that are computed, hosts included.
+        layout: how sums are kept.
     """
     return process + each_class * classes + max(step_bytes(shapes, classes, layout).values())
 
 
 def vram_bytes(workspace: int, shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> tuple[int, int]:
-    """Bytes of a GPU that the windows of a run take, with its sums there and with its sums on the host.
+    """GPU memory that the windows of a run take, in bytes.
 
-    workspace: of the network and a batch of windows, measured. A scan is resampled there before, where it fits.
+    Resampling happens before and is not counted: it moves to the host if the GPU has no room.
+
+    Args:
+        workspace: measured bytes of the network and a batch of windows.
+        shapes: the sizes of the run.
+        classes: number of classes that are computed, hosts included.
+        layout: how sums are kept.
+
+    Returns:
+        Bytes with the sums on the GPU, and bytes with the sums on the host.
     """
     least = workspace + shapes.seen_bytes
     return least + 4 * (classes + layout.more) * shapes.slab(layout.thickness), least

@@ -8,8 +8,7 @@ from typing import Any
 
 from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import Calibration
-from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, peak_bytes, vram_bytes
-from umlite.cost.shapes import run_shapes
+from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, RunShapes, peak_bytes, vram_bytes
 from umlite.cost.sizes import GB
 from umlite.request import Classes, Request
 from umlite.sweep.runner import constant_windows
@@ -72,7 +71,7 @@ def predict(
     names = segmenter.check_request(asked)
     needed = len(segmenter.needed_names(names))
     grid, distinct = _count(volume, window, asked.overlap)
-    shapes = run_shapes(scan, volume, window)
+    shapes = RunShapes.of(scan, volume, window)
     voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
     size = scan.path.stat().st_size if scan.path and scan.path.is_file() else 0
     c = calibration

@@ -1,1 +1,1 @@
-"""Windows over a whole scan: order, sums, blending, decisions."""
+"""Windows over a whole scan: their order, sums, blending and decisions."""

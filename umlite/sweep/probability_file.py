@@ -1,4 +1,4 @@
-"""Probabilities of a volume on disk, a byte per voxel and class: in memory is one class at a time, on demand."""
+"""Probabilities of a volume on disk, one byte per voxel and class. Only one class at a time is in memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from umlite.sweep.slab import Part
 
 
 class ProbabilityFile:
-    """Sigmoid of blended logits over a volume, uint8, in a temporary file without a name: it goes with the process.
+    """Sigmoids of blended logits as uint8, in a temporary file without a name that disappears with the process.
 
-    folder: exists; None for the system's temporary one. The file takes a byte per voxel and class there.
-    names: of the classes, in the order of the sums. Voxels that nobody writes are 0. `begin` comes before the first
-    `write`.
+    Call `begin` before the first `write`. Voxels that are never written are 0.
+
+    Args:
+        folder: existing folder for the file, which takes one byte per voxel and class; None for the system's own.
+        names: class names in the order of the sums.
     """
 
     def __init__(self, folder: Path | None, names: Sequence[str]) -> None:
@@ -41,7 +43,11 @@ class ProbabilityFile:
         self.close()
 
     def begin(self, shape: Sequence[int], axis: int) -> None:
-        """Make the file for a volume [X, Y, Z] whose parts come along `axis`. Raises OutputError."""
+        """Create the file for a volume [X, Y, Z] whose parts come along `axis`.
+
+        Raises:
+            OutputError: there is no room for it.
+        """
         self._axis = axis
         x, y, z = [shape[axis], *(n for a, n in enumerate(shape) if a != axis)]
         self._planes = (x, y, z)
@@ -52,7 +58,15 @@ class ProbabilityFile:
             raise output_error(error, self._folder or Path("a temporary file")) from error
 
     def write(self, inside: Box, part: Part) -> None:
-        """Add a part of a field whose volume lies at `inside`; it replaces what was there. Raises OutputError."""
+        """Write the probabilities of a part over whatever the file held there.
+
+        Args:
+            inside: the box of the field that holds the volume.
+            part: sums with their `total`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         assert part.total is not None
         here, there = [], []
         for origin, count, kept in zip(part.origin, part.total.shape, inside, strict=True):
@@ -66,7 +80,7 @@ class ProbabilityFile:
         covered = weight.clamp_min(torch.finfo(weight.dtype).tiny)
         for number, sums in enumerate(part.sums):
             soft = (sums[tuple(here)] / covered).sigmoid_().masked_fill_(weight == 0, 0)
-            # Rounded half way down, since a probability of 0.5 is not present.
+            # Halves are rounded down, since a voxel with probability 0.5 is not in the mask.
             steps = transfer.to_host(soft.mul_(STEPS).sub_(0.5).ceil_().to(torch.uint8)).numpy()
             try:
                 self._replace(number, there, np.moveaxis(steps, self._axis, 0))
@@ -74,14 +88,18 @@ class ProbabilityFile:
                 raise output_error(error, self._folder or Path("a temporary file")) from error
 
     def read(self, name: str) -> npt.NDArray[np.uint8]:
-        """One class, uint8 [X, Y, Z]. Raises RequestError for a class that is not there."""
+        """Probabilities of one class, uint8 [X, Y, Z].
+
+        Raises:
+            RequestError: the file does not hold this class.
+        """
         if name not in self.names:
-            raise RequestError(f"There are no probabilities of {name!r} here; there are {', '.join(self.names)}.")
+            raise RequestError(f"No probabilities of {name!r} were kept, only of {', '.join(self.names)}.")
         values = self._read(self.names.index(name), 0, self._planes[0]) if math.prod(self._planes) else None
         return np.moveaxis(np.zeros(self._planes, np.uint8) if values is None else values, 0, self._axis)
 
     def close(self) -> None:
-        """Give the space back."""
+        """Delete the file."""
         if self._file is not None:
             self._file.close()
 

@@ -1,4 +1,4 @@
-"""Windows through an engine, a batch at a time; windows of constant input are computed once per value and reused."""
+"""Windows through an engine, a batch at a time. Windows of constant input are computed once per value and reused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from umlite.gpu import transfer
 from umlite.progress import Progress
 from umlite.windows import Size, axis_starts
 
-_KEPT_ANSWERS = 1
-"""Answers of constant windows held at a time: nearly all are of air, and one takes as much memory as its logits."""
+_KEPT_LOGITS = 1
+"""Constant windows whose logits are kept. Nearly all are of air, and each takes the memory of all its logits."""
 
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """Windows of a run: `run` through the network, `reused` from an equal constant window, of `total` in the grid.
+    """Numbers of windows in a run. With all windows, run + reused = total; adaptive runs skip some and repeat some.
 
-    With all windows run + reused = total. Adaptive windows leave some out, and may run some twice.
+    Args:
+        run: windows that went through the network.
+        reused: constant windows whose logits were already known.
+        total: windows of the grid.
     """
 
     run: int
@@ -33,10 +36,15 @@ class WindowCounts:
 
 
 class WindowRunner:
-    """Runs windows of one volume and counts them.
+    """Runs the windows of one volume and counts them.
 
-    volume: [X, Y, Z] float32 on the engine's device. classes: positions of heads. total: windows to announce to
-    `progress`; more than these are announced as they come.
+    Args:
+        engine: computes the windows.
+        volume: [X, Y, Z] float32 on the engine's device.
+        classes: positions of heads.
+        overlap: 0 <= overlap < 1, by which the grid of windows is laid.
+        total: number of windows that `progress` is told to expect; it grows when more run.
+        progress: called after each batch.
     """
 
     def __init__(
@@ -44,12 +52,12 @@ class WindowRunner:
     ) -> None:
         self._engine, self._volume, self._classes = engine, volume, list(classes)
         self._constant = constant_windows(volume, engine.card.window, overlap)
-        self._answers: dict[float, Tensor] = {}
+        self._kept: dict[float, Tensor] = {}
         self._total, self._progress = total, progress
         self.run = self.reused = 0
 
     def add(self, starts: Sequence[Size], sums: Tensor, origin: Size) -> None:
-        """Add windows to `sums` in the order of `starts`; arguments as of `Engine.add_windows`."""
+        """Run windows in the order of `starts` and add them to `sums`. `Engine.add_windows` describes the arguments."""
         batch: list[Size] = []
         for start in starts:
             if start in self._constant:
@@ -63,10 +71,11 @@ class WindowRunner:
 
     @property
     def classes(self) -> int:
-        """How many."""
+        """Number of classes."""
         return len(self._classes)
 
     def counts(self, total: int) -> WindowCounts:
+        """The numbers so far, with `total` windows in the grid."""
         return WindowCounts(self.run, self.reused, total)
 
     def _flush(self, batch: list[Size], sums: Tensor, origin: Size) -> None:
@@ -78,15 +87,15 @@ class WindowRunner:
 
     def _add_constant(self, start: Size, sums: Tensor, origin: Size) -> None:
         value = self._constant[start]
-        if value in self._answers:
+        if value in self._kept:
             self.reused += 1
         else:
-            while len(self._answers) >= _KEPT_ANSWERS:
-                self._answers.pop(next(iter(self._answers)))
+            while len(self._kept) >= _KEPT_LOGITS:
+                self._kept.pop(next(iter(self._kept)))
             window = torch.full((1, 1, *self._engine.card.window), value, device=self._volume.device)
-            self._answers[value] = self._engine.window_logits(window, self._classes)[0]
+            self._kept[value] = self._engine.window_logits(window, self._classes)[0]
             self.run += 1
-        self._engine.add_logits(self._answers[value], start, sums, origin)
+        self._engine.add_logits(self._kept[value], start, sums, origin)
         self._report()
 
     def _report(self) -> None:
@@ -95,9 +104,18 @@ class WindowRunner:
 
 
 def constant_windows(volume: Tensor, window: Size, overlap: float) -> dict[Size, float]:
-    """The windows of the grid whose voxels all have one value, and that value; zero padding and air, above all.
+    """Windows whose voxels all have the same value: mostly zero padding and air.
 
-    volume: [X, Y, Z], not smaller than a window. Raises RequestError unless 0 <= overlap < 1.
+    Args:
+        volume: [X, Y, Z], not smaller than a window.
+        window: sides of a window in voxels.
+        overlap: 0 <= overlap < 1.
+
+    Returns:
+        First voxel of each such window of the grid, and its value.
+
+    Raises:
+        RequestError: an overlap out of range.
     """
     x, y, z = axis_starts((volume.shape[0], volume.shape[1], volume.shape[2]), window, overlap)
     low, high = [], []
@@ -110,7 +128,7 @@ def constant_windows(volume: Tensor, window: Size, overlap: float) -> dict[Size,
 
 
 def _over_windows(plane: Tensor, y: list[int], z: list[int], window: Size, *, largest: bool) -> Tensor:
-    """[Y, Z] -> [windows along Y, windows along Z]: the least or largest value in each."""
+    """Least or largest value of each window: [Y, Z] -> [windows along Y, windows along Z]."""
     reduce = torch.amax if largest else torch.amin
     rows = torch.stack([reduce(plane[start : start + window[1]], 0) for start in y])
     return torch.stack([reduce(rows[:, start : start + window[2]], 1) for start in z], 1)

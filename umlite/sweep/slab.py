@@ -1,4 +1,4 @@
-"""Sums of windows over a few planes of a scan: what windows still change is in memory, the rest is done with."""
+"""Sums over a few planes of a scan: only planes that later windows still change are in memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.machine.memory import check_memory
-from umlite.sweep.field import Field
+from umlite.sweep.window_field import WindowField
 from umlite.windows import Size, window_at
 
 
 class Part(NamedTuple):
-    """Sums of a part of a field: a view that its slab changes in the next step.
+    """Sums over part of a field: views of the slab's memory, valid until the slab moves on.
 
-    origin: its first voxel. sums: [C, x, y, z], logits times importance. total: [x, y, z], the sum of importances, 0
-    where no window ran; None where the slab was made without.
+    Args:
+        origin: first voxel in the field.
+        sums: [C, x, y, z] float32, logits times importance.
+        total: [x, y, z] float32, the sum of importances, 0 where no window ran; None if the slab does not keep it.
     """
 
     origin: Size
@@ -28,14 +30,24 @@ class Part(NamedTuple):
 
 
 class Slab:
-    """Sums over `thickness` planes of a field along its axis, from plane `first` on.
+    """Sums over consecutive planes of a field, starting at plane `first`.
 
-    classes: how many. weighted: keep the sum of importances too, in one channel more.
-    sums: [classes, x, y, z] float32, a view that `advance` shifts; windows are added to it.
-    Raises DeviceError when the sums do not fit in memory.
+    Windows are added to `sums`, [classes, x, y, z] float32, a view that `advance` shifts.
+
+    Args:
+        engine: gives the window, the importance and the device for sums.
+        field: the volume that windows run over.
+        classes: number of classes.
+        thickness: number of planes along the field's axis.
+        weighted: also keep the sum of importances, in one more channel.
+
+    Raises:
+        DeviceError: the sums do not fit in memory.
     """
 
-    def __init__(self, engine: Engine, field: Field, classes: int, thickness: int, *, weighted: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, field: WindowField, classes: int, thickness: int, *, weighted: bool = False
+    ) -> None:
         self._axis, self._window = field.axis, engine.card.window
         self._thickness = min(thickness, field.shape[field.axis])
         shape = list(field.shape)
@@ -54,7 +66,7 @@ class Slab:
         return self._origin(self.first)
 
     def added(self, starts: Sequence[Size]) -> None:
-        """Take note of windows that were added to `sums`; all of them lie within the slab's planes."""
+        """Record that these windows, which all lie within the slab, have been added to `sums`."""
         for start in starts:
             self._end = max(self._end, start[self._axis] + self._window[self._axis])
             if self._total is not None:
@@ -62,13 +74,13 @@ class Slab:
                 self._total[window_at((x, y, z), self._window)] += self._importance
 
     def part(self, first: int, end: int) -> Part:
-        """Planes `first` to `end`, which are in the slab."""
+        """Planes `first` to `end` (excluded), which must lie in the slab."""
         count, begin = end - first, first - self.first
         total = None if self._total is None else self._total.narrow(self._axis, begin, count)
         return Part(self._origin(first), self.sums.narrow(self._axis + 1, begin, count), total)
 
     def advance(self, first: int) -> Iterator[Part]:
-        """Let the slab begin at plane `first`: gives what lies before, as far as windows reached, and forgets it."""
+        """Move the slab's start to plane `first`; first yield the planes before it that windows have reached."""
         if first <= self.first:
             return
         if self._end > self.first:
@@ -77,7 +89,7 @@ class Slab:
         self.first, self._end = first, max(self._end, first)
 
     def finish(self) -> Iterator[Part]:
-        """Give all that is left."""
+        """Yield the remaining planes."""
         yield from self.advance(max(self._end, self.first))
 
     def _origin(self, first: int) -> Size:
@@ -87,7 +99,17 @@ class Slab:
 
 
 def device_for_sums(engine: Engine, classes: int, shape: Sequence[int], more: int = 0) -> torch.device:
-    """Where float32 sums of that many classes, and `more` volumes beside them, fit. Raises DeviceError."""
+    """The device for float32 sums of a volume.
+
+    Args:
+        engine: chooses the device.
+        classes: number of classes.
+        shape: [X, Y, Z] of the sums.
+        more: number of further volumes of that shape.
+
+    Raises:
+        DeviceError: they do not fit in its memory.
+    """
     purpose = f"Blending {classes} classes over {' x '.join(map(str, shape))} voxels"
     size = 4 * (classes + more) * int(torch.Size(shape).numel())
     device = engine.place_sums(size)
@@ -96,7 +118,7 @@ def device_for_sums(engine: Engine, classes: int, shape: Sequence[int], more: in
 
 
 def _advance(sums: Tensor, dim: int, planes: int) -> None:
-    """Move what comes after the first `planes` to the front; behind it the buffer is zero again."""
+    """Drop the first `planes`, move the rest to the front, and zero the end."""
     kept = sums.shape[dim] - planes
     for first in range(0, kept, planes):  # pieces that do not overlap their target
         count = min(planes, kept - first)

@@ -1,6 +1,6 @@
-"""The way of the windows over a scan: whole, or as a stream along one axis with a slab of sums one window thick.
+"""All windows of a scan: over the whole volume at once, or streaming along one axis with a slab of sums in memory.
 
-Both ways add the same windows in the same order to every voxel, so their results agree to the last bit.
+Both add the same windows in the same order to every voxel, so their results agree to the last bit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.masks.bitmask import BitMask
 from umlite.progress import Progress, no_progress
-from umlite.sweep.answers import Answers
-from umlite.sweep.field import Field, lay_out
+from umlite.sweep.mask_builder import MaskBuilder
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
 from umlite.sweep.slab import Part, Slab, device_for_sums
+from umlite.sweep.window_field import WindowField, lay_out_windows
 from umlite.windows import Size, total_importance
 
 
@@ -27,14 +27,25 @@ from umlite.windows import Size, total_importance
 def blended_logits(
     engine: Engine, voxels: Tensor, classes: Sequence[int], overlap: float, progress: Progress = no_progress
 ) -> Tensor:
-    """The importance-weighted mean of the windows' logits over a whole volume, all in memory at once.
+    """Logits of a whole volume: the importance-weighted mean over windows, all in memory at once.
 
-    voxels: [X, Y, Z] float32 in [0, 1]. Returns [C, X, Y, Z] float32. progress: windows done, windows in all.
-    Raises RequestError unless 0 <= overlap < 1, DeviceError when the result does not fit in memory.
+    Args:
+        engine: computes the windows.
+        voxels: [X, Y, Z] float32 in [0, 1].
+        classes: positions of heads.
+        overlap: of neighbouring windows, 0 <= overlap < 1.
+        progress: called with the number of windows done and the number of all windows.
+
+    Returns:
+        [C, X, Y, Z] float32.
+
+    Raises:
+        RequestError: an overlap out of range.
+        DeviceError: the result does not fit in memory.
     """
     if not voxels.numel():
         return voxels.new_zeros(len(classes), *voxels.shape)
-    field = lay_out(engine, voxels, overlap)
+    field = lay_out_windows(engine, voxels, overlap)
     device = device_for_sums(engine, len(classes), field.shape, more=1)
     sums = torch.zeros(len(classes), *field.shape, device=device)
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
@@ -53,32 +64,55 @@ def decide_volume(
     progress: Progress = no_progress,
     probabilities: ProbabilityFile | None = None,
 ) -> tuple[BitMask, WindowCounts, int]:
-    """Which classes are present at each voxel, from all windows, streamed: only a slab of sums is in memory.
+    """Masks of a volume from all windows. They stream along one axis, so that only a slab of sums is in memory.
 
-    voxels: [X, Y, Z] float32 in [0, 1]. classes: positions of heads; names: theirs. probabilities: filled as well.
-    Returns masks [X, Y, Z], the counts of windows, and 0: the answer of no voxel is left open. Raises RequestError
-    unless 0 <= overlap < 1, DeviceError when the slab does not fit in memory, WeightsError when the network answers
-    nonsense, OutputError where `probabilities` finds no space.
+    Args:
+        engine: computes the windows.
+        voxels: [X, Y, Z] float32 in [0, 1].
+        classes: positions of heads.
+        names: their class names.
+        overlap: of neighbouring windows, 0 <= overlap < 1.
+        progress: called with the number of windows done and the number of all windows.
+        probabilities: also filled, if given.
+
+    Returns:
+        Masks [X, Y, Z], the counts of windows, and 0, the number of undecided voxels.
+
+    Raises:
+        RequestError: an overlap out of range.
+        DeviceError: the slab does not fit in memory.
+        WeightsError: the network gave a number that is not finite.
+        OutputError: there is no room for `probabilities`.
     """
-    field = lay_out(engine, voxels, overlap) if voxels.numel() else None
+    field = lay_out_windows(engine, voxels, overlap) if voxels.numel() else None
     if probabilities is not None:
         probabilities.begin(voxels.shape, field.axis if field else 0)
     if field is None:
         return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    answers = Answers(engine, field, names, probabilities)
+    builder = MaskBuilder(engine, field, names, probabilities)
     for part in finished_parts(engine, field, field.starts, runner, weighted=probabilities is not None):
-        answers.take(part)
-    return answers.masks(), runner.counts(len(field.starts)), 0
+        builder.take(part)
+    return builder.masks(), runner.counts(len(field.starts)), 0
 
 
 def finished_parts(
-    engine: Engine, field: Field, starts: Sequence[Size], runner: WindowRunner, *, weighted: bool = False
+    engine: Engine, field: WindowField, starts: Sequence[Size], runner: WindowRunner, *, weighted: bool = False
 ) -> Iterator[Part]:
-    """Run windows along the field's axis, and give each slab of sums once no later window touches it.
+    """Run windows along the field's axis, and yield planes of sums as soon as no later window touches them.
 
-    starts: some or all of the field's, in their order. weighted: give the sums of importances too.
-    Planes that none of the windows touches are left out. Raises DeviceError when the slab does not fit.
+    Args:
+        engine: gives the window and the device for sums.
+        field: the volume.
+        starts: some or all of the field's windows, in their order.
+        runner: runs them.
+        weighted: also sum the importances, for parts with a `total`.
+
+    Yields:
+        Parts in the order of planes, without planes that none of these windows touches.
+
+    Raises:
+        DeviceError: the slab does not fit in memory.
     """
     axis = field.axis
     slab = Slab(engine, field, runner.classes, engine.card.window[axis], weighted=weighted)
@@ -89,6 +123,6 @@ def finished_parts(
 
 
 def add_windows(runner: WindowRunner, slab: Slab, starts: Sequence[Size]) -> None:
-    """Run windows in this order and add them to a slab."""
+    """Run windows in the given order and add them to a slab."""
     runner.add(starts, slab.sums, slab.origin)
     slab.added(starts)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from support.stub_engine import Bright, Hidden, StubEngine
 from umlite.sweep.adaptive import decide as adaptive
-from umlite.sweep.adaptive.active_region import Activity
+from umlite.sweep.adaptive.active_region import ActiveRegion
 from umlite.sweep.adaptive.decide import count_touched, decide_adaptively
 from umlite.sweep.adaptive.first_windows import covering_windows
-from umlite.sweep.field import lay_out
 from umlite.sweep.sweep import blended_logits, decide_volume
+from umlite.sweep.window_field import lay_out_windows
 from umlite.windows import Size, window_at
 
 shapes = st.tuples(*[st.integers(8, 44)] * 3)
@@ -48,14 +48,14 @@ def test_every_window_over_the_region_ran(shape: Size, window: Size, seed: int, 
     """For an engine of waves, which are positive in many places: the region's logits are those of all windows."""
     engine = StubEngine(window)
     voxels = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-    field = lay_out(engine, voxels, 0.5)
-    made: list[Activity] = []
+    field = lay_out_windows(engine, voxels, 0.5)
+    made: list[ActiveRegion] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adaptive, "Activity", lambda *a: made.append(Activity(*a)) or made[-1])
+        patch.setattr(adaptive, "ActiveRegion", lambda *a: made.append(ActiveRegion(*a)) or made[-1])
         bits, _, undecided = decide_adaptively(engine, voxels, [0, 1], ["a", "b"], 0.5, margin=-0.7, kept_windows=kept)
-    (activity,) = made
+    (grown,) = made
     expected, _, _ = decide_volume(engine, voxels, [0, 1], ["a", "b"], 0.5)
-    region = torch.from_numpy(activity.region)
+    region = torch.from_numpy(grown.blocks)
     for axis in range(3):
         region = region.repeat_interleave(4, axis)
     region = region[tuple(map(slice, field.shape))][field.inside].numpy()
@@ -138,7 +138,7 @@ def test_small_volumes(shape: Size) -> None:
 @given(shapes, windows, st.integers(0, 99))
 def test_undecided_voxels_are_those_of_windows_that_did_not_run(shape: Size, window: Size, seed: int) -> None:
     engine = Bright(window)
-    field = lay_out(engine, torch.rand(shape), 0.5)
+    field = lay_out_windows(engine, torch.rand(shape), 0.5)
     chosen = [s for s in field.starts if np.random.default_rng([seed, *s]).random() < 0.3]
     mask = np.zeros(field.shape, bool)
     for start in chosen:

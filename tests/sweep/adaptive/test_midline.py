@@ -14,7 +14,7 @@ from umlite.classes import PUBLISHED
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.sweep.adaptive.active_region import BLOCK, connected_to
 from umlite.sweep.adaptive.decide import decide_adaptively
-from umlite.sweep.adaptive.midline import Look, anchors
+from umlite.sweep.adaptive.midline import MidlineSearch, anchors
 from umlite.sweep.slab import Part
 from umlite.sweep.sweep import decide_volume
 
@@ -90,22 +90,22 @@ def test_a_lesion_is_looked_for_where_its_host_is() -> None:
 
 
 def test_counts_and_candidates() -> None:
-    look = Look([1], (24, 8, 8), 1.0, (6.0, 6.0, 6.0))
+    search = MidlineSearch([1], (24, 8, 8), 1.0, (6.0, 6.0, 6.0))
     sums, total = torch.full((2, 24, 8, 8), -9.0), torch.full((24, 8, 8), 2.0)
     sums[1, :4, :4, :4] = 1.0  # 64 voxels present
     sums[1, 12:18] = -1.0  # 384 possible, none present
     sums[1, 22:, 7, 7] = 1.0  # 2 present
     sums[0, 8:10] = 5.0  # another class
-    assert not look.seen()
-    look.add([Part((0, 0, 0), sums[:, :5], total[:5]), Part((5, 0, 0), sums[:, 5:], total[5:])])
-    assert look.present.sum() == 66
-    assert look.possible.sum() == 64 + 384 + 2
-    assert look.seen()
+    assert not search.seen()
+    search.add([Part((0, 0, 0), sums[:, :5], total[:5]), Part((5, 0, 0), sums[:, 5:], total[5:])])
+    assert search.present.sum() == 66
+    assert search.possible.sum() == 64 + 384 + 2
+    assert search.seen()
     # 12 to 18 along x hang together: they may be larger than what is present from 0 to 4.
     blocks = [*range(4 // BLOCK), *range(12 // BLOCK, -(-18 // BLOCK))]
-    assert sorted({int(p) for p in np.argwhere(look.candidates())[:, 0]}) == blocks
+    assert sorted({int(p) for p in np.argwhere(search.candidates())[:, 0]}) == blocks
     sums[1, 12:18] = -3.0
-    sure = Look([1], (24, 8, 8), 1.0, (6.0, 6.0, 6.0))
+    sure = MidlineSearch([1], (24, 8, 8), 1.0, (6.0, 6.0, 6.0))
     sure.add([Part((0, 0, 0), sums, total)])
     assert np.argwhere(sure.candidates()).max() == 4 // BLOCK - 1
 

@@ -1,1 +1,1 @@
-"""A sweep that leaves out windows which cannot matter for the requested classes."""
+"""A sweep that skips windows in which the requested classes cannot be."""

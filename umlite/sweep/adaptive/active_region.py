@@ -1,4 +1,4 @@
-"""Where classes are or could be, in blocks of voxels."""
+"""The region of a volume where the requested classes are or could be, in blocks of voxels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from umlite.sweep.slab import Part
 from umlite.windows import Size
 
 BLOCK = 2
-"""Side of a block in voxels. A region reaches one block beyond what is active."""
+"""Side of a block in voxels. The region reaches one block beyond the active blocks."""
 
 Blocks = npt.NDArray[np.bool_]
 
 
-class Activity:
-    """Active blocks of a field of `shape`: those with a voxel where a blended logit was above `-margin`.
+class ActiveRegion:
+    """The blocks that adaptive windows have to cover.
 
-    The region is the active blocks and their 26 neighbours: a class that grows by a few voxels when more windows run
-    is still inside.
+    A block is active if a blended logit of one of its voxels was above `-margin`. The region, `blocks`, is all active
+    blocks and their 26 neighbours, so a class may grow by a few voxels as more windows run and still lie inside.
 
-    seeds: active from the start; then what no chain of active blocks joins to them is not active.
+    Args:
+        shape: of the field in voxels.
+        margin: how far below the threshold a logit still counts.
+        seeds: blocks that are active from the start; only blocks connected to them become active. None: any block.
     """
 
     def __init__(self, shape: Size, margin: float, seeds: Blocks | None = None) -> None:
@@ -34,12 +37,12 @@ class Activity:
         empty: Blocks = np.zeros([math.ceil(side / BLOCK) for side in shape], np.bool_)
         self._found = empty
         self.active = empty.copy() if seeds is None else seeds
-        self.region = grown(self.active)
+        self.blocks = grown(self.active)
 
     def update(self, part: Part) -> None:
-        """Add what a part of the field, with its sum of importances, shows. What was active stays so."""
+        """Add the blocks that a part of the field makes active. The part must hold its `total`."""
         assert part.total is not None
-        # Sums and total are both 0 where no window ran: that is not above anything.
+        # Where no window ran, sums and total are both 0, which does not count as active.
         excess = torch.add(part.sums.amax(0), part.total, alpha=self._margin)
         before = [origin % BLOCK for origin in part.origin]
         pads = [(b, -(b + n) % BLOCK) for b, n in zip(before, excess.shape, strict=True)]
@@ -49,16 +52,16 @@ class Activity:
         if (found & ~self._found[x, y, z]).any():
             self._found[x, y, z] |= found
             self.active = connected_to(self.active, self._found) if self._confined else self._found
-            self.region = grown(self.active)
+            self.blocks = grown(self.active)
 
     def touches(self, start: Size, window: Size) -> bool:
-        """Whether a window holds a voxel of the region."""
+        """Whether a window overlaps the region."""
         x, y, z = (slice(s // BLOCK, math.ceil((s + side) / BLOCK)) for s, side in zip(start, window, strict=True))
-        return bool(self.region[x, y, z].any())
+        return bool(self.blocks[x, y, z].any())
 
 
 def connected_to(seeds: Blocks, blocks: Blocks) -> Blocks:
-    """The blocks that a chain of 26-neighbours joins to a seed, with the seeds."""
+    """The seeds, and all blocks that a chain of 26-neighbours connects to one."""
     labels = cc3d.connected_components(np.ascontiguousarray(blocks | seeds), connectivity=26)
     wanted = np.zeros(int(labels.max()) + 1, np.bool_)
     wanted[np.unique(labels[seeds])] = True

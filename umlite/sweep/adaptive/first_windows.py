@@ -1,4 +1,4 @@
-"""The first windows of an adaptive run: as few of the grid as cover everything in the body, or a mere look at it."""
+"""The first windows of an adaptive run: a few that cover the whole body, or one column through its middle."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from umlite.sweep.field import Field
+from umlite.sweep.window_field import WindowField
 from umlite.windows import Size
 
 
-def covering_windows(field: Field, window: Size) -> list[Size]:
-    """Windows of the field's grid that hold every voxel of the body, in the grid's order.
+def covering_windows(field: WindowField, window: Size) -> list[Size]:
+    """Windows of the field's grid that together hold every voxel of the body, in the grid's order.
 
-    Along the streaming axis as few as reach, then in each row, and then in each row of these.
+    The fewest are chosen along the streaming axis, then along the second axis, then along the third.
     """
     order = [field.axis, *(axis for axis in range(3) if axis != field.axis)]
     starts = [sorted({start[axis] for start in field.starts}) for axis in order]
@@ -30,8 +30,8 @@ def covering_windows(field: Field, window: Size) -> list[Size]:
     return [start for start in field.starts if start in taken]
 
 
-def central_windows(field: Field, window: Size) -> list[Size]:
-    """One column of windows through the middle, as few as reach from end to end, in the grid's order."""
+def central_windows(field: WindowField, window: Size) -> list[Size]:
+    """One column of windows through the middle, the fewest that reach from end to end, in the grid's order."""
     kept = []
     for axis, side in enumerate(window):
         starts = sorted({start[axis] for start in field.starts})
@@ -45,10 +45,11 @@ def central_windows(field: Field, window: Size) -> list[Size]:
 
 
 def body_of(voxels: Tensor) -> Tensor:
-    """Bool [X, Y, Z]: tissue (above the HU range's lower end), and what has tissue on both sides along x, or along y.
+    """The body as bool [X, Y, Z]: tissue, and voxels with tissue on both sides along x or along y.
 
-    Lungs and bowel gas are inside, even where a small field of view cuts the chest wall away on one side; air around
-    the patient is not. A table or a blanket counts as tissue, which costs windows and loses nothing.
+    Tissue is everything above the lower end of the HU range. Lungs and bowel gas are inside the body, even where a
+    small field of view cuts off the chest wall on one side; air around the patient is outside. A table or a blanket
+    counts as tissue, which costs windows but loses nothing.
     """
     tissue = voxels > 0
     return tissue | _between(tissue, 0) | _between(tissue, 1)
@@ -61,7 +62,7 @@ def _between(tissue: Tensor, axis: int) -> Tensor:
 
 
 def _covering(wanted: Tensor, starts: Sequence[int], side: int) -> Iterator[tuple[int, slice]]:
-    """The fewest of `starts` whose windows hold every wanted index, and what each is the first to hold."""
+    """The fewest of `starts` whose windows hold every wanted index, each with the range that it adds."""
     done = 0
     for index in torch.nonzero(wanted).flatten().tolist():
         if index >= done:

@@ -1,7 +1,7 @@
-"""A look at few windows for classes of one component each: where in the scan that component is.
+"""A search for organs in the middle of the body with a single column of windows.
 
-Post-processing keeps the largest component of most organs, and of some lesions what lies inside their host organ's.
-What could only ever be a smaller component, or lies elsewhere, needs no windows.
+Post-processing keeps only the largest component of most organs, and only the part of some lesions that lies inside
+their host organ. Everything else would be removed anyway, so it needs no windows.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ Counts = npt.NDArray[np.uint8]
 Sizes = npt.NDArray[np.int64]
 MIDLINE = frozenset(c.name for c in PUBLISHED if c.midline)
 LEAST_SEEN_ML = 10.0
-"""Size of a component from which on its class counts as seen. A larger one is not looked for then."""
+"""Least size of a component for its class to count as seen. The search then assumes that no larger one exists."""
 
 
 def anchors(names: Sequence[str]) -> tuple[str, ...]:
-    """Of the classes of a run, those whose largest component everything lies in, after post-processing.
+    """The midline organs to which post-processing confines everything in a run.
 
-    Empty where a class is among them that is free to lie anywhere, or an organ beside the midline.
+    Args:
+        names: all classes of the run, hosts included.
+
+    Returns:
+        Their names; empty if any class of the run may lie elsewhere or is an organ outside the midline.
     """
     found = []
     for name in names:
@@ -45,10 +49,14 @@ def anchors(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-class Look:
-    """Voxels per block and class of a field: `present`, logit above 0, and `possible`, above `-margin`.
+class MidlineSearch:
+    """Counts voxels per block and class: `present` with a logit above 0, `possible` with one above `-margin`.
 
-    classes: places of the anchors among the sums. spacing_mm: of the field.
+    Args:
+        classes: positions of the anchors among the sums.
+        shape: of the field in voxels.
+        margin: how far below the threshold a logit still counts as possible.
+        spacing_mm: of the field's voxels.
     """
 
     def __init__(self, classes: Sequence[int], shape: Size, margin: float, spacing_mm: Sequence[float]) -> None:
@@ -60,7 +68,7 @@ class Look:
         self._margin = margin
 
     def add(self, parts: Iterable[Part]) -> None:
-        """Count parts of the field, with the sum of importances, that share no voxel."""
+        """Count the voxels of some parts, which must not overlap and must hold their `total`."""
         for part in parts:
             assert part.total is not None
             ran = part.total > 0
@@ -71,11 +79,14 @@ class Look:
                     counts[k, x, y, z] += found
 
     def seen(self) -> bool:
-        """Whether each class has a component of at least `LEAST_SEEN_ML`."""
+        """Whether every class has a component of at least `LEAST_SEEN_ML`."""
         return all(_by_component(present, possible)[1].max() >= self._least for present, possible in self._classes())
 
     def candidates(self) -> Blocks:
-        """Blocks of components that could be their class's largest: possible in as many voxels as any is present."""
+        """Blocks of every component that could be the largest of its class.
+
+        These are the components with at least as many possible voxels as any component has present ones.
+        """
         blocks: Blocks = np.zeros(self.present.shape[1:], np.bool_)
         for present, possible in self._classes():
             labels, sizes, most = _by_component(present, possible)
@@ -87,7 +98,7 @@ class Look:
 
 
 def _by_component(present: Counts, possible: Counts) -> tuple[npt.NDArray[np.integer], Sizes, Sizes]:
-    """Labels of components of blocks; and by label the voxels present, and possible, with 0 for the background."""
+    """Labels of connected blocks, and the numbers of present and of possible voxels by label (0: background)."""
     labels = cc3d.connected_components(np.ascontiguousarray(possible > 0), connectivity=26)
     flat, count = labels.ravel(), int(labels.max()) + 1
     sizes = [np.bincount(flat, values.ravel(), count).astype(np.int64) for values in (present, possible)]
@@ -95,7 +106,7 @@ def _by_component(present: Counts, possible: Counts) -> tuple[npt.NDArray[np.int
 
 
 def _per_block(mask: Tensor, origin: Size) -> Counts:
-    """How many voxels of a part are set in each block."""
+    """Number of voxels of a part that are set in each block."""
     pads = [(o % BLOCK, -(o + n) % BLOCK) for o, n in zip(origin, mask.shape, strict=True)]
     padded = F.pad(mask.to(torch.float32), [p for pair in reversed(pads) for p in pair])
     counts = F.avg_pool3d(padded[None], BLOCK)[0].mul_(BLOCK**3).round_().to(torch.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from umlite.checks.operations import matrix_product_peak, published_operations
+from umlite.checks.flops import matrix_product_peak, published_operations
 from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
 
 

@@ -1,4 +1,4 @@
-"""What comes of finished sums: a bit per class, and probabilities where they are wanted."""
+"""Finished sums to masks, one bit per class, and to probabilities if they were asked for."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from torch import Tensor
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.masks.bitmask import BitMask, Box
-from umlite.sweep.field import Field
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.slab import Part
+from umlite.sweep.window_field import WindowField
 
 
-class Answers:
-    """Masks of a field, filled in part by part; empty where no part came.
+class MaskBuilder:
+    """Collects the masks of a field, part by part. Voxels that no part covers stay empty.
 
-    names: of the classes, in the order of the sums. probabilities: gets those too; the parts then hold a `total`.
+    Args:
+        engine: decides each part.
+        field: the volume whose parts come.
+        names: class names in the order of the sums.
+        probabilities: where probabilities are written; parts must then hold a `total`. None: no probabilities.
     """
 
     def __init__(
-        self, engine: Engine, field: Field, names: Sequence[str], probabilities: ProbabilityFile | None = None
+        self, engine: Engine, field: WindowField, names: Sequence[str], probabilities: ProbabilityFile | None = None
     ) -> None:
         self._engine, self._field, self._names = engine, field, names
         self._bits = BitMask.zeros(field.shape, names)
@@ -31,19 +35,24 @@ class Answers:
         self._probabilities = probabilities
 
     def take(self, part: Part) -> None:
-        """Decide a part of the field. Raises WeightsError when a sum is not finite."""
+        """Decide one part of the field.
+
+        Raises:
+            WeightsError: a sum is not finite.
+            OutputError: probabilities cannot be written.
+        """
         bits = self._engine.decide(part.sums, self._names)
         self._target[_box(part.origin, bits.shape)].copy_(transfer.to_host(bits))
         if self._probabilities is not None and part.total is not None:
             self._probabilities.write(self._field.inside, part)
 
     def masks(self) -> BitMask:
-        """Of the volume, without the field's padding."""
+        """The masks of the volume, with the field's padding removed."""
         return BitMask(np.ascontiguousarray(self._bits.bits[self._field.inside]), self._bits.names)
 
 
 def signed_view(bits: BitMask) -> Tensor:
-    """The bits as a tensor of signed integers on the same memory: torch shifts no unsigned ones."""
+    """The bits as a tensor of signed integers on the same memory, since torch cannot shift unsigned ones."""
     return torch.from_numpy(bits.bits.view(np.int64 if bits.bits.dtype.itemsize == 8 else np.int32))
 
 
