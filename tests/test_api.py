@@ -150,7 +150,7 @@ def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: P
     assert np.array_equal(result.mask("uterus"), result.mask("33"))
     result = segmenter.segment(scan_file, ["prostate", "extra_b"], overlap=0)
     for name in ("uterus", "33"):
-        with pytest.raises(RequestError, match="There is no mask of 'uterus'"):
+        with pytest.raises(RequestError, match="No mask of 'uterus'"):
             result.mask(name)
     with pytest.raises(RequestError, match="expected one"):
         result.mask("kidneys")

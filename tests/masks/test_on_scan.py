@@ -58,5 +58,5 @@ def test_what_is_not_there() -> None:
     frame = frame_of("RAS", 0.0)
     with pytest.raises(ValueError, match="expected masks of shape"):
         MasksOnScan(BitMask.zeros((1, 2, 3), NAMES), frame)
-    with pytest.raises(RequestError, match="no mask of 'pancreas'"):
+    with pytest.raises(RequestError, match="No mask of 'pancreas'"):
         MasksOnScan(BitMask.zeros(frame.shape, NAMES), frame).mask("pancreas")

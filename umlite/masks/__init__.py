@@ -1,1 +1,1 @@
-"""Bit masks of all classes, their clean-up, and their way back to the scan's grid."""
+"""Bit masks of all classes, their post-processing, and their way back to the scan's grid."""

@@ -1,4 +1,4 @@
-"""One integer per voxel, one bit per class: overlapping masks at four bytes a voxel in place of one byte a class."""
+"""Overlapping masks in one integer per voxel, one bit per class: four bytes a voxel instead of one per class."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class BitMask:
-    """Masks of several classes over one grid; the classes may overlap.
+    """Masks of several classes over one grid. The classes may overlap.
 
-    bits: [X, Y, Z], uint32 for up to 32 classes, uint64 for up to 64; any memory layout. It is held, not copied, and
-        `set_mask` writes to it. A part of a scan, such as a slab, is `BitMask(bits[:, :, start:stop], names)`.
-    names: canonical class names; bit k belongs to names[k].
+    Part of a scan, such as a slab, is `BitMask(bits[:, :, start:stop], names)`.
 
-    Raises RequestError for more than 64 or repeated names, ValueError for bits of another shape or dtype.
+    Args:
+        bits: [X, Y, Z], uint32 for up to 32 classes, uint64 for up to 64, in any memory layout. The array is not
+            copied, and `set_mask` writes to it.
+        names: canonical class names; bit k belongs to names[k].
+
+    Raises:
+        RequestError: more than 64 names, or repeated ones.
+        ValueError: bits of another shape or dtype.
     """
 
     bits: npt.NDArray[Any]
@@ -45,7 +50,7 @@ class BitMask:
 
     @classmethod
     def from_masks(cls, masks: Mapping[str, npt.NDArray[np.bool_]]) -> BitMask:
-        """Masks by class name, bool [X, Y, Z], all of one shape; raises ValueError when there is none."""
+        """Masks given by class name, bool [X, Y, Z], all of one shape. Raises ValueError if there are none."""
         if not masks:
             raise ValueError("from_masks needs at least one mask: an empty mapping has no shape.")
         bitmask = cls.zeros(next(iter(masks.values())).shape, tuple(masks))
@@ -55,12 +60,21 @@ class BitMask:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the grid, [X, Y, Z]."""
         return self.bits.shape
 
     def mask(self, name: str, box: Box | None = None) -> npt.NDArray[np.bool_]:
-        """One class, bool [X, Y, Z] in the bits' memory layout, or just the part of it inside `box`.
+        """Mask of one class.
 
-        Raises RequestError when the class is not there.
+        Args:
+            name: canonical name.
+            box: part of the grid; all of it by default.
+
+        Returns:
+            Bool, of the shape of the grid or of the box, in the memory layout of the bits.
+
+        Raises:
+            RequestError: the masks do not hold this class.
         """
         bits = self.bits if box is None else self.bits[box]
         mask = np.empty_like(bits, dtype=np.bool_)
@@ -69,18 +83,26 @@ class BitMask:
         return mask
 
     def class_masks(self, names: Sequence[str]) -> Iterator[tuple[str, ClassMask]]:
-        """Each named class, to be read a few planes at a time; the bits must not change meanwhile.
+        """Masks of the named classes, to be read a few planes at a time. The bits must not change meanwhile.
 
-        Raises RequestError for a class that is not there.
+        Raises:
+            RequestError: the masks do not hold one of these classes.
         """
         planes = np.bitwise_or.reduce(self.bits, axis=(0, 1))
         for name in names:
             yield name, ClassMask(self, name, (planes & self._bit(name)) != 0)
 
     def set_mask(self, name: str, mask: npt.NDArray[np.bool_], box: Box | None = None) -> None:
-        """Replace one class's bits in place, everywhere or inside `box`.
+        """Replace the mask of one class in place, everywhere or inside `box`.
 
-        mask: bool, of the shape of the grid or of the box; raises ValueError for another.
+        Args:
+            name: canonical name.
+            mask: bool, of the shape of the grid or of the box.
+            box: part of the grid; all of it by default.
+
+        Raises:
+            RequestError: the masks do not hold this class.
+            ValueError: a mask of another shape or dtype.
         """
         bit = self._bit(name)
         bits = self.bits if box is None else self.bits[box]
@@ -91,9 +113,10 @@ class BitMask:
             bits_slab |= mask_slab * bit
 
     def select(self, names: Sequence[str]) -> BitMask:
-        """Only the named classes, numbered in the given order, in bits of their own.
+        """A copy with only the named classes, in the given order.
 
-        Raises RequestError for a class that is not there or is named twice.
+        Raises:
+            RequestError: the masks do not hold a class, or it is named twice.
         """
         selected = BitMask.zeros(self.shape, names)
         groups: dict[int, int] = {}
@@ -110,7 +133,7 @@ class BitMask:
         return selected
 
     def counts(self) -> dict[str, int]:
-        """Voxels per class."""
+        """Number of voxels of each class."""
         counts = dict.fromkeys(self.names, 0)
         for (slab,) in _slabs(self.bits):
             anywhere = np.bitwise_or.reduce(slab, axis=None)
@@ -120,7 +143,7 @@ class BitMask:
         return counts
 
     def boxes(self) -> dict[str, Box]:
-        """The smallest box around each class, from one pass over the bits; empty classes have no entry."""
+        """The smallest box around each class, found in one pass over the bits. Empty classes have no entry."""
         y_z = np.bitwise_or.reduce(self.bits, axis=0)
         profiles = (
             np.bitwise_or.reduce(self.bits, axis=(1, 2)),
@@ -136,16 +159,20 @@ class BitMask:
 
     def _bit(self, name: str) -> np.unsignedinteger[Any]:
         if name not in self.names:
-            raise RequestError(f"There is no mask of {name!r} here; there are {', '.join(self.names) or 'none'}.")
+            held = ", ".join(self.names) or "none"
+            raise RequestError(f"No mask of {name!r} was computed. Computed: {held}.")
         bit: np.unsignedinteger[Any] = self.bits.dtype.type(1 << self.names.index(name))
         return bit
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMask:
-    """One class of a bit mask that looks like a bool array [X, Y, Z], and is one only where it is indexed.
+    """Mask of one class that looks like a bool array [X, Y, Z] and is computed where it is indexed.
 
-    planes: bool [Z], whether the class is in a plane at all.
+    Args:
+        source: the masks of all classes.
+        name: canonical name.
+        planes: bool [Z], whether the class occurs in each plane.
     """
 
     source: BitMask
@@ -156,6 +183,7 @@ class ClassMask:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the grid, [X, Y, Z]."""
         return self.source.shape
 
     def __getitem__(self, box: Box) -> npt.NDArray[np.bool_]:
@@ -165,7 +193,8 @@ class ClassMask:
 def _bits_dtype(names: Sequence[str]) -> np.dtype[Any]:
     if len(names) > MAX_CLASSES:
         raise RequestError(
-            f"One voxel holds up to {MAX_CLASSES} classes, {len(names)} were asked for: ask for fewer at a time."
+            f"A bit mask holds up to {MAX_CLASSES} classes, and {len(names)} were asked for. Ask for fewer at a time.",
+            about="classes",
         )
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
@@ -174,7 +203,7 @@ def _bits_dtype(names: Sequence[str]) -> np.dtype[Any]:
 
 
 def _slabs(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-    """The same plane of each array, one after the other: temporaries stay in cache and no array is copied."""
+    """Matching planes of all arrays, one after the other, so that temporaries stay in cache and no array is copied."""
     axis = int(np.argmax(np.abs(arrays[0].strides)))
     return zip(*(np.moveaxis(array, axis, 0) for array in arrays), strict=True)
 

@@ -1,4 +1,4 @@
-"""Masks on the scan's own grid, all classes at once and a few planes at a time."""
+"""Masks on the scan's own grid, for all classes at once and a few planes at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ _SLAB_VOXELS = 1 << 20
 
 
 class MasksOnScan:
-    """Masks that are kept on the model's grid and brought to the scan's where they are read.
+    """Masks that are stored on the model's grid and resampled to the scan's grid where they are read.
 
-    bits: of the frame's cropped volume. Nearest neighbour, as `preparation.restore`.
+    Resampling is nearest neighbour, by `umlite.volume.preparation.restore`.
+
+    Args:
+        bits: masks of the frame's cropped volume.
+        frame: the way back to the scan's grid.
+
+    Raises:
+        ValueError: masks of another shape.
     """
 
     def __init__(self, bits: BitMask, frame: Frame) -> None:
@@ -26,21 +33,21 @@ class MasksOnScan:
         self._bits, self._frame = bits, frame
 
     def planes(self, first: int, end: int) -> BitMask:
-        """Planes `first` to `end` of the scan's last axis."""
+        """Planes `first` to `end` (excluded) of the scan's last axis."""
         return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)
 
     def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
-        """All planes, `planes` at a time (by default about a million voxels), fewer at the end."""
+        """All planes in order, `planes` at a time (by default about a million voxels), fewer at the end."""
         step = planes or max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
         for first in range(0, self.shape[2], step):
             yield self.planes(first, min(first + step, self.shape[2]))
 
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
-        """One class, bool [X, Y, Z]. Raises RequestError when it is not there."""
+        """Mask of one class, bool [X, Y, Z]. Raises RequestError if it was not computed."""
         return restore(self._bits.mask(name), self._frame)
 
     def counts(self) -> dict[str, int]:
-        """Voxels per class."""
+        """Number of voxels of each class."""
         counts = dict.fromkeys(self.names, 0)
         for slab in self.slabs():
             for name, count in slab.counts().items():

@@ -1,8 +1,8 @@
-"""The published script's post-processing, one rule per class, on masks in model space.
+"""The published post-processing: one rule per class, applied to masks on the model's grid.
 
-Source: the post-processing of `ljwztc/CLIP-Driven-Universal-Model` as observed. It has two defects that are not kept
-here: it crashes on an empty pancreas and erases both lungs where it cannot tell them apart. Where a rule cannot apply,
-the class keeps the mask that the network predicted, and a note says so.
+Source: the observed output of the post-processing in `ljwztc/CLIP-Driven-Universal-Model`. Two of its defects are not
+copied: it crashes on an empty pancreas, and it erases both lungs if it cannot tell them apart. Where a rule cannot
+apply, the class keeps the mask that the network predicted, and a note says so.
 
 Arrays are [X, Y, Z] in RAS order: x grows to the patient's right, z to the head.
 """
@@ -21,36 +21,48 @@ from umlite.masks.bitmask import BitMask, Box
 
 Mask = npt.NDArray[np.bool_]
 
-
 RULES: dict[str, Rule] = {c.name: c.rule for c in PUBLISHED if c.rule is not None}
-"""Rules by canonical name; classes without one stay as predicted, a model's own classes too."""
+"""Rules by canonical name. Classes without a rule stay as predicted, and so do classes outside the published table."""
 
 HOST_RADIUS = 2
-"""Half width, in voxels, of the 5 x 5 x 5 box that host organs are closed and dilated with."""
+"""Half width, in voxels, of the 5 x 5 x 5 box by which host organs are closed and dilated."""
 
 
 @dataclass(frozen=True)
 class _Region:
-    """Part of a mask: `mask`, bool, is the inside of `box`, and nothing is set outside it."""
+    """Part of a mask: `mask` (bool) fills `box`, and nothing is set outside it."""
 
     box: Box
     mask: Mask
 
 
 def needed_classes(requested: Sequence[str], available: Container[str]) -> tuple[str, ...]:
-    """The requested classes, then the further ones that their rules read, as far as the model has them.
+    """Classes to compute for a request, so that the mask of a class does not depend on what else was requested.
 
-    With these computed, a class's mask is the same whatever else was requested.
+    Args:
+        requested: canonical names.
+        available: names of all classes of the model.
+
+    Returns:
+        The requested names, then the names that their rules also read, if the model has them.
     """
     needs = [need for name in requested if name in RULES for need in RULES[name].needs if need in available]
     return tuple(dict.fromkeys([*requested, *needs]))
 
 
 def postprocess(bits: BitMask, requested: Sequence[str]) -> tuple[BitMask, tuple[str, ...]]:
-    """Clean the requested classes; `bits`, which holds their `needed_classes` in model space, is left as it is.
+    """Clean the masks of the requested classes.
 
-    Returns the cleaned masks in the order of `requested`, and notes: one sentence for each place where a rule could
-    not be applied, or joined two lungs in one. Raises RequestError for a requested class that `bits` does not hold.
+    Args:
+        bits: predicted masks on the model's grid, with all `needed_classes`; not changed.
+        requested: canonical names.
+
+    Returns:
+        The cleaned masks in the order of `requested`, and notes: one sentence for each rule that could not be applied,
+        and one if both lungs may have ended up in one mask.
+
+    Raises:
+        RequestError: `bits` does not hold a requested class.
     """
     cleaned = BitMask.zeros(bits.shape, requested)
     boxes = bits.boxes()
@@ -70,17 +82,17 @@ def postprocess(bits: BitMask, requested: Sequence[str]) -> tuple[BitMask, tuple
 
 
 def grow_host(host: Mask) -> Mask:
-    """Close, then dilate, a mask [X, Y, Z] with a 5 x 5 x 5 box, as the reach of an organ's lesions.
+    """Close and then dilate a mask [X, Y, Z] by a 5 x 5 x 5 box: the region in which an organ's lesions may lie.
 
-    Equals scipy.ndimage's binary_closing and binary_dilation with that structure and their default border: beyond the
-    array is background, for the erosion within the closing too. The stored post-processed count of the published
-    script's liver tumor (Swin UNETR, golden scan) rules out the other border.
+    The result equals that of scipy.ndimage's binary_closing and binary_dilation with their default border: everything
+    beyond the array is background, also for the erosion of the closing. The published script's count of liver tumor
+    voxels (Swin UNETR, golden scan) rules out the other border.
     """
     return _dilate(_erode(_dilate(host)))
 
 
 def _apply(rule: Rule | None, name: str, bits: BitMask, boxes: dict[str, Box]) -> tuple[dict[str, _Region], str | None]:
-    """Cleaned regions of the class, and of a class decided together with it; and a note."""
+    """Cleaned regions of the class, and of any class that is decided together with it, and a note."""
     predicted = _region(bits, name, boxes)
     if rule is None:
         return {name: predicted}, None
@@ -124,14 +136,14 @@ def _region(bits: BitMask, name: str, boxes: dict[str, Box]) -> _Region:
 
 
 def _largest_components(region: _Region, count: int) -> list[_Region]:
-    """Up to `count` components, the largest first."""
+    """The largest components, at most `count`, in order of size."""
     if not region.mask.any():
         return []
     mask = np.ascontiguousarray(region.mask)
     if min(mask.shape) <= 3:
-        # cc3d 4.1.1 reserves a label per four voxels: too few for single voxels in a thin array, and it raises.
+        # cc3d 4.1.1 reserves one label per four voxels. In a thin array of single voxels that is too few: it raises.
         mask = np.pad(mask, (0, 1))
-    # cc3d numbers components in memory order: in C order, the lower label is the one met first.
+    # cc3d numbers components in memory order, which is C order here: the lower label was met first.
     labels = cc3d.connected_components(mask, connectivity=26)
     statistics = cc3d.statistics(labels, no_slice_conversion=True)
     sizes = statistics["voxel_counts"]
@@ -181,7 +193,7 @@ def _grown(host: _Region, shape: Sequence[int]) -> _Region:
     )
     padded = np.zeros([s.stop - s.start for s in box], np.bool_)
     padded[_within(host.box, box)] = host.mask
-    # A closing stays in the mask's own box, so that this margin holds all of what grow_host sets in the whole array.
+    # A closing stays in the mask's own box, so this margin holds everything that grow_host sets in the whole array.
     return _Region(box, grow_host(padded))
 
 

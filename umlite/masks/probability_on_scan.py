@@ -1,4 +1,4 @@
-"""A class's probability on the scan's own grid, a few planes at a time."""
+"""The probability of a class on the scan's own grid, a few planes at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from umlite.volume.preparation import Frame
 from umlite.volume.resampling import resample_linear
 
 STEPS = 255
-"""A byte stands for probability * 255, rounded to the nearest: above 127 is above 0.5."""
+"""A byte stores probability * 255, rounded to the nearest integer: above 127 means above 0.5."""
 SLOPE = float(np.nextafter(np.float32(1 / STEPS), np.float32(0)))
-"""What a file's header scales the steps by: the float32 below 1 / 255, so that no reader finds more than 1."""
+"""Scale factor in a file's header: the float32 just below 1 / 255, so that no reader finds a value above 1."""
 
 
 class ProbabilityOnScan:
-    """What looks like an array [X, Y, Z] uint8 of the scan's grid, and is computed where it is read: [:, :, a:b].
+    """A uint8 array [X, Y, Z] on the scan's grid whose planes are computed where they are read: [:, :, first:end].
 
-    model: uint8 [X, Y, Z] of the frame's cropped volume. Trilinear between its voxels, 0 outside the crop box; beyond
-    the model's grid its border counts, as for `preparation.restore`.
+    Values are interpolated trilinearly, and are 0 outside the crop box. Beyond the model's grid its border continues,
+    as in `umlite.volume.preparation.restore`.
+
+    Args:
+        model: uint8 [X, Y, Z] on the frame's cropped volume.
+        frame: the way back to the scan's grid.
+
+    Raises:
+        ValueError: an array of another shape.
     """
 
     def __init__(self, model: npt.NDArray[np.uint8], frame: Frame) -> None:
@@ -43,7 +50,7 @@ class ProbabilityOnScan:
         return planes.transpose([frame.axes.index(a) for a in range(3)])
 
     def _planes(self, axis: int, first: int, size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-        """Target voxels from plane `first` on along `axis`, in the stored grid's axes."""
+        """Voxels of the stored grid from plane `first` along `axis`, in its order of axes."""
         if not self._model.size or 0 in size:
             return np.zeros(size, np.uint8)
         shift = np.eye(4)
@@ -59,7 +66,7 @@ class ProbabilityOnScan:
         return values.add(0.5).floor_().clamp_(0, STEPS).to(torch.uint8).numpy()
 
     def _box(self, to_model: npt.NDArray[np.float64], size: tuple[int, int, int]) -> tuple[list[slice], list[int]]:
-        """The part of the cropped volume that the target reads, and the model's index of its first voxel's border."""
+        """The part of the cropped volume that these voxels read, and the model's index one voxel before it."""
         corners = np.array([[*c, 1] for c in itertools.product(*((0, n - 1) for n in size))]).T
         reached = (to_model @ corners)[:3]
         box, low = [], []
@@ -67,14 +74,14 @@ class ProbabilityOnScan:
             start, count = self._frame.start[axis], self._model.shape[axis]
             begin = int(np.floor(reached[axis].min())) - start - 1
             stop = int(np.ceil(reached[axis].max())) - start + 2
-            # Beyond the border the nearest voxel counts: the box keeps at least the one at that end.
+            # Beyond the border the nearest voxel counts, so the box keeps at least one voxel at that end.
             piece = slice(min(max(begin, 0), count - 1), max(min(stop, count), 1))
             box.append(piece)
             low.append(start + piece.start - 1)
         return box, low
 
     def _bordered(self, box: list[slice]) -> torch.Tensor:
-        """The box as float32 with a voxel around it: 0 where the crop box ends, the border's value elsewhere."""
+        """The box as float32 with a border of one voxel: 0 where the crop box ends, else the nearest value."""
         part = torch.from_numpy(np.ascontiguousarray(self._model[tuple(box)])).float()
         padded = F.pad(part[None, None], [1] * 6, mode="replicate")[0, 0]
         for axis, piece in enumerate(box):

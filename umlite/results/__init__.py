@@ -1,1 +1,1 @@
-"""What is made from masks: label maps, and later statistics, reports and checks."""
+"""What is made of masks: files, label maps, probabilities, pictures and metrics."""

@@ -1,4 +1,4 @@
-"""Overlapping masks to one label per voxel."""
+"""A label map: overlapping masks reduced to one label per voxel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from umlite.masks.on_scan import MasksOnScan
 
 
 class LabelMap:
-    """What looks like an array [X, Y, Z] of the scan's grid, and is painted where it is read: [:, :, a:b]."""
+    """A label array [X, Y, Z] on the scan's grid whose planes are painted where they are read: [:, :, first:end].
+
+    Args:
+        masks: masks of all classes.
+        classes: the classes to paint.
+    """
 
     def __init__(self, masks: MasksOnScan, classes: Sequence[AnatomyClass]) -> None:
         self.shape, self.dtype = masks.shape, label_dtype(classes)
@@ -25,15 +30,22 @@ class LabelMap:
 
 
 def label_dtype(classes: Sequence[AnatomyClass]) -> np.dtype:
-    """The smallest unsigned integers that hold the published indices."""
+    """The smallest unsigned integer type that holds the indices of these classes."""
     return np.dtype(np.uint8 if max((c.index for c in classes), default=0) < 256 else np.uint16)
 
 
 def paint_label_map(bits: BitMask, classes: Sequence[AnatomyClass]) -> np.ndarray:
-    """[X, Y, Z] uint8 (uint16 when an index is over 255): the published index of each voxel's class, 0 elsewhere.
+    """Paint overlapping masks into one label array.
 
-    In Fortran order, as NIfTI stores it, painted plane by plane.
-    Where classes overlap, tumours lie over vessels and vessels over organs; within a kind the higher index wins.
+    Tumours cover vessels, and vessels cover organs. Within a kind the class with the higher index wins.
+
+    Args:
+        bits: masks of all classes.
+        classes: the classes to paint.
+
+    Returns:
+        [X, Y, Z] uint8 (uint16 if an index is above 255) in Fortran order, as NIfTI stores it: the index of each
+        voxel's class, 0 for background.
     """
     labels = np.zeros(bits.shape, label_dtype(classes), order="F")
     ordered = sorted(classes, key=lambda c: (KINDS.index(c.kind), c.index))

@@ -1,4 +1,4 @@
-"""Names and colours of labels inside a NIfTI file, as the Caret XML extension that TotalSegmentator writes too."""
+"""Names and colours of labels inside a NIfTI file, in the Caret XML extension that TotalSegmentator also writes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def label_extension(names: Mapping[int, tuple[str, tuple[int, int, int]]]) -> Nifti1Extension:
-    """The extension that names labels: voxel value -> (name, (red, green, blue) in 0..255).
+    """The NIfTI extension that names the labels of a label map.
 
-    Format: TotalSegmentator's nifti_ext_header.py (extension code 0, Connectome Workbench's LabelTable). Padded with
-    spaces, since readers of the XML trip over the zero bytes that NIfTI pads with.
+    Format: TotalSegmentator's nifti_ext_header.py (extension code 0, Connectome Workbench's LabelTable). It is padded
+    with spaces, because XML readers stumble over the zero bytes that NIfTI would pad with.
+
+    Args:
+        names: voxel value -> (name, (red, green, blue) in 0..255).
     """
     rows = "\n".join(_row(index, name, color) for index, (name, color) in names.items())
     xml = (
@@ -36,9 +39,16 @@ def label_extension(names: Mapping[int, tuple[str, tuple[int, int, int]]]) -> Ni
 
 
 def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
-    """Voxel value -> name from the label table of a NIfTI file; empty where the file has none.
+    """Names of labels from the label table of a NIfTI file.
 
-    Raises InputError for a file that is no NIfTI and for a table that is damaged, larger than 1 MiB or holds entities.
+    Args:
+        path: a NIfTI file.
+
+    Returns:
+        Voxel value -> name; empty if the file has no label table.
+
+    Raises:
+        InputError: not a NIfTI file, or a table that is damaged, larger than 1 MiB or declares entities.
     """
     path = Path(path)
     file = open_nifti(path)
@@ -58,7 +68,7 @@ def _row(index: int, name: str, color: tuple[int, int, int]) -> str:
 
 
 def _extensions(data: bytes, order: str) -> list[bytes]:
-    """Contents of the extensions in `data`, which starts at the four bytes that say whether there are any."""
+    """Contents of the header extensions. `data` starts with the four bytes that say whether any follow."""
     found: list[bytes] = []
     place = 4
     while data[:1] not in (b"", b"\0") and place + 8 <= len(data):

@@ -1,4 +1,4 @@
-"""How well two masks agree. Two empty masks have no Dice: it is NaN, and callers say what they make of that."""
+"""How well two masks agree. Two empty masks have no Dice: it is NaN, and callers say how they treat that."""
 
 from __future__ import annotations
 

@@ -24,10 +24,20 @@ PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # RAS axis across each plane
 def save_picture(
     path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
 ) -> Path:
-    """Write a PNG: the slices through the middle of the masks, outlines over the scan, names of what is in view.
+    """Write a PNG: slices through the middle of the masks, with outlines over the scan and a legend of visible classes.
 
-    Shown as radiologists do: the patient's right on the left. Raises OutputError, InputError where the scan cannot be
-    read again.
+    The patient's right is on the left, as radiologists show it.
+
+    Args:
+        path: the file to write.
+        scan: the scan; read again if its voxels are not in memory.
+        masks: masks on its grid.
+        classes: the classes to outline.
+        caption: text below the legend.
+
+    Raises:
+        OutputError: the file cannot be written.
+        InputError: the scan cannot be read again.
     """
     orientation = nib.io_orientation(scan.affine)
     stored = orientation[:, 0].argsort()  # the scan's axis that runs along each RAS axis
@@ -50,9 +60,9 @@ def save_picture(
 
 
 def _middle(masks: MasksOnScan, flips: Sequence[bool]) -> list[int]:
-    """The voxel of the scan at the centre of everything segmented, or of the scan.
+    """The voxel at the centre of everything segmented, or at the centre of the scan if nothing was.
 
-    flips: the axes that run against RAS; along these it is rounded the other way, so that it is the same in RAS.
+    Along axes that run against RAS (`flips`) it is rounded the other way, so that the voxel is the same in RAS.
     """
     x, y, z = (np.zeros(n, np.int64) for n in masks.shape)
     first = 0
@@ -71,7 +81,7 @@ def _middle(masks: MasksOnScan, flips: Sequence[bool]) -> list[int]:
 
 
 def _slices(slabs: Iterable[np.ndarray], place: Sequence[int]) -> list[np.ndarray]:
-    """The three slices of a volume through `place`, one voxel thick. slabs: of its last axis, in order."""
+    """The three slices of a volume through `place`, one voxel thick, from slabs along its last axis in order."""
     sagittal, coronal, axial = [], [], []
     first = 0
     for slab in slabs:
@@ -90,9 +100,15 @@ def _panel(
     spacing: Sequence[float],
     seen: dict[str, AnatomyClass],
 ) -> Image.Image:
-    """One slice with its outlines, at equal scale in both directions; `seen` gathers the classes it shows.
+    """One slice with outlines, at equal scale in both directions.
 
-    hu: [across, up]. bits: of the slice, one voxel thick along `axis`. spacing: in mm, across and up.
+    Args:
+        hu: [across, up].
+        bits: masks of the slice, one voxel thick along `axis`.
+        classes: the classes to outline.
+        axis: the RAS axis across the slice.
+        spacing: mm per voxel, across and up.
+        seen: collects the classes that the slice shows.
     """
     low, high = WINDOW_HU
     grey = np.clip((_upright(hu) - low) / (high - low), 0, 1) * 255
@@ -111,12 +127,12 @@ def _panel(
 
 
 def _upright(plane: np.ndarray) -> np.ndarray:
-    """[across, up] in RAS -> rows from the top, the patient's right (or front) on the left."""
+    """Turn [across, up] in RAS into rows from the top, with the patient's right (or front) on the left."""
     return np.flip(plane, (0, 1)).T
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of the mask within two steps of its edge."""
+    """Pixels of the mask within two pixels of its edge."""
     inner = mask.copy()
     for _ in range(2):
         padded = np.pad(inner, 1)
@@ -125,7 +141,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def _compose(panels: list[Image.Image], classes: list[AnatomyClass], caption: str) -> Image.Image:
-    """Panels side by side, the legend and the caption under them."""
+    """Panels side by side, with the legend and the caption below."""
     font = ImageFont.load_default(14)
     width = sum(p.width for p in panels) + GAP * (len(panels) + 1)
     column, line = 230, 20

@@ -1,4 +1,4 @@
-"""Soft answers of one scan, from the file that a run leaves them in."""
+"""Probabilities of one scan, read from the file into which a run has written them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from umlite.volume.preparation import Frame
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:
-    """Sigmoid of the blended logits of each class, before post-processing; the hosts that it needed too.
+    """Sigmoids of the blended logits of each class, before post-processing.
 
-    file: on the model's grid. frame: the way back to the scan's.
+    Args:
+        file: probabilities on the model's grid, also of host organs that were computed along.
+        frame: the way back to the scan's grid.
     """
 
     file: ProbabilityFile
     frame: Frame
 
     def on_scan(self, name: str) -> ProbabilityOnScan:
-        """Of one class, canonical name, in steps of 1 / 255. Raises RequestError for one that is not there."""
+        """Probability of one class (canonical name) in steps of 1 / 255. Raises RequestError if it was not computed."""
         return ProbabilityOnScan(self.file.read(name), self.frame)

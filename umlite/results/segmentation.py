@@ -1,4 +1,4 @@
-"""The result of one scan: masks, probabilities, counts, and what is known about them."""
+"""The result of one scan: masks, probabilities, volumes, warnings and notes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ from umlite.weights.model_card import ModelCard
 class Segmentation:
     """Masks of one scan on its own grid.
 
-    classes: in the order asked for. masks: of these. windows: how many ran, were reused, and exist.
-    timings: seconds of read, prepare, windows and postprocess; masks come to the scan's grid while they are written.
-    warnings: what is suspicious about the scan or the weights. notes: what post-processing could not apply and why.
-    card: of the weights used.
-    undecided_voxels: voxels of the model's grid whose answer could differ with all windows; 0 unless adaptive.
-    probabilities: where they were asked for.
+    Args:
+        scan: the scan that was segmented.
+        classes: requested classes in the order of the request.
+        masks: their masks.
+        windows: how many windows ran, were reused, and exist.
+        timings: seconds of the steps "read", "prepare", "windows" and "postprocess". Masks are resampled to the scan's
+            grid while they are written.
+        warnings: sentences about the scan or the weights that a user should know.
+        notes: sentences about post-processing rules that could not be applied.
+        card: describes the weights.
+        undecided_voxels: voxels of the model's grid whose result could differ with all windows; 0 unless adaptive.
+        probabilities: None unless they were requested.
     """
 
     scan: Scan
@@ -46,34 +52,62 @@ class Segmentation:
     probabilities: Probabilities | None = None
 
     def mask(self, name: str) -> np.ndarray:
-        """Bool [X, Y, Z] on the scan's grid; `name` as in a request. Raises RequestError when it was not asked for."""
+        """Mask of one class.
+
+        Args:
+            name: name, alias or number of the class, as in a request.
+
+        Returns:
+            Bool [X, Y, Z] on the scan's grid.
+
+        Raises:
+            RequestError: the class was not requested.
+        """
         return self.masks.mask(self._only(name))
 
     def probability(self, name: str) -> np.ndarray:
-        """Float32 [X, Y, Z] in [0, 1] on the scan's grid, before post-processing; `name` as of `mask`.
+        """Probability of one class before post-processing.
 
-        Raises RequestError when the class or probabilities were not asked for.
+        Args:
+            name: name, alias or number of the class, as in a request.
+
+        Returns:
+            Float32 [X, Y, Z] in [0, 1] on the scan's grid, in steps of 1 / 255.
+
+        Raises:
+            RequestError: the class, or probabilities, were not requested.
         """
         name = self._only(name)
         return self._soft().on_scan(name)[:, :, :].astype(np.float32) / np.float32(STEPS)
 
     @property
     def affine(self) -> np.ndarray:
-        """The scan's, float64 [4, 4], voxel index -> RAS mm."""
+        """Affine of the scan, float64 [4, 4], from voxel index to RAS mm."""
         return self.scan.affine
 
     @functools.cached_property
     def voxels(self) -> dict[str, int]:
-        """Voxels of each class."""
+        """Number of voxels of each class on the scan's grid, by canonical name."""
         return self.masks.counts()
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each class."""
+        """Volume of each class in millilitres, by canonical name."""
         return {name: count * self.scan.voxel_volume_ml for name, count in self.voxels.items()}
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
-        """Write a label map where `path` ends in .nii or .nii.gz, else a folder of masks. Returns the files."""
+        """Write a label map if `path` ends in .nii or .nii.gz, else a folder with one mask per class.
+
+        Args:
+            path: file or folder.
+            overwrite: whether existing files may be replaced.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: a file cannot be written, or exists and must not be replaced. No partial file stays.
+        """
         path = Path(path)
         save = self.save_label_map if is_label_map(path) else self.save_masks
         return save(path, overwrite=overwrite)
@@ -90,16 +124,18 @@ class Segmentation:
         return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
 
     def save_probabilities(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
-        """Write folder/<class>_probability.nii.gz, all or none: uint8 steps of 1 / 255, scaled by the file's header.
+        """Write folder/<class>_probability.nii.gz, all or none: uint8 steps of 1 / 255, which the header scales.
 
-        Raises OutputError, RequestError when probabilities were not asked for.
+        Raises:
+            OutputError: a file cannot be written.
+            RequestError: probabilities were not requested.
         """
         soft = self._soft()
         arrays = ((c.name, soft.on_scan(c.name)) for c in self.classes)
         return write_probabilities(folder, arrays, self.scan, overwrite=overwrite)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is known of the result, ready for JSON."""
+        """Everything but the masks, ready for JSON."""
         volumes = self.volumes_ml
         return {
             "scan": str(self.scan.path) if self.scan.path else self.scan.name,
@@ -124,10 +160,10 @@ class Segmentation:
     def _only(self, name: str) -> str:
         found = ClassTable(self.card.classes).resolve([name])
         if len(found) != 1:
-            raise RequestError(f"{name!r} stands for {len(found)} classes: expected one.")
+            raise RequestError(f"{name!r} stands for {len(found)} classes. Name one class.")
         return found[0].name
 
     def _soft(self) -> Probabilities:
         if self.probabilities is None:
-            raise RequestError("This result has no probabilities: ask for them when segmenting.")
+            raise RequestError("This result has no probabilities. Request them when segmenting.", about="probabilities")
         return self.probabilities
