@@ -152,7 +152,7 @@ def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: P
     for name in ("uterus", "33"):
         with pytest.raises(RequestError, match="No mask of 'uterus'"):
             result.mask(name)
-    with pytest.raises(RequestError, match="expected one"):
+    with pytest.raises(RequestError, match="name of one class"):
         result.mask("kidneys")
 
 

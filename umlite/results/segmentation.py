@@ -160,7 +160,7 @@ class Segmentation:
     def _only(self, name: str) -> str:
         found = ClassTable(self.card.classes).resolve([name])
         if len(found) != 1:
-            raise RequestError(f"{name!r} stands for {len(found)} classes. Name one class.")
+            raise RequestError(f"Expected the name of one class, found {name!r}, which stands for {len(found)}.")
         return found[0].name
 
     def _soft(self) -> Probabilities:
