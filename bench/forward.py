@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.flops import matrix_product_peak, published_operations
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish, spread
 from umlite import Segmenter
-from umlite.checks.flops import matrix_product_peak, published_operations, synchronise
 from umlite.checks.reference_network import load_reference
 from umlite.engines.options import EngineOptions
+from umlite.gpu.transfer import synchronise
 from umlite.machine.memory import peak_bytes, resident_bytes
 from umlite.machine.threads import available_threads
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from bench.flops import published_operations
 from bench.gpu_cases import Case
 from bench.gpu_device import Device
 from bench.recipe import sample_window
-from umlite.checks.flops import published_operations
 from umlite.checks.reference_network import load_reference
 from umlite.engines.engine import Engine
 from umlite.gpu.memory import MOST_WINDOWS

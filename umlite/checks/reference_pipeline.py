@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from umlite.checks.flops import synchronise
 from umlite.checks.reference_network import load_reference
 from umlite.classes import ClassTable
 from umlite.errors import RequestError
+from umlite.gpu.transfer import synchronise
 from umlite.masks.bitmask import BitMask
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.windows import window_grid

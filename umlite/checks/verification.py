@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from umlite.api import Segmenter
-from umlite.checks.flops import synchronise
 from umlite.errors import InputError, RequestError
+from umlite.gpu.transfer import synchronise
 from umlite.progress import Progress, no_progress
 from umlite.request import Classes, Request
 from umlite.results.metrics import dice_of_counts

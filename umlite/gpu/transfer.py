@@ -111,3 +111,9 @@ def moved_to_host(x: Tensor) -> Iterator[Tensor]:
     yield kept.as_strided(x.shape, x.stride(), x.storage_offset())
     buffer.resize_(size)
     whole.copy_(kept)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what a CUDA device still computes; nothing to wait for elsewhere."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -8,10 +8,10 @@ import torch
 
 from umlite.checks.reference_network import grouped_heads
 from umlite.gpu.precision import exact_float32
+from umlite.gpu.transfer import synchronise
 from umlite.models.config import NetworkConfig
 from umlite.models.universal import UniversalModel
-
-Size = tuple[int, int, int]
+from umlite.windows import Size
 
 
 def published_operations(config: NetworkConfig, window: Size) -> dict[str, int]:
@@ -48,9 +48,3 @@ def matrix_product_peak(device: torch.device | str = "cpu", side: int = 2048, re
             synchronise(device)
             seconds.append(time.perf_counter() - start)
     return 2 * side**3 / min(seconds[2:])
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for what a CUDA device still computes; nothing to wait for elsewhere."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
