@@ -1,1 +1,1 @@
-"""What a run takes in time and memory: predicted, limited, measured."""
+"""Time and memory of a run: predicted, limited and measured."""

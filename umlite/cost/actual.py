@@ -1,4 +1,4 @@
-"""What a scan did cost, beside what was predicted."""
+"""The cost of a finished scan, beside its prediction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Cost:
     Args:
         timings: seconds by step, from reading to writing.
         peak_bytes: the largest resident set of the process meanwhile.
-        predicted: None where nothing was known of this machine.
+        predicted: None if this machine has not been calibrated.
     """
 
     timings: dict[str, float]

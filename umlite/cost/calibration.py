@@ -1,4 +1,4 @@
-"""What the steps of a run take on this machine with some weights, remembered in the cache folder."""
+"""How long each step of a run takes on this machine with certain weights, kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,23 @@ FORMAT = 4
 
 @dataclass(frozen=True)
 class Calibration:
-    """Seconds of each step by its units of work, and the memory of the process with its network.
+    """Seconds per unit of work of each step, and the memory of the process with its network.
 
-    window_s + class_s * classes: a window. decide_s: a voxel of the model's volume and class.
-    read_voxel_s, read_byte_s: a voxel of the scan, a byte of its file. prepare_scan_s, prepare_model_s: a voxel of the
-    scan, of the model's grid. postprocess_s: a voxel of the model's volume and class. restore_s, write_voxel_s,
-    write_file_s: of writing, a voxel of the scan, a voxel of the scan and class, a file.
-    process_bytes, class_bytes: resident with the network and what a window needs, without any scan; further, for each
-    class. device_bytes: of a GPU's memory, likewise, for all classes; 0 on a CPU.
+    Args:
+        window_s: per window; each class takes `class_s` more.
+        class_s: per window and class.
+        decide_s: per voxel of the model's volume and class.
+        read_voxel_s: reading, per voxel of the scan.
+        read_byte_s: reading, per byte of the file.
+        prepare_scan_s: preparing, per voxel of the scan.
+        prepare_model_s: preparing, per voxel of the model's grid.
+        postprocess_s: per voxel of the model's volume and class.
+        restore_s: writing, per voxel of the scan.
+        write_voxel_s: writing, per voxel of the scan and class.
+        write_file_s: writing, per file.
+        process_bytes: resident memory with the network and a window, without a scan.
+        class_bytes: further resident memory for each class.
+        device_bytes: GPU memory of network and windows with all classes; 0 on a CPU.
     """
 
     window_s: float
@@ -47,9 +56,9 @@ class Calibration:
 
 
 def remembered(segmenter: Segmenter) -> Calibration | None:
-    """The calibration of these weights with this setup on this machine, or None."""
+    """The kept calibration of these weights with this setup on this machine, or None."""
     if not _folder().is_dir():
-        return None  # spares reading the weights for their hash
+        return None  # saves reading the weights for their hash
     try:
         return Calibration(**json.loads(_file(segmenter).read_text()))
     except (OSError, ValueError, TypeError):
@@ -57,7 +66,7 @@ def remembered(segmenter: Segmenter) -> Calibration | None:
 
 
 def remember(segmenter: Segmenter, calibration: Calibration) -> None:
-    """Keep a calibration for the next time; nothing is kept where the cache folder cannot be written."""
+    """Keep a calibration for later runs. If the cache folder cannot be written, nothing is kept."""
     path = _file(segmenter)
     with contextlib.suppress(OutputError):
         make_folder(path.parent)
@@ -70,7 +79,7 @@ def _folder() -> Path:
 
 
 def _file(segmenter: Segmenter) -> Path:
-    """Named after everything that changes the numbers."""
+    """The file of a calibration, named after everything that its numbers depend on."""
     setup = segmenter.setup
     options = replace(setup.options, max_ram=None, max_vram=None)  # limits decide whether a scan runs, not how fast
     facts = [FORMAT, umlite.__version__, processor_name(), file_sha256(segmenter.weights_path)]

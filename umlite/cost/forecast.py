@@ -1,4 +1,4 @@
-"""The cost of each scan of a run, predicted once it is prepared, before any window of it is computed."""
+"""Predicts the cost of each scan of a run once it is prepared, before any of its windows runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from umlite.request import Classes, Request
 class Forecast:
     """Predicts scan after scan and refuses those beyond the limits.
 
-    Without limits it predicts only where a calibration is remembered, and never measures. With limits it measures
-    first where it must; tell: gets a sentence then.
+    Without limits it predicts only if a calibration is kept, and never measures. With limits it calibrates if needed.
+
+    Args:
+        segmenter: runs the scans.
+        request: what is asked of each scan.
+        limits: None for none.
+        tell: gets a sentence before a calibration.
     """
 
     def __init__(
@@ -30,9 +35,10 @@ class Forecast:
         self._calibration = calibration_of(segmenter, tell=tell) if self._limits.any else remembered(segmenter)
 
     def of(self, prepared: Prepared) -> Prediction | None:
-        """What segmenting a prepared scan will cost; None where nothing is known of this machine.
+        """Predict the cost of a prepared scan; None if this machine is not calibrated.
 
-        Raises DeviceError when that is beyond the limits.
+        Raises:
+            DeviceError: the cost is beyond the limits.
         """
         if self._calibration is None:
             return None

@@ -1,4 +1,4 @@
-"""How much memory a run may take, as asked for."""
+"""Limits of memory that a user has set for a run."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from umlite.errors import DeviceError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes of the process's resident set and of a GPU's memory; None: as much as there is."""
+    """The most memory that a run may take.
+
+    Args:
+        ram: bytes of the process's resident set; None for no limit.
+        vram: bytes of GPU memory; None for no limit.
+    """
 
     ram: int | None = None
     vram: int | None = None
 
     @classmethod
     def of(cls, options: EngineOptions) -> Limits:
-        """Those of some options."""
+        """The limits that some options set."""
         return cls(options.max_ram, options.max_vram)
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether any limit is set."""
         return self.ram is not None or self.vram is not None
 
     def excess(self, cost: Prediction) -> str:
-        """By how much a run is too large and what would fit, in sentences; empty where it fits.
+        """Sentences on how far a run exceeds the limits and what would fit; empty if it fits.
 
-        With its sums on the host a run takes least of a GPU's memory; the engine moves them where it must.
+        GPU memory is compared with sums on the host, since the engine moves them there if it must.
         """
         found = []
         if self.ram is not None and cost.peak_bytes > self.ram:
@@ -43,12 +48,12 @@ class Limits:
                 advice = f"{count} classes at a time fit: ask for fewer classes."
             found.append(_over("memory", cost.peak_bytes, self.ram, advice))
         if self.vram is not None and cost.vram_bytes[1] > self.vram:
-            advice = "Ask for a batch of 1 window, or for the CPU."
+            advice = "Ask for a batch of 1 window, or use the CPU."
             found.append(_over("GPU memory", cost.vram_bytes[1], self.vram, advice))
         return " ".join(found)
 
     def check(self, cost: Prediction) -> None:
-        """Raise DeviceError where a run would be too large."""
+        """Raise DeviceError if a run would exceed the limits."""
         if message := self.excess(cost):
             limits = {"max_ram": self.ram, "max_vram": self.vram}
             raise DeviceError(message, about=("classes", *(name for name, size in limits.items() if size is not None)))

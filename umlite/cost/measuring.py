@@ -1,4 +1,4 @@
-"""A short run on made-up scans, to learn what each step costs here."""
+"""Calibration: a short run on synthetic scans that measures what each step costs on this machine."""
 
 from __future__ import annotations
 
@@ -27,30 +27,36 @@ from umlite.results.writing import write_masks
 from umlite.volume.reading import read_scan
 
 SECONDS = 4.0
-"""To spend on windows; at least one run of each kind."""
+"""Time to spend on windows, with at least one run of each kind."""
 MOST_RUNS = 7
 PLAIN, DENSE = 0.5, 0.875
-"""Overlaps of the windows: two, and five, over the same voxels."""
+"""Overlaps that give two and five windows over the same voxels."""
 SIDE = 220
-"""Of the scans that the other steps run on, in voxels: their arrays come from the system afresh, as a scan's do."""
+"""Side of the scans for the other steps, in voxels: large enough that their memory is fresh, as for real scans."""
 FINER = (2.0, 1.1)
-"""How much finer than the model's grid the two scans are that show what preparing costs."""
+"""How much finer than the model's grid the two scans for preparation are."""
 RADIUS = 0.12
-"""Of a made-up organ, by the scan's side: it lies in a quarter of the planes."""
+"""Radius of a synthetic organ as a share of the scan's side: it lies in a quarter of the planes."""
 
 
 def calibration_of(segmenter: Segmenter, *, again: bool = False, tell: Callable[[str], None]) -> Calibration:
-    """The remembered calibration; measured now, and remembered, where there is none. tell: gets a sentence then."""
+    """The calibration of a segmenter on this machine: the kept one, or a new one that is then kept.
+
+    Args:
+        segmenter: what to calibrate.
+        again: measure even if a calibration is kept.
+        tell: gets a sentence before measuring.
+    """
     known = None if again else remembered(segmenter)
     if known is None:
-        tell("Calibrating: a few windows of noise. This is remembered for these weights on this machine.")
+        tell("Calibrating with a few windows of noise, once for these weights on this machine.")
         known = calibrate(segmenter)
         remember(segmenter, known)
     return known
 
 
 def calibrate(segmenter: Segmenter) -> Calibration:
-    """Measure every step. Takes as long as five windows or so, four seconds at least."""
+    """Measure every step. This takes about as long as five windows, and at least four seconds."""
     with tempfile.TemporaryDirectory(prefix="umlite-calibration-") as folder:
         found: dict[str, Any] = {**vars(_windows(segmenter)), **_surroundings(segmenter, Path(folder))}
     return Calibration(**found)
@@ -67,7 +73,7 @@ class _Windows:
 
 
 def _windows(segmenter: Segmenter) -> _Windows:
-    """From two windows of one class, two of all classes, and more of all classes over the same voxels."""
+    """Costs of windows: from two windows of one class, two of all classes, and five of all over the same voxels."""
     window, spacing, names = segmenter.card.window, segmenter.card.spacing_mm, segmenter.classes.names
     scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing))
     shapes, count = RunShapes.of(scan, segmenter.prepare(scan).volume, window), len(names)
@@ -148,7 +154,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The second time: the first one loads what it needs."""
+    """Seconds of a second call, since the first one also loads what it needs."""
     work()
     start = time.perf_counter()
     work()
@@ -156,13 +162,13 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _noise(shape: tuple[int, ...], spacing: tuple[float, ...]) -> nib.Nifti1Image:
-    """A scan of soft tissue with noise; none of it is cropped."""
+    """A noisy scan of soft tissue, of which nothing is cropped."""
     some = np.random.default_rng(0).normal(40, 25, 1_000_003).clip(-170, 240).astype(np.int16)
     return nib.Nifti1Image(np.resize(some, math.prod(shape)).reshape(shape, order="F"), np.diag([*spacing, 1.0]))
 
 
 def _organs(shape: tuple[int, ...], names: tuple[str, ...]) -> BitMask:
-    """A ball for each class, at places of their own."""
+    """Masks with one ball per class at random places."""
     bits = BitMask.zeros(shape, names)
     places = np.random.default_rng(0).uniform(RADIUS, 1 - RADIUS, (len(names), 3))
     axes = [(np.arange(n) + 0.5) / n for n in shape]

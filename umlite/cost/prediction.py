@@ -1,4 +1,4 @@
-"""What a scan will cost before it is computed: windows, seconds, memory, size of the results."""
+"""Prediction of what a scan will cost: windows, seconds, memory and the size of the results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from umlite.volume.preparation import Volume
 from umlite.windows import Size, count_windows, pad_to_window
 
 MASK_BYTES_PER_VOXEL = 0.005
-"""Of a gzipped mask, by the voxels of the scan: 31 MB for 32 classes of 512 x 512 x 800. Noise packs far worse."""
+"""Size of a gzipped mask per voxel of the scan: 31 MB for 32 classes of 512 x 512 x 800. Noise compresses far worse."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Cost of one scan with all windows. windows: of the grid; windows_run: without reused constant ones.
+    """Predicted cost of one scan with all windows.
 
-    steps: seconds. peak_bytes: the largest resident set of the process. output_bytes: of packed masks.
-    vram_bytes: of a GPU's memory, with the sums there and with the sums on the host; (0, 0) on a CPU.
-    classes: computed. fitting: bytes of memory by number of classes, for fewer of them.
+    Args:
+        windows: number of windows in the grid.
+        windows_run: the same without constant windows that are reused.
+        steps: seconds by step.
+        peak_bytes: largest resident set of the process.
+        output_bytes: size of the compressed masks.
+        vram_bytes: GPU memory with the sums there, and with the sums on the host; (0, 0) on a CPU.
+        fitting: resident memory by number of classes, up to the number that is computed.
     """
 
     windows: int
@@ -38,11 +43,11 @@ class Prediction:
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
+        """Seconds of all steps."""
         return sum(self.steps.values())
 
     def classes_within(self, limit: int) -> int:
-        """The most classes that fit in `limit` bytes at a time; 0 where not even one does."""
+        """The most classes that fit in `limit` bytes at a time; 0 if not even one fits."""
         return max((count for count, size in self.fitting.items() if size <= limit), default=0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,9 +67,18 @@ class Prediction:
 def predict(
     segmenter: Segmenter, calibration: Calibration, prepared: Prepared, request: Request | Classes = None
 ) -> Prediction:
-    """The cost of segmenting a prepared scan as `request` says.
+    """Predict the cost of segmenting a prepared scan.
 
-    For adaptive windows the memory is theirs, and the seconds are those of all windows. Raises RequestError.
+    For adaptive windows the memory is that of adaptive windows, and the seconds are those of all windows.
+
+    Args:
+        segmenter: what will run.
+        calibration: its costs on this machine.
+        prepared: the scan.
+        request: what is asked of it.
+
+    Raises:
+        RequestError: the request cannot be served.
     """
     asked = Request.of(request)
     scan, volume, window = prepared.scan, prepared.volume, segmenter.card.window
@@ -94,7 +108,7 @@ def predict(
 
 
 def _count(volume: Volume, window: Size, overlap: float) -> tuple[int, int]:
-    """Windows of the grid, and those that run: of constant ones, one of each value."""
+    """Number of windows in the grid, and of those that run: constant windows run once per value."""
     grid = count_windows(volume.frame.shape, window, overlap)
     if not grid:
         return 0, 0

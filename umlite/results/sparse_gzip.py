@@ -1,7 +1,7 @@
-"""A gzip file of data that is mostly zeros: each block is packed by itself, and a run of zeros is packed once for all.
+"""Fast gzip for data that is mostly zeros: a run of zeros is compressed once and its bytes are used again.
 
-Deflate may be cut where nothing refers back (a full flush), so the packed bytes of equal blocks can be repeated. The
-checksum after a run of zeros is a linear map of the one before it. The result is one plain gzip member.
+After a full flush nothing in a deflate stream refers back, so compressed bytes of equal blocks can be repeated. The
+checksum after a run of zeros is a linear map of the checksum before it. The result is one plain gzip member.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
-"""Deflate, no name, no time, fastest level, unknown system: equal data give equal bytes."""
+"""Deflate, no name, no time, fastest level, unknown system, so that equal data give equal bytes."""
 _ZEROS_LEVEL = 9
-"""A run is packed once, so its size is what counts: a quarter of level 1's."""
+"""A run is compressed only once, so its size matters more than the time: it is a quarter of level 1's."""
 
 
 class SparseGzip:
-    """Writes one gzip member to a binary stream. `close` completes it; the stream stays open.
+    """Writes one gzip member to a binary stream. `close` completes it and leaves the stream open.
 
-    level: zlib's. Errors are the stream's own. Source: RFC 1951 and RFC 1952.
+    Source: RFC 1951 and RFC 1952.
+
+    Args:
+        stream: written to; its errors are passed on.
+        level: zlib's level of compression.
     """
 
     def __init__(self, stream: BinaryIO, level: int) -> None:
@@ -31,13 +35,13 @@ class SparseGzip:
         stream.write(_HEADER)
 
     def write(self, block: bytes) -> None:
-        """Append a block; large ones pack best."""
+        """Append a block. Large blocks compress best."""
         self._stream.write(self._packer.compress(block) + self._packer.flush(zlib.Z_FULL_FLUSH))
         self._checksum = zlib.crc32(block, self._checksum)
         self._size += len(block)
 
     def write_zeros(self, count: int) -> None:
-        """Append that many zero bytes; fast where the same number comes again and again."""
+        """Append `count` zero bytes. This is fast if the same number occurs again and again."""
         zeros = _zeros(count)
         self._stream.write(zeros.packed)
         self._checksum = zeros.checksum_after(self._checksum)
@@ -51,7 +55,13 @@ class SparseGzip:
 
 @dataclass(frozen=True)
 class _Zeros:
-    """packed: a run of zeros, deflated. from_zero: the run's checksum; flips: what each bit before changes in it."""
+    """A compressed run of zeros.
+
+    Args:
+        packed: its deflate bytes.
+        from_zero: the checksum after the run if it was 0 before.
+        flips: how each bit of the checksum before the run changes the one after it.
+    """
 
     packed: bytes
     from_zero: int

@@ -1,4 +1,4 @@
-"""Masks out: NIfTI files on the scan's own grid, all of them or none."""
+"""Masks to NIfTI files on the scan's own grid, all of them or none."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from umlite.volume.forms import Forms
 from umlite.volume.reading import Scan
 
 _GZIP_LEVEL = 1
-"""As nibabel's: masks are mostly runs of zeros, which level 6 packs little better and much slower."""
+"""The level of nibabel. Masks are mostly runs of zeros, which level 6 compresses little better and much slower."""
 _BLOCK_VOXELS = 1 << 18
 
 
 class Planes(Protocol):
-    """An array [X, Y, Z], or what looks like one where it is read: [:, :, first:end]."""
+    """An array [X, Y, Z], or an object that looks like one and computes the planes that are read: [:, :, first:end]."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -41,11 +41,23 @@ class Planes(Protocol):
 def write_masks(
     folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan, *, overwrite: bool = True
 ) -> list[Path]:
-    """Write one NIfTI file a class, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
+    """Write one NIfTI file per class, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
-    slabs: whole planes of the scan's last axis with all of these classes, in order; taken one at a time.
-    Files appear only once all are written; when anything raises, KeyboardInterrupt too, no new file and no new folder
-    stays. Equal slabs give equal bytes. Raises OutputError, also when a file exists and `overwrite` is off.
+    Files appear only when all are written. If anything raises, KeyboardInterrupt included, no new file or folder stays.
+    Equal slabs give equal bytes.
+
+    Args:
+        folder: created if needed.
+        names: canonical class names.
+        slabs: masks of all these classes on whole planes of the scan's last axis, in order, read one at a time.
+        scan: gives the grid and its place in space.
+        overwrite: whether existing files may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: a file cannot be written, or exists and must not be replaced.
     """
     written: list[Path] = []
     with _all_or_nothing(folder) as published, ExitStack() as files:
@@ -73,9 +85,21 @@ def write_masks(
 def write_probabilities(
     folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan, *, overwrite: bool = True
 ) -> list[Path]:
-    """Write one NIfTI file a class, `folder`/<name>_probability.nii.gz: uint8 steps of 1 / 255; one after the other.
+    """Write one NIfTI file per class, `folder`/<name>_probability.nii.gz, in uint8 steps of 1 / 255.
 
-    The header holds that slope, so that readers give probabilities from 0 to 1. All files or none, as `write_masks`.
+    The header holds that slope, so readers see probabilities from 0 to 1. All files appear, or none.
+
+    Args:
+        folder: created if needed.
+        arrays: name and probability of each class, read one after the other.
+        scan: gives the grid and its place in space.
+        overwrite: whether existing files may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: a file cannot be written, or exists and must not be replaced.
     """
     written: list[Path] = []
     with _all_or_nothing(folder) as published, ExitStack() as files:
@@ -95,12 +119,21 @@ def write_label_map(
     *,
     overwrite: bool = True,
 ) -> Path:
-    """Write one NIfTI file, .nii or .nii.gz, of labels on the scan's grid, with the labels' names inside.
+    """Write a label map as one NIfTI file that also holds the names and colours of its labels.
 
-    labels: integers, of the scan's shape; stored as uint8, or uint16 when a label or a name's index is over 255. What
-        only looks like an array holds no other labels than those of `names`.
-    names: label -> (name, (red, green, blue) in 0..255). `read_label_names` reads them back.
-    Raises OutputError.
+    Args:
+        path: ends in .nii or .nii.gz.
+        labels: integers of the scan's shape, stored as uint8, or as uint16 if a label is above 255. An object that only
+            looks like an array must hold no labels but those of `names`.
+        names: label -> (name, (red, green, blue) in 0..255). `read_label_names` reads them back.
+        scan: gives the grid and its place in space.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OutputError: a wrong name, shape or label, or a file that cannot be written.
     """
     path = Path(path)
     if not is_label_map(path):
@@ -110,7 +143,7 @@ def write_label_map(
     found = [int(labels.min()), int(labels.max())] if isinstance(labels, np.ndarray) else []
     lowest, highest = min(*found, *names, 0), max(*found, *names, 0)
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
-        raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535. Renumber.")
+        raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535.")
     header = _result_header(scan.forms, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
     header.extensions.append(label_extension(names))
     with _all_or_nothing(path.parent), replacing(path, overwrite=overwrite) as temporary:
@@ -119,7 +152,7 @@ def write_label_map(
 
 
 def is_label_map(path: Path) -> bool:
-    """Whether an output's name asks for one label map, not for a folder of masks."""
+    """Whether an output's name asks for one label map instead of a folder of masks."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
@@ -135,16 +168,16 @@ def _check_place(path: Path) -> None:
 
 def _wrong_shape(path: Path, found: str, scan: Scan) -> str:
     return (
-        f"Cannot write {path}: expected integers of the scan's shape {scan.shape}, found {found}. Restore the mask to "
-        f"the scan's grid first."
+        f"Cannot write {path}: expected integers of the scan's shape {scan.shape}, found {found}. Resample the mask to "
+        "the scan's grid first."
     )
 
 
 def _named(folder: Path, name: str, ending: str, written: list[Path]) -> Path:
-    """The file of a class, which joins those that are written."""
+    """The file of a class, which is added to `written`."""
     path = folder / f"{name}{ending}"
     if not name or not name.isprintable() or Path(name).name != name or path in written:
-        raise OutputError(f"Cannot write a mask named {name!r}: expected a new plain file name. Rename it.")
+        raise OutputError(f"Cannot write a mask named {name!r}: expected a plain file name that is not used yet.")
     _check_place(path)
     written.append(path)
     return path
@@ -152,7 +185,7 @@ def _named(folder: Path, name: str, ending: str, written: list[Path]) -> Path:
 
 @contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[list[Path]]:
-    """Make `folder`; when the block raises, remove the folders this made and the new files that the block lists."""
+    """Create `folder`. If the block raises, remove the folders created here and the new files that the block lists."""
     made = [f for f in (folder, *folder.parents) if not f.exists()]
     published: list[Path] = []
     try:
@@ -168,9 +201,12 @@ def _all_or_nothing(folder: Path) -> Iterator[list[Path]]:
 
 
 class _Output:
-    """A NIfTI file that is written block after block, packed where its name says so. Raises OutputError.
+    """A NIfTI file that is written block by block and compressed if its name ends in .gz. Raises OutputError.
 
-    path: what `temporary` will be.
+    Args:
+        temporary: the file to write.
+        path: the name that it will get.
+        header: its header, written first.
     """
 
     def __init__(self, temporary: Path, path: Path, header: nib.Nifti1Header) -> None:
@@ -186,11 +222,11 @@ class _Output:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # `close` has told of it, or what was written does not matter any more
+        with contextlib.suppress(OSError):  # `close` has reported it, or the file is about to be removed
             self._file.close()
 
     def write(self, block: bytes | int) -> None:
-        """Append some bytes, or so many zeros."""
+        """Append bytes, or a number of zero bytes."""
         with self._refusals():
             if self._packed is None:
                 self._file.write(bytes(block))
@@ -222,7 +258,7 @@ def _write(temporary: Path, path: Path, array: Planes, header: nib.Nifti1Header)
 
 
 def _blocks(array: Planes, dtype: np.dtype) -> Iterator[bytes | int]:
-    """The voxels in the order in which NIfTI stores them, a few planes at a time; an int is so many zero bytes."""
+    """Voxels in NIfTI's order, a few planes at a time; an int stands for that many zero bytes."""
     plane = array.shape[0] * array.shape[1]
     step = max(1, _BLOCK_VOXELS // plane)
     for start in range(0, array.shape[2], step):
@@ -236,7 +272,7 @@ def _blocks(array: Planes, dtype: np.dtype) -> Iterator[bytes | int]:
 
 
 def _result_header(forms: Forms, shape: tuple[int, ...], dtype: np.dtype, slope: float = 1.0) -> nib.Nifti1Header:
-    """A new header, little-endian, with the scan's place in space and nothing else of it."""
+    """A new little-endian header that keeps nothing of the scan's but its place in space."""
     header = forms.header(shape, dtype)
     header["scl_slope"], header["scl_inter"] = slope, 0
     header["descrip"] = b"umlite"
