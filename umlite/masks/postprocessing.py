@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from umlite.classes import PUBLISHED, Rule
 from umlite.masks.bitmask import BitMask, Box
+from umlite.masks.components import label_components
 
 Mask = npt.NDArray[np.bool_]
 
@@ -139,13 +140,9 @@ def _largest_components(region: _Region, count: int) -> list[_Region]:
     """The largest components, at most `count`, in order of size."""
     if not region.mask.any():
         return []
-    mask = np.ascontiguousarray(region.mask)
-    if min(mask.shape) <= 3:
-        # cc3d 4.1.1 reserves one label per four voxels. In a thin array of single voxels that is too few: it raises.
-        mask = np.pad(mask, (0, 1))
     # cc3d numbers components in memory order, which is C order here: the lower label was met first.
-    labels = cc3d.connected_components(mask, connectivity=26)
-    statistics = cc3d.statistics(labels, no_slice_conversion=True)
+    labels, _ = label_components(np.ascontiguousarray(region.mask))
+    statistics = cc3d.statistics(np.ascontiguousarray(labels), no_slice_conversion=True)
     sizes = statistics["voxel_counts"]
     sizes[0] = 0
     components = []
