@@ -18,6 +18,7 @@ from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
 from umlite.errors import DeviceError, RequestError
+from umlite.machine.memory import is_refusal
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.postprocessing import needed_classes, postprocess
@@ -113,7 +114,8 @@ class Segmenter:
     ) -> None:
         setup = choose_setup(changed(options or EngineOptions(), changes), notify)
         self.weights_path: Path = resolve(weights)
-        self.engine = build_engine(self.weights_path, setup, notify)
+        with _memory_errors("for the network"):
+            self.engine = build_engine(self.weights_path, setup, notify)
         self.classes = ClassTable(self.card.classes)
 
     @property
@@ -194,9 +196,9 @@ class Segmenter:
             InputError: no scan, or one that cannot be used.
         """
         watch = _Stopwatch()
-        with watch("read"):
+        with watch("read"), _memory_errors("to read this scan"):
             scan = scan if isinstance(scan, Scan) else read_scan(scan)
-        with watch("prepare"):
+        with watch("prepare"), _memory_errors("to resample this scan"):
             volume = self.engine.prepare(scan)
         return Prepared(scan, volume, watch.seconds)
 
@@ -219,7 +221,7 @@ class Segmenter:
         soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.probabilities else None
         run = decide_volume if asked.windows == "all" else decide_adaptively
         watch = _Stopwatch()
-        with watch("windows"), _memory_errors(len(names)):
+        with watch("windows"), _memory_errors(f"for {len(names)} classes of this scan"):
             heads = [self.classes.head_of(name) for name in names]
             bits, counts, undecided = run(
                 self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress, soft
@@ -230,7 +232,7 @@ class Segmenter:
     def finish(self, decided: Decided) -> Segmentation:
         """Clean the masks, class by class, and give the result with everything that is known about it."""
         watch = _Stopwatch()
-        with watch("postprocess"):
+        with watch("postprocess"), _memory_errors(f"to clean {len(decided.classes)} masks"):
             bits, notes = postprocess(decided.bits, [c.name for c in decided.classes])
         warnings = decided.scan.warnings
         if decided.frame.is_empty:
@@ -272,14 +274,22 @@ class Segmenter:
 
 
 @contextmanager
-def _memory_errors(classes: int) -> Iterator[None]:
+def _memory_errors(purpose: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise DeviceError(
-            f"The device has too little memory for {classes} classes of this scan. Ask for fewer classes at a time, "
-            "for a smaller batch, or for the CPU.",
+            f"The device has too little memory {purpose}. Ask for fewer classes at a time, for a smaller batch, or for "
+            "the CPU.",
             about=("classes", "batch", "device"),
+        ) from error
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_refusal(error):
+            raise
+        raise DeviceError(
+            f"The system refused memory {purpose}. Allow this process more, ask for fewer classes at a time, or use a "
+            "machine with more memory.",
+            about="classes",
         ) from error
 
 

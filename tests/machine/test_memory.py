@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,23 @@ def test_a_limit_of_the_address_space_counts() -> None:
         "free = free_bytes(torch.device('cpu')); assert 0 < free < 6 << 30, free"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOSPC, "No space left"), False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), True),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_which_errors_say_that_memory_was_refused(error: Exception, is_one: bool) -> None:
+    assert memory.is_refusal(error) == is_one
+
+
+def test_torch_s_own_refusal_is_one() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert memory.is_refusal(caught.value)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from umlite.cpu.activation import Floats, padded
+from umlite.machine.in_threads import in_threads
+from umlite.machine.memory import refused
 
 HUGE_PAGE = 2 << 20
 PAGE = 4 << 10
@@ -25,22 +26,29 @@ PART = 32 << 20
 
 
 def untouched(*shape: int) -> Floats:
-    """An array of which no page is in memory yet: for counting what a network would take."""
-    return np.zeros(shape, np.float32)
+    """An array of which no page is in memory yet: for counting what a network would take.
+
+    Raises DeviceError where the system refuses to promise the memory.
+    """
+    try:
+        return np.zeros(shape, np.float32)
+    except MemoryError as error:
+        raise refused(4 * int(np.prod(shape)), "the network") from error
 
 
 def zeros(*shape: int, threads: int = 1) -> Floats:
     """Zeroed float32 array, C-contiguous, aligned to 64 bytes (2 MiB from 2 MiB on). Private to this process.
 
     threads: how many may touch its pages, which is what takes the time.
+    Raises DeviceError where the system refuses it.
     """
     size = int(np.prod(shape)) * 4
-    if size < HUGE_PAGE:
-        memory = np.zeros(size + ALIGNMENT, np.uint8)
-        skip = -memory.ctypes.data % ALIGNMENT
-    else:
-        memory = _huge(size + HUGE_PAGE)
-        skip = -memory.ctypes.data % HUGE_PAGE
+    alignment = ALIGNMENT if size < HUGE_PAGE else HUGE_PAGE
+    try:
+        memory = np.zeros(size + alignment, np.uint8) if size < HUGE_PAGE else _huge(size + alignment)
+    except (MemoryError, OSError) as error:
+        raise refused(size, "the network") from error
+    skip = -memory.ctypes.data % alignment
     used = memory[skip : skip + size]
     _touch(used, threads)
     return used.view(np.float32).reshape(shape)
@@ -82,11 +90,7 @@ def _touch(memory: NDArray[np.uint8], threads: int) -> None:
     def touch(start: int) -> None:
         memory[start : start + PART : PAGE] = 0
 
-    if threads == 1 or memory.size <= PART:
-        memory[::PAGE] = 0
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(touch, range(0, memory.size, PART)))
+    in_threads(touch, range(0, memory.size, PART), threads)
 
 
 def _huge(size: int) -> NDArray[np.uint8]:

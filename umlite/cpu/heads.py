@@ -15,6 +15,7 @@ from umlite.cpu.compiler import load
 from umlite.cpu.mirror import Mirror, address
 from umlite.cpu.pending import Pending, pending
 from umlite.errors import WeightsError
+from umlite.machine.memory import refused
 from umlite.models.universal import UniversalModel
 
 MOST_INNER_CHANNELS = 64
@@ -179,4 +180,4 @@ class _GroupNorm:
             *(ctypes.c_void_p(address(a)) for a in (self._gamma, self._beta, self.scale, self.shift)),
         )
         if failed:
-            raise MemoryError("No memory for the statistics of a group norm.")
+            raise refused(16 * self.scale.size * 128, "the statistics of a group norm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,22 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     known = [n for n in (_fields(MEMINFO).get("MemAvailable"), memory_left(), _address_space_left()) if n is not None]
     return min(known, default=None)
+
+
+def refused(size: int, purpose: str) -> DeviceError:
+    """The error that says that the system has refused so many bytes."""
+    return DeviceError(
+        f"The system refused {size / 1e6:.0f} MB of memory for {purpose}. Allow this process more memory, or use a "
+        "machine with more."
+    )
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error of Python, numpy, torch or the system says that memory was refused."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = isinstance(error, RuntimeError) and "t allocate memory" in str(error)  # torch has no type for it on a CPU
+    return told or isinstance(error, MemoryError)
 
 
 def available_bytes(device: torch.device, limit: int | None = None) -> int:
