@@ -22,7 +22,7 @@ from umlite.machine.memory import is_refusal
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.postprocessing import needed_classes, postprocess
-from umlite.progress import Notify, Progress, no_notice, no_progress
+from umlite.progress import Notify, Progress, no_notice, no_progress, once
 from umlite.records import changed
 from umlite.request import Classes, Request
 from umlite.results.probabilities import Probabilities
@@ -112,6 +112,7 @@ class Segmenter:
         notify: Notify = no_notice,
         **changes: Any,
     ) -> None:
+        notify = once(notify)
         setup = choose_setup(changed(options or EngineOptions(), changes), notify)
         self.weights_path: Path = resolve(weights)
         with _memory_errors("for the network"):

@@ -16,3 +16,15 @@ def no_progress(_done: int, _total: int) -> None:
 
 def no_notice(_sentence: str) -> None:
     """Tell nobody."""
+
+
+def once(notify: Notify) -> Notify:
+    """Tell each sentence the first time it comes."""
+    told: set[str] = set()
+
+    def tell(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            notify(sentence)
+
+    return tell

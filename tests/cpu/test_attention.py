@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umlite.cpu.activation import padded
-from umlite.cpu.compiler import CompilerError, load
+from umlite.cpu.compiler import CompilerError
+from umlite.cpu.libraries import load
 from umlite.cpu.token_layers import LOG2_E, TokenLayers, expanded_bias, window_sides
 from umlite.kernels.window_attention import relative_position_index, window_attention_ref
 

@@ -1,12 +1,10 @@
-"""Building, keeping and loading the C kernels, and what happens where that cannot be done."""
+"""Running the C compiler: what it says, and that nothing it starts outlives the build."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import shutil
-import stat
+import select
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,196 +13,95 @@ from pathlib import Path
 import pytest
 
 from umlite.cpu import compiler
-from umlite.cpu.compiler import CompilerError
-from umlite.engines.options import EngineOptions
-from umlite.engines.setup import choose_setup
+from umlite.cpu.compiler import CompilerError, Processes, compile_source
 
 ROOT = Path(__file__).parents[2]
 
 
+def program(path: Path, text: str) -> list[str]:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return [str(path)]
+
+
+class Hanging:
+    """A compiler that starts another program, and neither ends; both hold a pipe open as long as they live."""
+
+    def __init__(self, folder: Path) -> None:
+        pipe = folder / "alive"
+        os.mkfifo(pipe)
+        self._pipe = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.command = program(folder / "hanging-cc", f"exec 3> {pipe}\nsleep 600 &\necho >&3\nwait")
+
+    def wait_until_running(self, count: int = 1) -> None:
+        read = b""
+        while len(read) < count:
+            read += self._read()
+
+    def wait_until_dead(self) -> None:
+        while self._read():
+            pass
+
+    def _read(self) -> bytes:
+        assert select.select([self._pipe], [], [], 100)[0]
+        return os.read(self._pipe, 100)
+
+
 @pytest.fixture
-def sources(tmp_path: Path, monkeypatch) -> Path:
-    """A source folder with two tiny kernels, a cache of its own, and nothing loaded yet."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "one.c").write_text('#include "shared.h"\nint answer(void) { return ANSWER; }\n')
-    (folder / "two.c").write_text("int answer(void) { return 2; }\n")
-    (folder / "shared.h").write_text("#define ANSWER 41\n")
-    monkeypatch.setattr(compiler, "SOURCE", folder)
-    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
-    forget(monkeypatch)
-    return folder
+def hanging(tmp_path: Path) -> Hanging:
+    return Hanging(tmp_path)
 
 
-def forget(monkeypatch) -> None:
-    monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(compiler, "_failed", {})
+@pytest.mark.parametrize("given", ['gcc "', "gcc 'a", "gcc \\"])
+def test_a_command_with_unbalanced_quotes(monkeypatch, given: str) -> None:
+    monkeypatch.setenv("CC", given)
+    with pytest.raises(CompilerError, match="which is no command"):
+        compiler.compiler()
 
 
-def kept(tmp_path: Path) -> list[str]:
-    return sorted(path.name.split("-")[0] for path in (tmp_path / "cache" / "kernels").glob("*.so"))
+def test_the_first_complaint_is_told(tmp_path: Path) -> None:
+    cc = program(tmp_path / "cc", "echo 'a.c:1: note: x' >&2; echo 'a.c:2: error: no such thing' >&2; exit 1")
+    with pytest.raises(CompilerError, match=r"cannot build a\.c: a\.c:2: error: no such thing"):
+        compile_source(tmp_path / "a.c", tmp_path / "a.so", cc)
 
 
-@pytest.mark.usefixtures("sources")
-def test_first_load_builds_everything_once(tmp_path: Path, monkeypatch) -> None:
-    said: list[str] = []
-    assert compiler.load("one", said.append).answer() == 41
-    assert kept(tmp_path) == ["one", "two"]
-    assert len(said) == 1
-    assert "once" in said[0]
-    forget(monkeypatch)
-    monkeypatch.setattr(compiler, "_build", None)  # nothing may be built again
-    assert compiler.load("two", said.append).answer() == 2
-    assert compiler.load("one").answer() == 41
-    assert len(said) == 1
+def test_a_compiler_that_asks_gets_no_answer(tmp_path: Path) -> None:
+    """It reads from nowhere, not from the terminal."""
+    cc = program(tmp_path / "cc", "read answer || { echo 'error: no input' >&2; exit 1; }")
+    with pytest.raises(CompilerError, match="no input"):
+        compile_source(tmp_path / "a.c", tmp_path / "a.so", cc)
 
 
-def test_a_changed_header_is_another_kernel(sources: Path, monkeypatch) -> None:
-    assert compiler.load("one").answer() == 41
-    (sources / "shared.h").write_text("#define ANSWER 43\n")
-    forget(monkeypatch)
-    assert compiler.load("one").answer() == 43
+def test_one_that_hangs_ends_at_the_limit_with_what_it_started(tmp_path: Path, monkeypatch, hanging: Hanging) -> None:
+    monkeypatch.setattr(compiler, "BUILD_LIMIT_S", 0.5)
+    with pytest.raises(CompilerError, match="did not finish within"):
+        compile_source(tmp_path / "a.c", tmp_path / "a.so", hanging.command)
+    hanging.wait_until_dead()
 
 
-def test_a_broken_source_takes_no_other_with_it(sources: Path) -> None:
-    (sources / "two.c").write_text("int answer(void) { return nothing; }\n")
-    assert compiler.load("one").answer() == 41
-    for _ in range(2):
-        with pytest.raises(CompilerError, match=r"two\.c.*nothing"):
-            compiler.load("two")
+def test_the_end_of_the_block_ends_all(tmp_path: Path, hanging: Hanging) -> None:
+    with ThreadPoolExecutor(2) as pool, Processes(600) as processes:
+        codes = [pool.submit(processes.run, hanging.command, tmp_path / f"{number}.log") for number in range(2)]
+        hanging.wait_until_running(2)
+    assert [code.result() for code in codes] == [-signal.SIGKILL] * 2
+    hanging.wait_until_dead()
+    with pytest.raises(CompilerError, match="has been ended"):
+        processes.run(hanging.command, tmp_path / "late.log")
 
 
-@pytest.mark.usefixtures("sources")
-@pytest.mark.parametrize("damage", ["emptied", "another file", "cut", "a bit flipped"])
-def test_a_broken_file_in_the_cache_is_built_again(tmp_path: Path, monkeypatch, damage: str) -> None:
-    compiler.load("one")
-    path = next((tmp_path / "cache" / "kernels").glob("one-*.so"))
-    whole = path.read_bytes()
-    half = len(whole) // 2
-    flipped = whole[:half] + bytes([whole[half] ^ 4]) + whole[half + 1 :]
-    path.unlink()
-    contents = {"emptied": b"", "another file": b"\x7fELF broken", "cut": whole[:half], "a bit flipped": flipped}
-    path.write_bytes(contents[damage])
-    forget(monkeypatch)
-    assert compiler.load("one").answer() == 41
-    assert path.read_bytes() == whole
-
-
-@pytest.mark.usefixtures("sources")
-def test_a_file_that_others_may_write_is_not_loaded(tmp_path: Path, monkeypatch) -> None:
-    compiler.load("one")
-    path = next((tmp_path / "cache" / "kernels").glob("one-*.so"))
-    path.chmod(0o666)
-    forget(monkeypatch)
-    assert compiler.load("one").answer() == 41
-    assert not path.stat().st_mode & stat.S_IWOTH
-
-
-@pytest.mark.usefixtures("sources")
-def test_a_cache_that_cannot_be_written_is_said_and_does_not_stop(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    said: list[str] = []
-    assert compiler.load("one", said.append).answer() == 41
-    assert any("Cannot keep" in line for line in said)
-
-
-@pytest.mark.usefixtures("sources")
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
-    def refuse(path: Path, content: bytes) -> int:
-        if (tmp_path / "cache") in path.parents:
-            path.touch()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with open(path, "wb") as file:
-            return file.write(content)
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    said: list[str] = []
-    assert compiler.load("one", said.append).answer() == 41
-    assert "No space left" in said[-1]
-    assert not list((tmp_path / "cache" / "kernels").iterdir())
-
-
-@pytest.mark.usefixtures("sources")
-@pytest.mark.parametrize("forbidden", ["cache", "temporary"])
-def test_where_a_disk_runs_no_programs_the_other_does(tmp_path: Path, monkeypatch, forbidden: str) -> None:
-    """Home and temporary folders mounted with noexec."""
-    open_library = ctypes.CDLL
-
-    def picky(path: str) -> ctypes.CDLL:
-        if ((tmp_path / "cache") in Path(path).parents) == (forbidden == "cache"):
-            raise OSError("failed to map segment from shared object")
-        return open_library(path)
-
-    monkeypatch.setattr(compiler.ctypes, "CDLL", picky)
-    assert compiler.load("one").answer() == 41
-    forget(monkeypatch)
-    monkeypatch.setattr(compiler, "_build", None)  # nothing may be built again
-    assert compiler.load("one").answer() == 41
-
-
-@pytest.mark.usefixtures("sources")
-def test_no_place_to_build_in(monkeypatch) -> None:
-    def nowhere(**_: str) -> None:
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
-
-    monkeypatch.setattr(compiler.tempfile, "TemporaryDirectory", nowhere)
-    with pytest.raises(CompilerError, match="temporary directory"):
-        compiler.load("one")
-
-
-@pytest.mark.parametrize("able", [True, False])
-def test_a_compiler_without_openmp_is_noticed(sources: Path, tmp_path: Path, monkeypatch, able: bool) -> None:
-    (sources / "winograd.c").write_text(
-        "#ifdef _OPENMP\n#include <omp.h>\nint n(void) { return omp_get_thread_num(); }\n#endif\nint one = 1;\n"
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_program_and_its_compilers(
+    tmp_path: Path, scan_file: Path, hanging: Hanging, number: int, code: int
+) -> None:
+    command = [sys.executable, "-m", "umlite", "segment", str(scan_file), "-o", str(tmp_path / "out")]
+    cache = str(tmp_path / "cache")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CC": hanging.command[0], "UMLITE_CACHE": cache}
+    run = subprocess.Popen(
+        [*command, "--weights", "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    if not able:
-        script = tmp_path / "lonely-cc"
-        script.write_text(f'#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1 ;; esac\nexec {shutil.which("cc")} "$@"\n')
-        script.chmod(0o755)
-        monkeypatch.setenv("CC", str(script))
-    assert compiler.threaded() == able
-    reasons = choose_setup(EngineOptions(device="cpu")).reasons
-    assert any("on one thread" in reason for reason in reasons) == (not able)
-
-
-@pytest.mark.usefixtures("sources")
-def test_no_compiler(monkeypatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CC", raising=False)
-    with pytest.raises(CompilerError, match="No C compiler"):
-        compiler.load("one")
-
-
-def test_cc_is_respected(sources: Path, monkeypatch) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler -m64")
-    with pytest.raises(CompilerError, match="no-such-compiler"):
-        compiler.load("one")
-    forget(monkeypatch)
-    monkeypatch.setenv("CC", f"{compiler.shutil.which('cc')} -DEXTRA")
-    (sources / "one.c").write_text("#ifndef EXTRA\n#error no arguments\n#endif\nint answer(void) { return 5; }\n")
-    assert compiler.load("one").answer() == 5
-
-
-def test_two_processes_at_once(sources: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from umlite.cpu import compiler; compiler.SOURCE = Path(sys.argv[1]);"
-        "print(compiler.load('one').answer())"
-    )
-    command = [sys.executable, "-c", program, str(sources)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda _: subprocess.run(command, env=environment, capture_output=True), range(3)))
-    assert [run.stdout.strip() for run in done] == [b"41"] * 3
-    assert kept(tmp_path) == ["one", "two"]
-
-
-def test_loading_leaves_denormals_alone() -> None:
-    """Some compilers link code into a library that makes the whole process flush them to zero."""
-    program = (
-        "import numpy as np; from umlite.cpu import compiler; tiny = np.full(8, 1e-40, np.float32);"
-        "[compiler.load(stem) for stem in compiler.stems()]; print((tiny * np.float32(1))[0] > 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "True", done.stderr
+    hanging.wait_until_running()
+    run.send_signal(number)
+    said = run.communicate()[0].decode()
+    assert run.returncode == code, said
+    assert "Traceback" not in said
+    hanging.wait_until_dead()

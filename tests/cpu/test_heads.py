@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from umlite.cpu.activation import Activation, padded
-from umlite.cpu.compiler import CompilerError, load
+from umlite.cpu.compiler import CompilerError
 from umlite.cpu.heads import Heads
+from umlite.cpu.libraries import load
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from umlite.cpu import compiler
+from umlite.cpu import compiler, libraries
 
 ROOT = Path(__file__).parents[2]
 GCC, ARM_GCC = shutil.which("gcc"), shutil.which("aarch64-linux-gnu-gcc")
@@ -42,7 +42,7 @@ def passes(folder: Path, command: str) -> None:
     assert "skipped" not in done.stdout  # as they would be where nothing could be built
 
 
-@pytest.mark.skipif(compiler._native() != "-march=native", reason="needs an x86 processor")
+@pytest.mark.skipif(compiler.native_flag() != "-march=native", reason="needs an x86 processor")
 @pytest.mark.parametrize(
     "flags",
     ["-DLANES=16 -Wno-psabi", "-U__AVX512F__ -U__AVX__", "-U__AVX512F__ -U__AVX__ -U__SSE2__"],
@@ -71,10 +71,10 @@ def test_layers_are_right_with_the_plainest_build(tmp_path: Path) -> None:
     ],
 )
 def test_every_kernel_compiles_without_a_warning(tmp_path: Path, command: str | None, flags: str) -> None:
-    if command is None or (command == GCC and compiler._native() != "-march=native"):
+    if command is None or (command == GCC and compiler.native_flag() != "-march=native"):
         pytest.skip("needs a compiler for that processor")
-    for stem in compiler.stems():
-        source, target = compiler.SOURCE / f"{stem}.c", tmp_path / f"{stem}.so"
+    for stem in libraries.stems():
+        source, target = libraries.SOURCE / f"{stem}.c", tmp_path / f"{stem}.so"
         compiler.compile_source(source, target, [command], [flags, "-fopenmp", "-Werror"])
 
 
@@ -91,13 +91,13 @@ def test_the_products_stay_in_registers(
     tmp_path: Path, command: str | None, flags: str, product: str, accumulators: int, on_the_stack: str
 ) -> None:
     """The loop that all the time goes to: one fused operation per accumulator, none of which ever sees memory."""
-    if command is None or (command == GCC and compiler._native() != "-march=native"):
+    if command is None or (command == GCC and compiler.native_flag() != "-march=native"):
         pytest.skip("needs a compiler for that processor")
     objdump = shutil.which(command.removesuffix("gcc") + "objdump") or shutil.which("objdump")
     if objdump is None:
         pytest.skip("needs objdump")
     target = tmp_path / "winograd.so"
-    compiler.compile_source(compiler.SOURCE / "winograd.c", target, [command], [flags, "-fopenmp"])
+    compiler.compile_source(libraries.SOURCE / "winograd.c", target, [command], [flags, "-fopenmp"])
     listing = subprocess.run([objdump, "-d", "--no-show-raw-insn", str(target)], capture_output=True, text=True)
     for name in ("kernel_full", "kernel_ahead"):
         found = re.search(rf"<{name}>:\n(.*?)\n\n", listing.stdout, re.DOTALL)

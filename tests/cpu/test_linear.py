@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umlite.cpu.activation import padded
-from umlite.cpu.compiler import CompilerError, load
+from umlite.cpu.compiler import CompilerError
+from umlite.cpu.libraries import load
 from umlite.cpu.token_layers import TokenLayers
 from umlite.models.swin_unetr import MERGED_CORNERS
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import umlite.cpu
-from umlite.cpu import compiler
+from umlite.cpu import compiler, libraries
 from umlite.cpu.activation import Activation
 from umlite.cpu.compiler import CompilerError
 from umlite.cpu.mirror import Mirror, address
@@ -43,7 +43,7 @@ def in_c(mirror: type[Mirror], folder: Path) -> list[int]:
         command = compiler.compiler()
     except CompilerError as error:
         pytest.skip(str(error))
-    compiler.compile_source(program, library, command, [f"-I{compiler.SOURCE}"])
+    compiler.compile_source(program, library, command, [f"-I{libraries.SOURCE}"])
     return list((ctypes.c_long * (1 + 2 * len(fields))).in_dll(ctypes.CDLL(str(library)), "layout"))
 
 
@@ -54,7 +54,7 @@ def test_c_and_python_agree(mirror: type[Mirror], tmp_path: Path) -> None:
 
 def test_every_struct_that_kernels_are_given_is_mirrored() -> None:
     public = re.compile(r"^(?:void|int|long) \w+\((.*?)\) \{", re.MULTILINE | re.DOTALL)
-    sources = [path.read_text() for path in compiler.SOURCE.glob("*.c")]
+    sources = [path.read_text() for path in libraries.SOURCE.glob("*.c")]
     given = {name for text in sources for found in public.findall(text) for name in re.findall(r"\w+_t\b", found)}
     assert given == {mirror.declared[1] for mirror in MIRRORS}
 

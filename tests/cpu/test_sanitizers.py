@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from umlite.cpu.compiler import SOURCE
+from umlite.cpu.libraries import SOURCE
 
 HERE = Path(__file__).parent
 GCC = shutil.which("gcc")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from umlite.cpu import compiler
+from umlite.cpu import compiler, libraries
 from umlite.cpu.compiler import CompilerError
 
 PROGRAM = """
@@ -31,7 +31,7 @@ def share(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("share")
     (folder / "share.c").write_text(PROGRAM)
     try:
-        flags = ["-fopenmp", f"-I{compiler.SOURCE}"]
+        flags = ["-fopenmp", f"-I{libraries.SOURCE}"]
         compiler.compile_source(folder / "share.c", folder / "share.so", compiler.compiler(), flags)
     except CompilerError as error:
         pytest.skip(str(error))
@@ -59,7 +59,7 @@ def test_threads_without_work_sleep(share) -> None:
 
 
 def test_every_kernel_shares_so() -> None:
-    for stem in compiler.stems():
-        text = (compiler.SOURCE / f"{stem}.c").read_text()
+    for stem in libraries.stems():
+        text = (libraries.SOURCE / f"{stem}.c").read_text()
         assert "omp for" not in text
         assert text.count("PARALLEL(") <= text.count("= take(&")

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from support.cpu_layers import values64
 from support.recipes import Recipe
-from umlite.cpu.compiler import CompilerError, load
+from umlite.cpu.compiler import CompilerError
 from umlite.cpu.heads import Heads
+from umlite.cpu.libraries import load
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.kernels.implementations import REFERENCE
 from umlite.models.config import SwinUNETRConfig

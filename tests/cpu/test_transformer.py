@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from umlite.cpu.activation import Activation, padded
-from umlite.cpu.compiler import CompilerError, load
+from umlite.cpu.compiler import CompilerError
+from umlite.cpu.libraries import load
 from umlite.cpu.transformer import NativeTransformer
 from umlite.models.config import SwinUNETRConfig
 from umlite.models.swin_unetr import SwinTransformer, SwinUNETR

@@ -124,16 +124,16 @@ def test_the_backbone_is_dropped_and_loaded_again_for_another_window() -> None:
 def test_without_a_compiler_torch_takes_over_and_says_so(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from umlite.cpu import compiler
+    from umlite.cpu import libraries
 
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
-    monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(compiler, "_failed", {})
+    for state in ("_loaded", "_failed", "_built"):
+        monkeypatch.setattr(libraries, state, {})
     setup = choose_setup(EngineOptions(device="cpu"))
     assert setup.options.kernels == "torch"
-    assert any("CC names" in reason for reason in setup.reasons)
+    assert any("CC is set to" in reason for reason in setup.reasons)
     assert build_engine(small_weights, setup).window_logits(torch.rand(1, 1, 16, 16, 16), [0]).isfinite().all()
-    with pytest.raises(DeviceError, match="CC names"):
+    with pytest.raises(DeviceError, match="CC is set to"):
         choose_setup(EngineOptions(device="cpu", kernels="native"))
 
 

@@ -57,9 +57,9 @@ class Calibration:
 
 def remembered(segmenter: Segmenter) -> Calibration | None:
     """The kept calibration of these weights with this setup on this machine, or None."""
-    if not _folder().is_dir():
-        return None  # saves reading the weights for their hash
     try:
+        if not _folder().is_dir():
+            return None  # saves reading the weights for their hash
         return Calibration(**json.loads(_file(segmenter).read_text()))
     except (OSError, ValueError, TypeError):
         return None
@@ -67,8 +67,8 @@ def remembered(segmenter: Segmenter) -> Calibration | None:
 
 def remember(segmenter: Segmenter, calibration: Calibration) -> None:
     """Keep a calibration for later runs. If the cache folder cannot be written, nothing is kept."""
-    path = _file(segmenter)
-    with contextlib.suppress(OutputError):
+    with contextlib.suppress(OSError, OutputError):
+        path = _file(segmenter)
         make_folder(path.parent)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(calibration)))

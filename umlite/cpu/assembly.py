@@ -12,11 +12,12 @@ from umlite.cpu import buffers
 from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
 from umlite.cpu.algorithms import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
 from umlite.cpu.buffers import Arena
-from umlite.cpu.compiler import Notify, load
 from umlite.cpu.convolution import Convolution, Norm, scratch_floats
+from umlite.cpu.libraries import load
 from umlite.cpu.packed_file import kept_weights
 from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, packing_key, plain_kernels
 from umlite.machine.processor import Machine
+from umlite.progress import Notify, no_notice
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Assembly:
         error_gate: float = ERROR_GATE,
         weight_limit_bytes: int = WEIGHT_LIMIT_BYTES,
         keep: bool = True,
-        notify: Notify | None = None,
+        notify: Notify = no_notice,
         count_only: bool = False,
     ) -> None:
         self.count_only = count_only
@@ -219,7 +220,7 @@ class Assembly:
             kernels = self._weights[name].kernels()
             pack(packed[name].choice.algorithm, kernels, out, self.machine.threads, self.notify)
 
-        return kept_weights(self._key(), sizes, fill, keep=self.keep, notify=self.notify)
+        return kept_weights(self._key(), sizes, fill, keep=self.keep, threads=self.machine.threads, notify=self.notify)
 
     def _key(self) -> str:
         parts: list[str | Floats] = []

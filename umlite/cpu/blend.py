@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from umlite.cpu.activation import Floats
-from umlite.cpu.compiler import load
+from umlite.cpu.libraries import load
 from umlite.cpu.mirror import Mirror, address
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from umlite.cpu.activation import Activation, Floats, padded
 from umlite.cpu.algorithms import Choice
-from umlite.cpu.compiler import load
+from umlite.cpu.libraries import load
 from umlite.cpu.mirror import Mirror
 from umlite.cpu.pending import Pending, pending
 

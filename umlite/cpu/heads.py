@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from umlite.cpu.activation import Activation, Floats, padded
-from umlite.cpu.compiler import load
+from umlite.cpu.libraries import load
 from umlite.cpu.mirror import Mirror, address
 from umlite.cpu.pending import Pending, pending
 from umlite.errors import WeightsError

@@ -1,12 +1,24 @@
-"""Packed weights kept in files: made once, mapped by every later process, safe to delete at any time."""
+"""Packed weights kept in files: made once, mapped by every later process, safe to delete at any time.
+
+A file is a header and arrays, each on pages of its own:
+
+    MAGIC, the header's length (8 bytes), its SHA-256 (32 bytes), the header (JSON), arrays from `start` on
+    header: key, start, arrays {name: [offset from start, floats, CRC-32]}
+
+A file is believed when nobody else can have written it, its header has its hash, names and sizes are those wanted, and
+every array has its checksum. Anything else is made again.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import mmap
 import os
 import secrets
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +27,16 @@ import numpy as np
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import Floats
-from umlite.cpu.compiler import Notify
-from umlite.machine.cache_folder import cache_folder, trusted
+from umlite.machine.cache_folder import cache_folder, not_kept, trusted
+from umlite.machine.in_threads import in_threads
+from umlite.machine.memory import refused
+from umlite.progress import Notify
 
 FOLDER_LIMIT_BYTES = 3 << 30
 PAGE = 4096
 SUFFIX = ".packed"
+MAGIC = b"umlite 2"
+START_BYTES = len(MAGIC) + 8 + 32
 SAID_FROM_BYTES = 128 << 20
 """Fewer are packed before anyone could read of it."""
 
@@ -31,49 +47,53 @@ def kept_weights(
     fill: Callable[[str, Floats], None],
     *,
     keep: bool,
-    notify: Notify | None,
+    threads: int,
+    notify: Notify,
 ) -> dict[str, Floats]:
-    """Name -> flat float32 array.
+    """Weights as kernels read them: found in the cache, or made and kept there, or only made.
 
     key: of everything that they depend on. sizes: floats of each, whole cache lines. fill: gets a name and its zeroed
-    array, and writes its numbers. keep: look for them in the cache, and keep them there. notify: gets a sentence where
-    many are made, and where they cannot be kept.
+    array, and writes its numbers. keep: look for them in the cache, and keep them there. threads: that check them.
+    notify: gets a sentence where many are made, and where they cannot be kept.
+    Returns name -> flat float32 array. Raises DeviceError where the system refuses the memory.
     """
-    if keep and (found := read_packed(key)) is not None:
+    if keep and (found := read_packed(key, sizes, threads)) is not None:
         return found
-    if notify and 4 * sum(sizes.values()) >= SAID_FROM_BYTES:
+    if 4 * sum(sizes.values()) >= SAID_FROM_BYTES:
         notify(f"Packing the weights for this processor{' (once, kept in the cache)' if keep else ''} ...")
     if keep:
         try:
             fill_packed(key, sizes, fill)
-        except OSError as error:
-            if notify:
-                notify(f"Packed weights are not kept ({error.strerror or error}): made again at every start.")
-        else:
-            if found := read_packed(key):
+            if found := read_packed(key, sizes, threads):
                 return found
+            notify(not_kept(OSError(errno.EIO, "what was written cannot be read back")))
+        except OSError as error:
+            notify(not_kept(error))
     arrays = {name: buffers.zeros(size) for name, size in sizes.items()}
     for name, array in arrays.items():
         fill(name, array)
     return arrays
 
 
-def read_packed(key: str) -> dict[str, Floats] | None:
-    """Layer -> packed weights as flat, read-only arrays on the file's pages, or None where there is no sound file.
+def read_packed(key: str, sizes: Mapping[str, int], threads: int = 1) -> dict[str, Floats] | None:
+    """Name -> flat, read-only array on the file's pages, or None where there is no sound file with these sizes.
 
-    Every array is compared with its checksum. A file that differs is removed.
+    A file that is not sound is removed. Raises DeviceError where the system refuses the memory.
     """
-    path = _path(key)
     try:
+        path = _path(key)
         if not trusted(path):
             return None
-        arrays = _map(path, key)
+        arrays = _map(path, key, sizes, threads)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise refused(4 * sum(sizes.values()), "packed weights") from error
+        return None
+    with suppress(OSError):
         if arrays is None:
             path.unlink()
         else:
             os.utime(path)
-    except OSError:
-        return arrays if "arrays" in locals() else None
     return arrays
 
 
@@ -91,10 +111,10 @@ def fill_packed(key: str, sizes: Mapping[str, int], fill: Callable[[str, Floats]
     """
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    start = -(-(len(key) + sum(len(json.dumps(name)) + 80 for name in sizes) + 80) // PAGE) * PAGE
+    start = _whole_pages(START_BYTES + len(key) + sum(len(json.dumps(name)) + 80 for name in sizes) + 80)
     total = start + sum(_whole_pages(4 * size) for size in sizes.values())
     if shutil.disk_usage(path.parent).free < 2 * total:
-        raise OSError(28, "too little room on the disk")
+        raise OSError(errno.ENOSPC, "too little room on the disk")
     buffer = buffers.zeros(max(sizes.values(), default=0))
     temporary = path.with_name(f".{secrets.token_hex(6)}{SUFFIX}")
     places, offset = {}, 0
@@ -111,8 +131,11 @@ def fill_packed(key: str, sizes: Mapping[str, int], fill: Callable[[str, Floats]
             file.truncate(total)
             header = json.dumps({"key": key, "start": start, "arrays": places}).encode()
             file.seek(0)
-            file.write(len(header).to_bytes(8, "little") + header)
-        temporary.chmod(0o644)
+            file.write(MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header)
+        with suppress(OSError):  # some shares have no permissions to change
+            temporary.chmod(0o644)
+        if not trusted(temporary):
+            raise PermissionError(errno.EPERM, "others could change files there")
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
@@ -128,38 +151,33 @@ def _path(key: str) -> Path:
     return cache_folder() / "packed" / f"{key}{SUFFIX}"
 
 
-def _map(path: Path, key: str) -> dict[str, Floats] | None:
+def _map(path: Path, key: str, sizes: Mapping[str, int], threads: int) -> dict[str, Floats] | None:
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
         size = os.fstat(file.fileno()).st_size
-        if not 0 < length < size:
+        begin = file.read(START_BYTES)
+        length = int.from_bytes(begin[len(MAGIC) : len(MAGIC) + 8], "little")
+        if not begin.startswith(MAGIC) or START_BYTES + length > size:
             return None
-        try:
-            header = json.loads(file.read(length))
-            start = int(header["start"])
-            if header["key"] != key:
-                return None
-            places = {
-                name: (int(offset), int(count), int(check)) for name, (offset, count, check) in header["arrays"].items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError):
+        text = file.read(length)
+        if hashlib.sha256(text).digest() != begin[-32:]:
             return None
-        if start < length + 8 or any(offset < 0 or count < 0 for offset, count, _ in places.values()):
+        header = json.loads(text)
+        places = header["arrays"]
+        if header["key"] != key or {name: floats for name, (_, floats, _) in places.items()} != dict(sizes):
             return None
-        if any(start + offset + 4 * count > size for offset, count, _ in places.values()):
+        if any(header["start"] + offset + 4 * floats > size for offset, floats, _ in places.values()):
             return None
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {
-        name: np.frombuffer(pages, np.float32, count, start + offset) for name, (offset, count, _) in places.items()
+        name: np.frombuffer(pages, np.float32, floats, header["start"] + offset)
+        for name, (offset, floats, _) in places.items()
     }
-    if any(_checksum(array) != places[name][2] for name, array in arrays.items()):
-        return None
-    return arrays
+    checksums = in_threads(_checksum, arrays.values(), threads)
+    return arrays if checksums == [check for _, _, check in places.values()] else None
 
 
 def _checksum(array: Floats) -> int:
-    """Sum of the bits as 64-bit numbers (arrays are whole cache lines): finds what a broken file has lost."""
-    return int(np.add.reduce(array.reshape(-1).view(np.uint64)))
+    return zlib.crc32(array.reshape(-1).data.cast("B"))
 
 
 def _drop_oldest(kept: Path) -> None:

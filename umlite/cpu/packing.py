@@ -14,9 +14,10 @@ from torch import Tensor
 
 from umlite.cpu.activation import Floats, padded
 from umlite.cpu.algorithms import Algorithm
-from umlite.cpu.compiler import Notify, load
+from umlite.cpu.libraries import load
 from umlite.cpu.mirror import address
 from umlite.models import merging
+from umlite.progress import Notify, no_notice
 
 Doubles = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def doubles(tensor: Tensor | None) -> Doubles:
     return floats(tensor).astype(np.float64)
 
 
-def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notify: Notify | None = None) -> None:
+def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notify: Notify = no_notice) -> None:
     """Transform and pack weights [sets, outputs, inputs, taps^3] into `out`, [sets * packed floats] float32.
 
     Sums are in float64. Any strides of `weight` will do.

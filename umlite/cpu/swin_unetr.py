@@ -14,12 +14,12 @@ from torch import nn
 from umlite.cpu.activation import IDENTITY, Activation, Floats, Grid, padded
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
-from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
 from umlite.cpu.packing import floats
 from umlite.cpu.transformer import NativeTransformer
 from umlite.machine.processor import Machine
 from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
+from umlite.progress import Notify, no_notice
 
 Storage = Activation | Arena | None
 """Memory that a tensor takes over, takes its part of, or its own."""
@@ -49,7 +49,7 @@ class NativeSwinUNETR:
         *,
         weight_limit_bytes: int = weight_limit_bytes,
         keep: bool = True,
-        notify: Notify | None = None,
+        notify: Notify = no_notice,
         count_only: bool = False,
     ) -> None:
         if any(side < 32 or side % 32 for side in window):
@@ -98,7 +98,7 @@ class NativeSwinUNETR:
         storage: Floats,
         threads: int,
         keep: bool,
-        notify: Notify | None,
+        notify: Notify,
     ) -> None:
         transformer = NativeTransformer(
             model.swinViT, self.image, maps, threads, storage=storage, allot=self.net.allot, notify=notify

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import LINE, Floats, Grid, padded
-from umlite.cpu.compiler import Notify, load
+from umlite.cpu.libraries import load
 from umlite.cpu.mirror import Mirror
 from umlite.cpu.packed_file import kept_weights
 from umlite.cpu.packing import Doubles, packing_key
+from umlite.progress import Notify, no_notice
 
 Weights = Callable[[], tuple[Doubles | Floats, ...]]
 """Makes a layer's arrays when they are needed: where packed ones are kept, they never are."""
@@ -87,7 +88,7 @@ class TokenLayers:
     """
 
     def __init__(
-        self, threads: int, *, allot: Callable[..., Floats] = buffers.zeros, notify: Notify | None = None
+        self, threads: int, *, allot: Callable[..., Floats] = buffers.zeros, notify: Notify = no_notice
     ) -> None:
         self.threads, self._allot, self._notify = threads, allot, notify
         self.steps: list[tuple[str, Callable[[], None]]] = []
@@ -164,7 +165,7 @@ class TokenLayers:
             layer.point(scratch=scratch)
         sizes = self._sizes()
         key = packing_key([f"tokens {HIDDEN_CHUNK} {sizes}", *tensors])
-        arrays = kept_weights(key, sizes, self._fill, keep=keep, notify=self._notify)
+        arrays = kept_weights(key, sizes, self._fill, keep=keep, threads=self.threads, notify=self._notify)
         for name, parameters in self._parameters.items():
             left = arrays[name]
             for field, floats in parameters.fields.items():

@@ -16,7 +16,6 @@ from torch import nn
 from umlite.cpu import buffers
 from umlite.cpu.activation import Activation, Floats, padded
 from umlite.cpu.buffers import Arena
-from umlite.cpu.compiler import Notify
 from umlite.cpu.packing import Doubles, doubles, floats
 from umlite.cpu.token_layers import CORNERS, LOG2_E, TokenLayers, expanded_bias, window_sides
 from umlite.kernels.window_attention import relative_position_index
@@ -28,6 +27,7 @@ from umlite.models.swin_unetr import (
     SwinTransformer,
     WindowAttention,
 )
+from umlite.progress import Notify, no_notice
 
 GATHERED = tuple(dict.fromkeys(MERGED_CORNERS))
 """Each corner once, as the kernel gathers them; MERGED_CORNERS has two of them twice."""
@@ -53,7 +53,7 @@ class NativeTransformer:
         *,
         storage: Floats | None = None,
         allot: Callable[..., Floats] = buffers.zeros,
-        notify: Notify | None = None,
+        notify: Notify = no_notice,
     ) -> None:
         self._model: SwinTransformer | None = model
         stages = [cast(SwinStage, getattr(model, f"layers{number}")[0]) for number in range(1, 5)]

@@ -9,11 +9,11 @@ from umlite.cpu.activation import Activation, Floats, Grid, padded
 from umlite.cpu.algorithms import WEIGHT_LIMIT_BYTES
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
-from umlite.cpu.compiler import Notify
 from umlite.cpu.convolution import Norm
 from umlite.cpu.packing import floats
 from umlite.machine.processor import Machine
 from umlite.models.unet import ConvNormReLU, Down, UNet, Up
+from umlite.progress import Notify, no_notice
 
 
 class NativeUNet:
@@ -36,7 +36,7 @@ class NativeUNet:
         *,
         weight_limit_bytes: int = weight_limit_bytes,
         keep: bool = True,
-        notify: Notify | None = None,
+        notify: Notify = no_notice,
         count_only: bool = False,
     ) -> None:
         if any(side < 8 or side % 8 for side in window):

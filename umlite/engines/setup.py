@@ -49,7 +49,8 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
 
     Args:
         asked: the defaults where left out.
-        notify: gets one sentence where this takes longer than usual: the first build of the C kernels.
+        notify: gets a sentence where this takes longer than usual (the first build of the C kernels), and one where
+            there are none and windows will take longer.
 
     Raises:
         RequestError: options that do not go together.
@@ -148,13 +149,16 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
         return "native", f"kernels native: {what}"
     if asked == "native":
         raise DeviceError(f"No native kernels: {what}. Kernels 'torch' and 'auto' run without them.", about="kernels")
+    if device.type == "cpu" and not compile:
+        notify(f"On torch operations, several times slower than compiled kernels: {what}.")
     return "torch", f"kernels torch, several times slower: {what}"
 
 
 def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
     """Whether the device has kernels of ours, and which or why not."""
     if device.type == "cpu":
-        from umlite.cpu.compiler import CompilerError, compiler, load, stems, threaded
+        from umlite.cpu.compiler import CompilerError, compiler
+        from umlite.cpu.libraries import load, stems, threaded
 
         try:
             for stem in stems():

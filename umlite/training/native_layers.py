@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import platform
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -18,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from umlite.cpu import compiler
 from umlite.cpu.activation import LINE, Activation, Floats, padded
 from umlite.cpu.algorithms import IMAGE, Choice, Shape, choose
+from umlite.cpu.compiler import CompilerError, compiler, native_flag
 from umlite.cpu.convolution import Convolution
+from umlite.cpu.libraries import SOURCE, build, open_content
 from umlite.cpu.packing import pack, plain_kernels
 from umlite.machine.processor import Machine
 
@@ -29,7 +28,6 @@ INNER = 8
 """Channels of the heads that `Heads` can compute."""
 
 _SOURCE = Path(__file__).with_name("source") / "backward.c"
-_NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64", "i686") else "-mcpu=native"
 _EPS = 1e-5
 _own = threading.local()
 
@@ -38,7 +36,7 @@ def available() -> bool:
     """Whether a C compiler is there; the first call builds the kernels, in about a second."""
     try:
         _library()
-    except compiler.CompilerError:
+    except CompilerError:
         return False
     return True
 
@@ -203,9 +201,7 @@ def _machine() -> Machine:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    with tempfile.TemporaryDirectory(prefix="umlite-train-") as folder:
-        target = Path(folder) / "backward.so"
-        compiler.compile_source(_SOURCE, target, compiler.compiler(), [_NATIVE, "-I", str(compiler.SOURCE)])
-        library = ctypes.CDLL(str(target))
+    flags = [native_flag(), "-I", str(SOURCE)]
+    library = open_content(build(_SOURCE, compiler(), flags), _SOURCE)
     library.weight_gradient_scratch.restype = ctypes.c_long
     return library

@@ -1,0 +1,253 @@
+"""The compiled C kernels: built on first use, kept, and loaded.
+
+One shared object per source file, so that a kernel that cannot be built takes no other with it. Its name holds the hash
+of everything that went into it (source, headers, flags, compiler, processor) and the hash of its content: a file that
+is there and has its own content is right, whoever made it and whenever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import platform
+import re
+import secrets
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from umlite.cpu.compiler import (
+    BUILD_LIMIT_S,
+    FLAGS,
+    THREADS,
+    CompilerError,
+    Processes,
+    compile_source,
+    compiler,
+    native_flag,
+)
+from umlite.machine.cache_folder import cache_folder, not_kept, trusted
+from umlite.machine.forks import Lock
+from umlite.machine.in_threads import in_threads
+from umlite.progress import Notify, no_notice
+
+SOURCE = Path(__file__).with_name("source")
+VERSIONS_KEPT = 8
+LARGEST_BYTES = 64 << 20
+"""Of a library; a larger file is none of ours."""
+
+_PUBLIC = re.compile(r"^(?:void|int|long) (\w+)\(", re.MULTILINE)
+
+_lock = Lock()
+_loaded: dict[str, ctypes.CDLL] = {}
+_failed: dict[str, CompilerError] = {}
+_built: dict[str, bytes] = {}
+"""Content of what was built here and is not loaded yet: where nothing can be kept, it is built once all the same."""
+
+
+def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
+    """The compiled `source/<stem>.c`. The first call on a machine builds every source file that is not in the cache.
+
+    notify: gets one sentence where a build starts, and one where its result cannot be kept.
+    Raises CompilerError where there is no compiler or it fails; the same call fails alike in the rest of the process.
+    """
+    with _lock:
+        if stem not in _loaded and stem not in _failed:
+            try:
+                _loaded[stem] = _find_or_build(stem, notify)
+                _built.pop(stem, None)
+            except CompilerError as error:
+                _failed[stem] = error
+        if stem in _failed:
+            raise _failed[stem]
+        return _loaded[stem]
+
+
+def threaded() -> bool:
+    """Whether the compiler had OpenMP: kernels run on one thread otherwise. Raises CompilerError as `load` does."""
+    return hasattr(load("winograd"), "omp_get_thread_num")
+
+
+def stems() -> list[str]:
+    """Every kernel file there is, in alphabetical order."""
+    return sorted(path.stem for path in SOURCE.glob("*.c"))
+
+
+def build(source: Path, command: Sequence[str], extra: Sequence[str], processes: Processes | None = None) -> bytes:
+    """The content of a shared object. Raises CompilerError."""
+    try:
+        with _temporary_folder() as folder:
+            target = Path(folder) / f"{source.stem}.so"
+            compile_source(source, target, command, extra, processes)
+            return target.read_bytes()
+    except OSError as error:
+        raise CompilerError(
+            f"No folder to build {source.name} in ({error.strerror or error}): set TMPDIR to one that can be written."
+        ) from error
+
+
+def open_content(content: bytes, source: Path) -> ctypes.CDLL:
+    """Load what was built from a source file. Raises CompilerError."""
+    try:
+        with _temporary_folder() as folder:
+            path = Path(folder) / f"{source.stem}.so"
+            path.write_bytes(content)
+            library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilerError(f"What the C compiler built from {source.name} cannot be loaded: {error}.") from error
+    if not _complete(library, source):
+        raise CompilerError(f"What the C compiler built from {source.name} lacks functions: fix or unset CC.")
+    return library
+
+
+def _find_or_build(stem: str, notify: Notify) -> ctypes.CDLL:
+    command = compiler()
+    if library := _find(stem, command):
+        return library
+    if stem not in _built:
+        others = [name for name in stems() if name not in (stem, *_built, *_loaded, *_failed)]
+        missing = [stem, *(name for name in others if not _sound(name, command))]
+        notify(f"Compiling the CPU kernels with {command[0]} (once on this machine) ...")
+        _build(missing, command)
+        try:
+            for name in missing:
+                if name in _built:
+                    _keep(f"{name}-{_key(name, command)}", _built[name])
+        except OSError as error:
+            notify(not_kept(error))
+    if stem in _failed:
+        raise _failed[stem]
+    return _find(stem, command) or open_content(_built[stem], _source(stem))
+
+
+def _build(names: Sequence[str], command: Sequence[str]) -> None:
+    """Fill `_built` and `_failed`. Compilers end with this call, also where a signal ends it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with Processes(BUILD_LIMIT_S) as processes:
+
+        def build_one(stem: str) -> bytes | CompilerError:
+            source, extra = _source(stem), [native_flag(), *THREADS]
+            try:
+                return build(source, command, extra, processes)
+            except CompilerError as first:
+                try:
+                    return build(source, command, extra[:1], processes)  # without OpenMP it works on one thread
+                except CompilerError:
+                    return first
+
+        for name, result in zip(names, in_threads(build_one, names, cores, processes.end), strict=True):
+            if isinstance(result, bytes):
+                _built[name] = result
+            else:
+                _failed[name] = result
+
+
+def _source(stem: str) -> Path:
+    return SOURCE / f"{stem}.c"
+
+
+def _key(stem: str, command: Sequence[str]) -> str:
+    """Hash of everything that the machine code depends on."""
+    digest = hashlib.sha256()
+    program = Path(command[0]).resolve()
+    status = program.stat()
+    parts = [*command, program, status.st_size, status.st_mtime_ns, *FLAGS, *THREADS, native_flag(), _processor()]
+    digest.update("\0".join(map(str, parts)).encode())
+    for path in [_source(stem), *sorted(SOURCE.glob("*.h"))]:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _processor() -> str:
+    """Model and instruction sets: a home folder may be shared by machines that differ."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+        return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _find(stem: str, command: Sequence[str]) -> ctypes.CDLL | None:
+    """A kept library that is whole. Raises CompilerError where it cannot be loaded from anywhere."""
+    found = _sound(stem, command)
+    if found is None:
+        return None
+    path, content = found
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # nothing may run from that disk
+        library = open_content(content, _source(stem))
+    if not _complete(library, _source(stem)):
+        _drop(path)
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return library
+
+
+def _sound(stem: str, command: Sequence[str]) -> tuple[Path, bytes] | None:
+    """A kept file whose content is what its name says; others are removed."""
+    with suppress(OSError):
+        for path in sorted(_folder().glob(f"{stem}-{_key(stem, command)}-*.so")):
+            with suppress(OSError):
+                if trusted(path) and path.stat().st_size <= LARGEST_BYTES:
+                    content = path.read_bytes()
+                    if _digest(content) == path.stem.rsplit("-", 1)[1]:
+                        return path, content
+                _drop(path)
+    return None
+
+
+def _complete(library: ctypes.CDLL, source: Path) -> bool:
+    """Whether a library has the functions of its source."""
+    return all(hasattr(library, name) for name in _PUBLIC.findall(source.read_text()))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
+
+
+def _keep(name: str, content: bytes) -> None:
+    """Put a library into the cache under a name that is right at once, and drop versions long unused.
+
+    Raises OSError where that cannot be done, and then leaves nothing behind.
+    """
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{secrets.token_hex(6)}.so"
+    try:
+        temporary.write_bytes(content)
+        with suppress(OSError):  # some shares have no permissions to change
+            temporary.chmod(0o644)
+        if not trusted(temporary):
+            raise PermissionError(errno.EPERM, "others could change files there")
+        os.replace(temporary, folder / f"{name}-{_digest(content)}.so")
+    finally:
+        _drop(temporary)
+    stem = name.rsplit("-", 1)[0]
+    with suppress(OSError):  # another process may drop them at the same moment
+        versions = sorted(folder.glob(f"{stem}-{'?' * 20}-{'?' * 20}.so"), key=lambda path: path.stat().st_mtime)
+        for path in versions[:-VERSIONS_KEPT]:
+            path.unlink()
+
+
+def _folder() -> Path:
+    return cache_folder() / "kernels"
+
+
+def _drop(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """The system's, else in the cache folder. Raises OSError where neither can be written."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="umlite-build-", ignore_cleanup_errors=True)
+    except OSError:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".build-", dir=folder, ignore_cleanup_errors=True)
