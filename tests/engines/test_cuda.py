@@ -253,7 +253,7 @@ def test_graphs_that_fail_are_given_up_and_that_is_said(monkeypatch: pytest.Monk
     windows = scan(2, 1, 16, 16, 16)
     expected, found = (e.window_logits(windows, CLASSES).transpose(0, 1) for e in (reference, engine))
     assert relative(found, expected).max() < 1e-3
-    assert said == ["Without CUDA graphs from here on, which failed: operation not permitted when stream is capturing"]
+    assert said == ["Continuing without CUDA graphs, which failed: operation not permitted when stream is capturing"]
 
 
 @pytest.mark.slow
@@ -296,7 +296,7 @@ def test_large_sums_are_on_the_host_from_the_start(monkeypatch: pytest.MonkeyPat
     engine.place_sums(10**9)
     engine.place_sums(10**8)
     assert engine.sums_device == CPU
-    assert said == ["The GPU's memory does not hold 1.0 GB of sums and a window: sums on the host."]
+    assert said == ["The GPU's memory does not hold 1.0 GB of sums and a window: sums go to the host."]
 
 
 @pytest.mark.parametrize(("windows", "chosen"), [(0.5, 1), (3, 2), (100, 4)])

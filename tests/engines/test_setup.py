@@ -55,7 +55,7 @@ def test_a_gpu_runs_triton_kernels_in_float16() -> None:
     assert "free memory" in reason(setup, "batch")
     assert "float32" in reason(setup, "precision float16")
     assert reason(setup, "no torch.compile")
-    assert "else on the host" in reason(setup, "resampling on the GPU")
+    assert "else on the host" in reason(setup, "resampling: scans on the GPU")
 
 
 @pytest.mark.usefixtures("gpu")

@@ -125,7 +125,7 @@ def test_the_ladder_asks_once_frees_before_each_try_and_remembers() -> None:
     assert ladder.run(2, compute) == 2
     assert sizes == [4, 2, 1, 1, 1, 1, 1, 1, 1]
     assert (len(asked), len(freed), len(said)) == (1, 2, 2)
-    assert said[1].endswith("does not hold 2 windows: 1 at a time from here on.")
+    assert said[1].endswith("does not hold 2 windows: 1 at a time from now on.")
 
 
 def test_the_ladder_lets_go_of_what_a_failed_try_computed() -> None:

@@ -1,1 +1,1 @@
-"""Whether umlite is right and how fast it is: verification, benchmark, the reference pipeline."""
+"""Checks of correctness and speed: verification, benchmark, and the reference pipeline."""

@@ -1,4 +1,4 @@
-"""A scan from file to files, step by step and again and again, beside the reference pipeline where that is wanted."""
+"""Times a scan from file to files, step by step and repeatedly, with the reference pipeline beside it if wanted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ STEPS = ("read", "prepare", "windows", "postprocess", "write")
 
 @dataclass(frozen=True)
 class Side:
-    """What one pipeline took, run after run.
+    """Cost of one pipeline over several runs.
 
-    runs: seconds by step, an entry a run. peak_bytes: the largest resident set of this process in any run, both
-    pipelines' networks included. windows: in all. windows_run: through the network. extrapolated: whether the
-    seconds stand for more windows or files than ran.
+    Args:
+        runs: seconds by step of each run.
+        peak_bytes: largest resident set of the process in any run, with both pipelines' networks.
+        windows: number of all windows.
+        windows_run: number of windows that went through the network.
+        extrapolated: whether the seconds stand for more windows or files than really ran.
     """
 
     runs: tuple[dict[str, float], ...]
@@ -40,11 +43,11 @@ class Side:
 
     @property
     def share_outside_windows(self) -> float:
-        """Of the time of all runs, what is not the windows'."""
+        """Share of the time of all runs that is spent outside the windows."""
         return 1 - sum(run["windows"] for run in self.runs) / sum(self.totals)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: p50 and p90 of every step and of the whole."""
+        """Ready for JSON: p50 and p90 of each step and of the total."""
         steps = {step: _percentiles([run[step] for run in self.runs]) for step in self.runs[0]}
         return {
             "steps_s": steps,
@@ -59,7 +62,13 @@ class Side:
 
 @dataclass(frozen=True)
 class ScanBenchmark:
-    """Both sides of one request. load_s: loading the weights, which is in no run."""
+    """The cost of one request on both sides.
+
+    Args:
+        load_s: seconds for loading the weights, which is in no run.
+        ours: umlite's side.
+        reference: the reference pipeline's side; None if it did not run.
+    """
 
     load_s: float
     ours: Side
@@ -67,7 +76,7 @@ class ScanBenchmark:
 
     @property
     def ratio(self) -> float | None:
-        """Median over runs of the reference pipeline's seconds by umlite's."""
+        """Median over runs of the reference pipeline's seconds divided by umlite's."""
         if self.reference is None:
             return None
         pairs = zip(self.reference.totals, self.ours.totals, strict=True)
@@ -93,10 +102,18 @@ def benchmark_scan(
     reference_windows: int | None = None,
     reference_files: int | None = None,
 ) -> ScanBenchmark:
-    """Segment `scan` `repeats` times into a temporary folder, in turns with the reference pipeline.
+    """Segment a scan several times into a temporary folder, in turns with the reference pipeline.
 
-    load: makes the segmenter; timed. reference_windows, reference_files: as of `ReferencePipeline.run`.
-    Raises as Segmenter.segment and Segmentation.save do.
+    Args:
+        load: makes the segmenter, and is timed.
+        scan: the scan's file.
+        request: what is asked of it.
+        repeats: number of runs.
+        reference: the other side; None to time umlite alone.
+        reference_windows, reference_files: see `ReferencePipeline.run`.
+
+    Raises:
+        UmliteError: whatever `Segmenter.segment` and `Segmentation.save` raise.
     """
     start = time.perf_counter()
     segmenter = load()
@@ -130,7 +147,7 @@ def benchmark_scan(
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p90, linear between runs."""
+    """p50 and p90, interpolated linearly between runs."""
     import numpy as np
 
     return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in (50, 90)}

@@ -1,8 +1,8 @@
-"""The network as the published pipeline runs it, written plainly: the slow side of a comparison of speed.
+"""The network as the published pipeline runs it, written plainly: the slow side of a speed comparison.
 
 Swin UNETR is MONAI's own (Apache-2.0), with the corners that the published patch merging gathers; the U-Net is eager
 torch. The heads are three grouped convolutions over the head input repeated once per class (arXiv 2301.00785).
-MONAI is imported only where a Swin UNETR is built.
+MONAI is imported only when a Swin UNETR is built.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from umlite.weights.model_card import ModelCard
 
 
 class ReferenceNetwork(nn.Module):
-    """Windows [N, 1, D, H, W] float32 in [0, 1] -> logits [N, classes, D, H, W] of all classes, always.
+    """Windows [N, 1, D, H, W] float32 in [0, 1] -> logits [N, classes, D, H, W], always of all classes.
 
-    model: where the parameters come from; its U-Net, generator and head input are run as they are.
-    Raises RequestError for a Swin UNETR where MONAI is not installed.
+    Args:
+        model: gives the parameters; its U-Net, generator and head input run unchanged.
+
+    Raises:
+        RequestError: the backbone is a Swin UNETR and MONAI is not installed.
     """
 
     def __init__(self, model: UniversalModel) -> None:
@@ -49,17 +52,22 @@ class ReferenceNetwork(nn.Module):
 
 
 class MonaiSwinUNETR(nn.Module):
-    """MONAI's Swin UNETR without its output convolution, on another Swin UNETR's parameters.
+    """MONAI's Swin UNETR without its output convolution, with the parameters of umlite's.
 
-    Raises RequestError without MONAI, and for a width that MONAI refuses.
+    Args:
+        config: sizes of the network.
+        source: the Swin UNETR that gives the parameters.
+
+    Raises:
+        RequestError: MONAI is not installed, or cannot build a network of this width.
     """
 
     def __init__(self, config: SwinUNETRConfig, source: nn.Module) -> None:
         super().__init__()
         if config.feature_size % 12:
             raise RequestError(
-                f"MONAI builds Swin UNETR for widths that are multiples of 12, and these weights have "
-                f"{config.feature_size}: there is no reference pipeline for them."
+                f"MONAI builds Swin UNETR only for widths that are multiples of 12, and these weights have "
+                f"{config.feature_size}: they cannot be compared with the reference pipeline."
             )
         try:
             from monai.networks.nets import swin_unetr as monai_swin
@@ -102,7 +110,7 @@ class MonaiSwinUNETR(nn.Module):
 
 
 def grouped_heads(head_input: Tensor, params: Tensor) -> Tensor:
-    """One window [1, K, D, H, W] and its numbers [classes, P] -> [1, classes, D, H, W], as published."""
+    """The heads as published: one window [1, K, D, H, W] and its parameters [classes, P] -> [1, classes, D, H, W]."""
     classes, channels = len(params), head_input.shape[1]
     w1, w2, w3, b1, b2, b3 = split_parameters(params, channels)
     y = head_input.repeat(1, classes, 1, 1, 1)
@@ -113,11 +121,16 @@ def grouped_heads(head_input: Tensor, params: Tensor) -> Tensor:
 
 
 def load_reference(weights: Path, device: str | torch.device = "cpu") -> tuple[ReferenceNetwork, ModelCard]:
-    """The reference network of a weights file. Raises WeightsError as `load_model` does, RequestError without MONAI."""
+    """Load the reference network from a weights file.
+
+    Raises:
+        WeightsError: the file is missing, damaged or does not fit the network.
+        RequestError: MONAI is needed and not installed.
+    """
     model, card = load_model(weights, REFERENCE)
     return ReferenceNetwork(model).to(device), card
 
 
 def _is_monais_alone(name: str) -> bool:
-    """What MONAI keeps and the published layout, as umlite stores it, does not."""
+    """Whether a parameter exists in MONAI's network but not in umlite's weights files."""
     return name.endswith("relative_position_index") or name.startswith("out.")

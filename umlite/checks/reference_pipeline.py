@@ -1,8 +1,8 @@
-"""The published pipeline, file to files, written plainly over MONAI: the other side of a benchmark of a whole scan.
+"""The published pipeline from file to files, written plainly on MONAI: the slow side of a benchmark of a whole scan.
 
-Source: model.md, sections 1, 2, 6 and 7. MONAI's dictionary transforms, its sliding window (batch 1, Gaussian), the
-sigmoid of all classes, then for each class the inverse of the transforms and a file. Only the rules of post-processing
-are umlite's own, which are no slower.
+It consists of MONAI's dictionary transforms, its sliding window (batch 1, Gaussian), the sigmoid of all classes, and
+then for each class the inverse transforms and a file. Post-processing is umlite's own, which is no slower than the
+published one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ from umlite.windows import window_grid
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """What one run of the reference pipeline took.
+    """Cost of one run of the reference pipeline.
 
-    timings: seconds of read (with preparation), windows, postprocess and write (with the way back to the scan).
-    windows, windows_run: in all, and those that really ran; files, files_written likewise. Where fewer ran, their
-        steps' seconds are extrapolated from those that did.
+    Args:
+        timings: seconds of read (with preparation), windows, postprocess and write (with the way back to the scan),
+            extrapolated if only some windows ran or only some files were written.
+        windows: number of all windows.
+        windows_run: number of windows that really ran.
+        files: number of all files.
+        files_written: number of files that were really written.
     """
 
     timings: dict[str, float]
@@ -43,19 +47,25 @@ class ReferenceRun:
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
+        """Seconds of all steps."""
         return sum(self.timings.values())
 
     @property
     def is_extrapolated(self) -> bool:
+        """Whether some windows or files were left out."""
         return self.windows_run < self.windows or self.files_written < self.files
 
 
 class ReferencePipeline:
-    """A loaded reference network and MONAI's transforms around it.
+    """A loaded reference network with MONAI's transforms around it.
 
-    weights: a file that `umlite weights convert` made. device: as torch's.
-    Raises WeightsError, and RequestError where MONAI is not installed.
+    Args:
+        weights: a file made by `umlite weights convert`.
+        device: a torch device.
+
+    Raises:
+        WeightsError: the file is missing, damaged or does not fit the network.
+        RequestError: MONAI is not installed.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -90,10 +100,17 @@ class ReferencePipeline:
         windows: int | None = None,
         files: int | None = None,
     ) -> ReferenceRun:
-        """Segment `scan` into folder/<class>.nii.gz. All classes are computed, those asked for are written.
+        """Segment a scan into folder/<class>.nii.gz. All classes are computed; the requested ones are written.
 
-        windows, files: run only so many windows, evenly spread, and write only so many files; the others' seconds are
-        extrapolated and the masks mean nothing. All by default.
+        With fewer windows or files, the seconds of the others are extrapolated and the masks mean nothing.
+
+        Args:
+            scan: the scan's file.
+            folder: where masks are written.
+            classes: requested classes, joined by commas; None for all.
+            overlap: of neighbouring windows.
+            windows: number of windows to run, evenly spread; None for all.
+            files: number of files to write; None for all.
         """
         names = tuple(c.name for c in self.classes.resolve(classes))
         written = names[: len(names) if files is None else files]
@@ -114,7 +131,7 @@ class ReferencePipeline:
 
     @torch.inference_mode()
     def _blend(self, image: Tensor, network: _Sampled, overlap: float) -> Tensor:
-        """[classes, X, Y, Z] on the device."""
+        """Blended logits [classes, X, Y, Z] on the device."""
         from monai.inferers import sliding_window_inference
 
         whole = torch.as_tensor(image)[None].to(self.device)
@@ -127,7 +144,7 @@ class ReferencePipeline:
         return postprocess(bits, names)[0]
 
     def _write(self, data: dict[str, Any], masks: BitMask, name: str, folder: Path) -> None:
-        """Invert all transforms for one class and write its file, as the published script does class by class."""
+        """Invert all transforms for one class and write its file, as the published script does for each class."""
         from monai.data import MetaTensor
         from monai.transforms import Invertd, SaveImage
 
@@ -151,10 +168,7 @@ class ReferencePipeline:
 
 
 class _Sampled:
-    """A network that answers some windows, evenly spread, and repeats its last answer for the others.
-
-    skipped_seconds: what the others would have taken, at the mean of those that ran.
-    """
+    """A network that computes some windows, evenly spread, and repeats its last result for the others."""
 
     def __init__(self, network: torch.nn.Module, count: int, wanted: int | None, device: torch.device) -> None:
         self.network, self.count, self.device = network, count, device
@@ -170,6 +184,7 @@ class _Sampled:
 
     @property
     def skipped_seconds(self) -> float:
+        """Seconds that the other windows would have taken, at the mean of those that ran."""
         return self._seconds / self.ran * (self.count - self.ran)
 
     def __call__(self, window: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""The chosen options against the reference engine, on the user's own scan and machine.
+"""Compares the chosen options with the reference engine, on the user's own scan and machine.
 
-Compared are blended logits, or those of sampled windows, at the model's spacing and before post-processing.
+It compares blended logits, or logits of sampled windows, at the model's spacing and before post-processing.
 """
 
 from __future__ import annotations
@@ -26,15 +26,20 @@ from umlite.sweep.runner import constant_windows
 from umlite.windows import Size, pad_to_window, window_at, window_grid
 
 DEFAULT_TOLERANCE = 1e-3
-"""Of a class's standard deviation: what reordered float32 arithmetic stays under. Half precision needs more."""
+"""Share of a class's standard deviation: enough for reordered float32 arithmetic. Half precision needs more."""
 
 
 @dataclass
 class ClassAgreement:
-    """How two answers agree about one class.
+    """How far two segmenters agree about one class.
 
-    reference_voxels, voxels: found by each. flipped: found by one of them alone. largest_margin: the largest absolute
-    reference logit among the flipped voxels; 0 where there are none. largest_difference: of all logits.
+    Args:
+        name: canonical name.
+        reference_voxels: voxels that the reference finds.
+        voxels: voxels that the chosen side finds.
+        flipped: voxels that only one of them finds.
+        largest_margin: largest absolute reference logit of a flipped voxel; 0 if there are none.
+        largest_difference: largest difference between two logits.
     """
 
     name: str
@@ -46,7 +51,7 @@ class ClassAgreement:
     _moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # count, sum, sum of squares
 
     def add(self, reference: Tensor, found: Tensor) -> None:
-        """Count further logits of this class, of the same shape on the same device."""
+        """Count further logits of this class. Both tensors have one shape and one device."""
         positive, flipped = reference > 0, (reference > 0) != (found > 0)
         self.reference_voxels += int(positive.sum())
         self.voxels += int((found > 0).sum())
@@ -54,7 +59,7 @@ class ClassAgreement:
         if flipped.any():
             self.largest_margin = max(self.largest_margin, float(reference[flipped].abs().max()))
         difference = float((reference - found).abs().max())
-        if difference > self.largest_difference or math.isnan(difference):  # not a number stays: nothing exceeds it
+        if difference > self.largest_difference or math.isnan(difference):  # NaN stays, since nothing exceeds it
             self.largest_difference = difference
         wide = reference.double()
         for place, value in enumerate((wide.numel(), float(wide.sum()), float(wide.square().sum()))):
@@ -68,14 +73,14 @@ class ClassAgreement:
 
     @property
     def relative_difference(self) -> float:
-        """Largest difference by the standard deviation; 0 where both are 0."""
+        """Largest difference divided by the standard deviation; 0 if both are 0."""
         if self.largest_difference == 0:
             return 0.0
         return self.largest_difference / self.deviation if self.deviation else float("inf")
 
     @property
     def dice(self) -> float:
-        """Dice of the two masks; 1 where neither side finds anything, since they agree."""
+        """Dice of the two masks; 1 if neither side finds anything, since they agree."""
         sizes = self.reference_voxels + self.voxels
         overlap = (sizes - self.flipped) / 2
         return float(dice_of_counts(overlap, self.reference_voxels, self.voxels)) if sizes else 1.0
@@ -96,7 +101,16 @@ class ClassAgreement:
 
 @dataclass(frozen=True)
 class Verification:
-    """Every class's agreement. compared: windows that ran, of `windows`. seconds: each side's, of these windows."""
+    """The agreement of all classes.
+
+    Args:
+        classes: agreement of each class.
+        compared: number of windows that ran.
+        windows: number of all windows.
+        reference_seconds: seconds of the reference for these windows.
+        seconds: seconds of the chosen side for these windows.
+        tolerance: largest difference allowed, as a share of a class's standard deviation.
+    """
 
     classes: tuple[ClassAgreement, ...]
     compared: int
@@ -133,21 +147,32 @@ def verify(
     tolerance: float = DEFAULT_TOLERANCE,
     progress: Progress = no_progress,
 ) -> Verification:
-    """Compare two segmenters of the same weights on a scan.
+    """Compare two segmenters with the same weights on a scan.
 
-    windows: compare this many single windows, evenly spread over those that are not constant; by default the blended
-    logits of the whole scan, which both must fit in memory.
-    Raises InputError for a scan without a window to compare, and as Segmenter.blended_logits does.
+    Args:
+        reference: the side that is believed.
+        chosen: the side to check.
+        scan: the scan's file.
+        request: what is asked of it; its classes and overlap count.
+        windows: number of single windows to compare, evenly spread over those that are not constant. None: compare the
+            blended logits of the whole scan, which must fit in memory twice.
+        tolerance: largest difference allowed, as a share of a class's standard deviation.
+        progress: called with the number of windows done and the number of all windows.
+
+    Raises:
+        InputError: the scan has nothing to compare.
+        RequestError: no windows or a negative tolerance.
+        DeviceError: the logits do not fit in memory.
     """
     asked = Request.of(request)
     names, overlap = [c.name for c in chosen.check_request(asked)], asked.overlap
     if windows is not None and windows < 1:
-        raise RequestError(f"Expected at least 1 window to compare, found {windows}.")
+        raise RequestError(f"Expected at least 1 window to compare, found {windows}.", about="sample")
     if not tolerance >= 0:
-        raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.")
+        raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.", about="tolerance")
     volume = chosen.prepare(scan).volume
     if volume.is_empty:
-        raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU: there is nothing to compare.")
+        raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU, so there is nothing to compare.")
     agreements = tuple(ClassAgreement(name) for name in names)
     window = chosen.card.window
     padded, _ = pad_to_window(volume.voxels, window)
@@ -179,7 +204,7 @@ def verify(
 
 
 def spread_evenly(starts: Sequence[Size], count: int) -> list[Size]:
-    """At most `count` of the windows, evenly spread over their order, from the middle of each part."""
+    """At most `count` windows, spread evenly over their order: one from the middle of each part."""
     count = min(count, len(starts))
     return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
 
@@ -206,5 +231,5 @@ def _part(progress: Progress, before: int, total: int) -> Progress:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity: None in its place."""
+    """The value, or None for infinity and NaN, which JSON lacks."""
     return value if math.isfinite(value) else None

@@ -1,1 +1,1 @@
-"""The network on a device: the contract, the choice with its reasons, one file per engine."""
+"""The network on a device: the contract of an engine, the choice with its reasons, and one file per engine."""

@@ -1,4 +1,4 @@
-"""A weights file and a setup to the engine that runs it."""
+"""Builds the engine that a setup asks for from a weights file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from umlite.weights.loading import load_model
 
 
 def build_engine(weights: Path, setup: Setup, notify: Notify = no_notice) -> Engine:
-    """Load a weights file into the engine of a setup. Raises WeightsError as `load_model` does.
+    """Load a weights file into the engine of a setup.
 
-    notify: gets one sentence where this takes longer than usual: the first use of these weights; and, of an engine on
-    a GPU, one whenever its memory does not hold what was planned.
+    Args:
+        weights: the file.
+        setup: device, kernels and everything else that was chosen.
+        notify: gets a sentence if loading takes long, as on the first use of these weights, and later whenever a GPU's
+            memory does not hold what was planned.
+
+    Raises:
+        WeightsError: the file is missing, damaged or does not fit the network.
     """
     if setup.options.engine == "reference":
         from umlite.engines.reference import ReferenceEngine

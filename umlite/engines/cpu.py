@@ -28,11 +28,14 @@ from umlite.weights.model_card import ModelCard
 from umlite.windows import Size, window_at
 
 HALVINGS = 4
-"""Of the largest packed weights of a layer, for less and less memory: the smaller, the slower."""
+"""How often the limit of a layer's packed weights may be halved to save memory; each time is slower."""
 
 
 class NativeNetwork(Protocol):
-    """A backbone's compiled layers and their memory, for windows of one size."""
+    """A backbone's compiled layers and their memory, for windows of one size.
+
+    `run` reads `image` [D, H, W] and rewrites `feature` and `bottleneck`.
+    """
 
     image: Floats
     feature: Activation
@@ -43,13 +46,22 @@ class NativeNetwork(Protocol):
 
 
 class CpuEngine(Engine):
-    """The reference's numbers up to float32 rounding, about ten times faster; batch 1, memory held for its lifetime.
+    """Gives the reference's numbers up to float32 rounding, about ten times faster, one window at a time.
 
-    Several threads may call it: one of them at a time computes, since all windows go through the same memory.
-    A forked child has one thread, and memory of its own, which it makes with its first window.
-    model: with any kernels; its parameters are transformed and packed once, and kept in the cache folder. With `reload`
-    its backbone is dropped then, to save memory, and loaded again where windows of another size are asked for.
-    Raises CompilerError where the C kernels cannot be built.
+    It keeps its memory for its lifetime. Several threads may call it; one of them computes at a time, since all windows
+    go through the same memory. A forked child has one thread and memory of its own, which it takes with its first
+    window.
+
+    Args:
+        model: loaded with any kernels. Its parameters are transformed and packed once, and kept in the cache folder.
+        card: describes the weights.
+        setup: threads and limits.
+        notify: gets a sentence if something takes long or a fork has left one thread.
+        reload: loads the model again. With it, the backbone's parameters are dropped once they are packed, to save
+            memory, and loaded again if windows of another size come.
+
+    Raises:
+        CompilerError: the C kernels cannot be built.
     """
 
     def __init__(
@@ -107,7 +119,7 @@ class CpuEngine(Engine):
 
     @staticmethod
     def _within(setup: Setup, model: UniversalModel, window: Grid) -> Setup:
-        """The setup with the largest weights that leave a run half of its memory; the smallest where none do."""
+        """The setup with the largest packed weights that leave half of the allowed memory, or else the smallest."""
         if setup.options.max_ram is None:
             return replace(setup, weight_limit_bytes=_kind(model).weight_limit_bytes)
         most = _kind(model).weight_limit_bytes
@@ -130,7 +142,7 @@ class CpuEngine(Engine):
         return part
 
     def _network(self, window: Grid) -> tuple[NativeNetwork, Heads]:
-        """Made for the window asked for last: each holds its own memory. To be called, and used, under the lock."""
+        """Layers and heads for a size of windows, made again when the size changes. Call and use it under the lock."""
         self._heed_fork()
         if self._made is None or self._made[0] != window:
             self._made = None
@@ -146,10 +158,10 @@ class CpuEngine(Engine):
         return self._made[1:]
 
     def _heed_fork(self) -> None:
-        """Go on with one thread where a fork has left no others."""
+        """Continue with one thread if a fork has left no others."""
         if self.setup.threads > 1 and lost_threads():
-            self._notify(f"On one thread from here on: {ONE_IS_LEFT}.")
-            reasons = (*self.setup.reasons, f"threads 1 from here on: {ONE_IS_LEFT}")
+            self._notify(f"Continuing with one thread: {ONE_IS_LEFT}.")
+            reasons = (*self.setup.reasons, f"threads 1 from now on: {ONE_IS_LEFT}")
             options = replace(self.setup.options, threads=1)
             self.setup, self._made = replace(self.setup, options=options, reasons=reasons), None
 

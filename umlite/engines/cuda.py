@@ -1,7 +1,7 @@
-"""The engine on a GPU: resampling, gather, network, heads, blending and decision without leaving the device.
+"""The engine on a GPU: resampling, gathering, network, heads, blending and decision without leaving the device.
 
-Nothing of it has run on a GPU yet. Tests run it for values on a CPU, where its operations have another implementation,
-and step by step on CUDA tensors without numbers; its kernels run in Triton's interpreter and compile for seven GPUs.
+It has never run on a GPU. Tests compute its values on a CPU, where its operations have another implementation, and run
+each step on CUDA tensors without numbers. Its kernels run in Triton's interpreter and compile for seven GPUs.
 """
 
 from __future__ import annotations
@@ -37,16 +37,23 @@ HOST = torch.device("cpu")
 
 
 class CudaEngine(Engine):
-    """The reference's numbers up to the rounding of the setup's precision.
+    """Gives the reference's numbers up to the rounding of the setup's precision.
 
-    The backbone runs in the precision of the options; the parameter generator and the sums are float32, and so are the
-    heads but for operands of tensor cores, which are rounded to a 16-bit precision.
-    Where memory runs out, windows that are done stay done and the next take less: half as many at a time, down to one;
-    then the sums wait on the host while the network runs. Each step is told to `notify`. Only when one window does not
-    fit beside the weights alone is there a DeviceError.
+    The backbone runs in the precision of the options. Parameter generator, heads and sums are float32, except operands
+    of tensor cores in the heads, which are rounded to 16 bits.
 
-    model: with fast kernels; taken over and changed. The batch of the options is the most windows at a time, None for
-    what fits. sums_device: where the next sweep's sums go.
+    If memory runs out, finished windows stay finished and the engine continues with half as many at a time, down to
+    one. If one window still does not fit, the sums move to the host while the network runs. `notify` gets a sentence
+    for each step. Only if a single window does not fit beside the weights is a DeviceError raised.
+
+    The batch of the options is the most windows at a time, None for as many as fit. `sums_device` is where the sums of
+    the next sweep go.
+
+    Args:
+        model: loaded with fast kernels; taken over and changed.
+        card: describes the weights.
+        setup: device, precision, memory format and limits.
+        notify: gets a sentence whenever memory does not hold what was planned.
     """
 
     def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup, notify: Notify = no_notice) -> None:
@@ -75,7 +82,7 @@ class CudaEngine(Engine):
     def prepare(self, scan: Scan) -> Volume:
         volume = prepare_on(self.setup.device, scan, self.card, self._tell)
         if can_record(self.setup.device):
-            torch.cuda.empty_cache()  # the scan's memory: a graph cannot be recorded into what torch keeps unused
+            torch.cuda.empty_cache()  # frees the scan's memory: no graph can be recorded into torch's cache
         return volume
 
     @torch.inference_mode()
@@ -105,11 +112,11 @@ class CudaEngine(Engine):
             done = self._add_on_device(volume, starts, classes, sums, origin)
             if done == len(starts):
                 return
-            self._tell("The GPU's memory does not hold a window beside the sums: these wait on the host meanwhile.")
+            self._tell("The GPU's memory does not hold a window beside the sums: the sums wait on the host meanwhile.")
             with transfer.moved_to_host(sums) as waiting:
                 done += self._add_on_host(volume, starts[done:], classes, waiting, origin)
-                self._forget_graphs()  # the sums need their place again
-            self.sums_device = HOST  # the next sweep's, from its start
+                self._forget_graphs()  # the sums need their room again
+            self.sums_device = HOST  # the next sweep starts there
         if done < len(starts):
             raise self._nothing_fits()
 
@@ -127,7 +134,7 @@ class CudaEngine(Engine):
             available = available_bytes(self.setup.device, self.setup.options.max_vram)
             if size + self._one_window > available:
                 self._tell(
-                    f"The GPU's memory does not hold {size / 1e9:.1f} GB of sums and a window: sums on the host."
+                    f"The GPU's memory does not hold {size / 1e9:.1f} GB of sums and a window: sums go to the host."
                 )
                 self.sums_device = HOST
         return self.sums_device
@@ -144,7 +151,7 @@ class CudaEngine(Engine):
     def _add_on_device(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
     ) -> int:
-        """How many windows were added, from the first on, before memory ran out."""
+        """Number of windows added, from the first on, before memory ran out."""
         places, corner = self._places(starts), self._places([origin])
 
         def add(first: int, last: int) -> None:
@@ -157,7 +164,7 @@ class CudaEngine(Engine):
     def _add_on_host(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
     ) -> int:
-        """As `_add_on_device`. While the GPU computes a part of the windows, the part before is added on the host."""
+        """Like `_add_on_device`, with sums on the host, which adds some windows while the GPU computes the next."""
         places = self._places(starts)
         arriving: list[tuple[Sequence[Size], Callable[[], Tensor]]] = []
 
@@ -178,7 +185,7 @@ class CudaEngine(Engine):
         return done
 
     def _logits(self, made: tuple[Tensor, ...], classes: Sequence[int]) -> Tensor:
-        """[N, C, D, H, W] float32, by the operation that adds to sums."""
+        """Logits [N, C, D, H, W] float32, computed by the operation that adds to sums."""
         n, (depth, rows, columns) = len(made[0]), made[0].shape[2:]
         sums = torch.zeros(len(classes), n * depth, rows, columns, device=self.setup.device)
         ones = torch.ones(depth, rows, columns, device=self.setup.device)
@@ -194,7 +201,7 @@ class CudaEngine(Engine):
         fused_heads(feature, scale, shift, *self.features.head_layer, params, importance, sums, starts)
 
     def _run(self, windows: Tensor) -> tuple[Tensor, ...]:
-        """What `WindowFeatures` makes of windows; to be used before the next call."""
+        """Output of `WindowFeatures` for windows, valid until the next call."""
         with wide_sums():
             if self._graphs is not None and windows.shape[2:] == self.card.window:
                 try:
@@ -203,7 +210,7 @@ class CudaEngine(Engine):
                     if is_out_of_memory(error):
                         raise
                     self._graphs = None
-                    self._tell(f"Without CUDA graphs from here on, which failed: {str(error).splitlines()[0]}")
+                    self._tell(f"Continuing without CUDA graphs, which failed: {str(error).splitlines()[0]}")
             return self._network(windows)
 
     def _windows_that_fit(self) -> int:
@@ -218,7 +225,7 @@ class CudaEngine(Engine):
             torch.cuda.empty_cache()
 
     def _places(self, starts: Sequence[Size]) -> Tensor:
-        """[N, 3] int64 on the device."""
+        """First voxels as [N, 3] int64 on the device."""
         return transfer.to_device(torch.tensor(starts, dtype=torch.int64).view(-1, 3), self.setup.device)
 
     def _nothing_fits(self) -> DeviceError:

@@ -1,4 +1,4 @@
-"""What is asked of an engine: device, kernels, precision, threads and limits, as plain data."""
+"""Options of an engine as plain data: device, kernels, precision, threads and limits."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How windows are to be computed. Equal options are equal, hashable and picklable; JSON holds them as they are.
+    """How windows are to be computed. Options can be compared, hashed, pickled and stored as JSON.
 
     Args:
-        device: "auto" (CUDA when there is a GPU, else the CPU) or any torch device; never replaced by another silently.
-        engine: "fast", or "reference", the plain one that the fast one is tested against.
-        kernels: "native" (compiled C on a CPU, Triton on a GPU), "torch", or "auto": native where available.
-        precision: "float32", "float16", "bfloat16" or "auto": the backbone's on a GPU; a CPU computes in float32.
-        threads: CPU threads; None for OMP_NUM_THREADS, or all cores.
-        batch: windows at a time; None lets the engine choose.
-        compile: torch.compile the network (fast engine on torch kernels).
-        max_ram: bytes of memory for the whole run. The C kernels then keep smaller weights, which are slower, until
-            the network takes no more than half. Whether a scan fits is for `umlite.cost` to say.
-        max_vram: bytes of a GPU's memory to stay under.
+        device: "auto" (CUDA if there is a GPU, else the CPU) or any torch device, which is never silently replaced.
+        engine: "fast", or "reference", the plain engine that the fast one is tested against.
+        kernels: "native" (compiled C on a CPU, Triton on a GPU), "torch", or "auto": native if available.
+        precision: of the backbone on a GPU: "float32", "float16", "bfloat16" or "auto". A CPU computes in float32.
+        threads: number of CPU threads; None for OMP_NUM_THREADS, or else all cores.
+        batch: number of windows at a time; None lets the engine choose.
+        compile: whether to use torch.compile on the network (fast engine on torch kernels).
+        max_ram: memory limit of the whole run in bytes. The C kernels then use smaller weights, which are slower, until
+            the network takes at most half. `umlite.cost` decides whether a scan fits.
+        max_vram: limit of GPU memory in bytes.
 
     Raises:
-        RequestError: unknown name, or a number out of range.
+        RequestError: an unknown name, or a number out of range.
     """
 
     device: str = "auto"
@@ -68,5 +68,5 @@ class EngineOptions:
 
     @classmethod
     def from_dict(cls, data: Any) -> EngineOptions:
-        """Options as `to_dict` gives them; those left out keep their defaults. Raises RequestError."""
+        """Inverse of `to_dict`. Missing options keep their defaults. Raises RequestError for anything else."""
         return from_fields(cls, data, "engine options")

@@ -1,4 +1,4 @@
-"""The oracle: plain torch, float32, one window after the other, nothing rearranged."""
+"""The oracle: plain torch in float32, one window after the other, nothing rearranged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from umlite.windows import Size, window_at
 
 
 class ReferenceEngine(Engine):
-    """The network as its definition says it. model: with reference kernels."""
+    """The network exactly as it is defined. Its model must have been loaded with reference kernels."""
 
     def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup) -> None:
         super().__init__(card, setup)

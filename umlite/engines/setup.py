@@ -1,4 +1,4 @@
-"""The one place that chooses device, kernels, precision, batch, threads and compilation, with the reasons."""
+"""The only place that chooses device, kernels, precision, batch, threads and compilation, with the reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umlite.machine.threads import available_threads
 from umlite.progress import Notify, no_notice
 
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-OLDEST_GPU = (8, 0)  # compute capability of NVIDIA's oldest that Triton supports (its README, "Supported Hardware")
+OLDEST_GPU = (8, 0)  # least compute capability that Triton supports (its README, "Supported Hardware")
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Setup:
     """How windows will be computed: the options with every `auto` decided, and one sentence per choice.
 
     Args:
-        options: what was asked for, decided. `kernels` is "native" or "torch", `precision` the backbone's dtype (heads
-            and sums are float32 always), `threads` a number; `batch` is None where the engine goes by the device's
-            free memory.
+        options: the options with every choice made. `kernels` is "native" or "torch"; `precision` is the backbone's
+            dtype (heads and sums are always float32); `threads` is a number; `batch` is None if the engine goes by the
+            device's free memory.
         device: the torch device of `options.device`.
-        reasons: sentences, one per choice.
-        channels_last: memory format of a GPU's backbone.
-        weight_limit_bytes: largest packed weights of a layer that a native CPU engine chose; None for any other.
+        reasons: one sentence per choice.
+        channels_last: whether a GPU's backbone runs channels last.
+        weight_limit_bytes: limit of a layer's packed weights that a native CPU engine chose; None for other engines.
     """
 
     options: EngineOptions
@@ -45,16 +45,19 @@ class Setup:
 
 
 def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice) -> Setup:
-    """What was asked for, or an error: only `auto` may choose, and it says what and why.
+    """Decide everything that the options leave open. What they ask for by name is used, or raises.
 
     Args:
-        asked: the defaults where left out.
-        notify: gets a sentence where this takes longer than usual (the first build of the C kernels), and one where
-            there are none and windows will take longer.
+        asked: the options; defaults if None.
+        notify: gets a sentence before the C kernels are built, which takes a while once per machine, and one if there
+            are none, so that windows take longer.
+
+    Returns:
+        The setup, with one sentence per choice.
 
     Raises:
-        RequestError: options that do not go together.
-        DeviceError: a device, compiler or kernel that is not there.
+        RequestError: options that contradict each other.
+        DeviceError: a device, compiler or kernel that was asked for and is missing.
     """
     asked = asked or EngineOptions()
     if asked.threads is not None and asked.threads > 1 and lost_threads():
@@ -75,7 +78,7 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
     options = replace(asked, device=str(device), threads=threads)
     if asked.engine == "reference":
         _check_reference(asked)
-        why = "reference engine: plain float32, window by window, the oracle of the fast one"
+        why = "reference engine: plain float32, window by window; the fast engine is tested against it"
         return Setup(replace(options, kernels="torch", precision="float32", batch=1), device, (why, *reasons))
     kernels, why_kernels = _choose_kernels(asked.kernels, device, asked.compile, notify)
     precision, why_precision = _choose_precision(asked.precision, device, kernels)
@@ -87,7 +90,7 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
         _check_compile(device)
         reasons.append("torch.compile: asked for; the first window waits for it")
     elif kernels == "torch" or device.type == "cuda":
-        reasons.append("no torch.compile: it takes tens of seconds, which only many scans earn back")
+        reasons.append("no torch.compile: it takes tens of seconds, which pays only over many scans")
     channels_last, why_format = _choose_format(device, kernels, precision)
     first = ["fast engine: fused heads of the requested classes", why_kernels, why_precision, *why_format]
     reasons = [*first, *_where_scans_are_resampled(device, kernels), *reasons]
@@ -96,7 +99,7 @@ def choose_setup(asked: EngineOptions | None = None, notify: Notify = no_notice)
 
 
 def _check_reference(asked: EngineOptions) -> None:
-    """The reference engine leaves nothing to choose."""
+    """Raise RequestError for options that the reference engine does not have."""
     if asked.compile or asked.batch not in (None, 1):
         raise RequestError(
             "The reference engine computes window by window, without compilation: leave both options out.",
@@ -144,7 +147,7 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
         return "torch", "kernels torch: asked for"
     found, what = _native_kernels(device, notify)
     if compile and device.type == "cpu":
-        found, what = False, "torch.compile was asked for, which is of the torch kernels"
+        found, what = False, "torch.compile was asked for, which only works with torch kernels"
     if found:
         return "native", f"kernels native: {what}"
     if asked == "native":
@@ -155,7 +158,7 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
 
 
 def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
-    """Whether the device has kernels of ours, and which or why not."""
+    """Whether umlite has kernels for the device, and which, or why not."""
     if device.type == "cpu":
         from umlite.cpu.compiler import CompilerError, compiler
         from umlite.cpu.libraries import load, stems, threaded
@@ -163,7 +166,7 @@ def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
         try:
             for stem in stems():
                 load(stem, notify)
-            alone = "" if threaded() else ", which has no OpenMP: on one thread"
+            alone = "" if threaded() else ", which lacks OpenMP: one thread only"
             return True, f"C, compiled by {compiler()[0]}{alone}"
         except CompilerError as error:
             return False, str(error).rstrip(".")
@@ -192,7 +195,7 @@ def _choose_precision(asked: str, device: torch.device, kernels: str) -> tuple[s
     if asked != "auto":
         return asked, f"precision {asked}: asked for"
     if half:
-        return "float16", "precision float16: as many digits as TF32, the published default; sums in float32"
+        return "float16", "precision float16: as many digits as TF32, the published default; sums are float32"
     return "float32", "precision float32: what this device computes best"
 
 
@@ -200,9 +203,9 @@ def _choose_format(device: torch.device, kernels: str, precision: str) -> tuple[
     if device.type != "cuda" or kernels != "native":
         return False, []
     if torch.version.hip:
-        return False, ["memory format channels first: MIOpen's, to which torch brings every other"]
+        return False, ["memory format channels first: MIOpen needs it, and torch would convert any other"]
     if precision == "float32":
-        return False, ["memory format channels first: no tensor cores compute float32, and others read it best so"]
+        return False, ["memory format channels first: best without tensor cores, which do not compute float32"]
     return True, ["memory format channels last: tensor cores read it without rearranging"]
 
 
@@ -210,23 +213,23 @@ def _where_scans_are_resampled(device: torch.device, kernels: str) -> list[str]:
     if device.type != "cuda":
         return []
     if kernels == "native":
-        return ["resampling on the GPU: of scans that its memory holds, else on the host; of masks on the host"]
-    return ["resampling on the host: a GPU needs native kernels for it"]
+        return ["resampling: scans on the GPU if its memory holds them, else on the host; masks on the host"]
+    return ["resampling on the host: on a GPU it needs native kernels"]
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    with torch.cuda.device(device):  # torch answers for the current one
+    with torch.cuda.device(device):  # torch answers for the current device
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _choose_batch(device: torch.device, kernels: str) -> tuple[int | None, str]:
     if device.type == "cuda" and kernels == "native":
-        return None, "batch: what the GPU's free memory holds when the first windows come"
-    return 1, "batch 1: windows are normalised one by one, and more at a time gains nothing on a CPU"
+        return None, "batch: as many windows as the GPU's free memory holds at the start"
+    return 1, "batch 1: windows are normalised one by one, and larger batches are no faster on a CPU"
 
 
 def _triton() -> tuple[bool, str]:
-    """Whether this Python has Triton, and which, or why not."""
+    """Whether Triton is installed, and its version, or why it cannot be used."""
     from umlite.kernels.triton import available
 
     return available()

@@ -1,4 +1,4 @@
-"""The fast engine from torch operations alone: batches, merged upsampling, requested heads in one operation."""
+"""The fast engine on torch operations alone: batches, merged upsampling, all requested heads in one operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from umlite.weights.model_card import ModelCard
 
 
 class TorchEngine(Engine):
-    """The reference's numbers up to rounding, faster, on any torch device. model: with fast or torch kernels."""
+    """Gives the reference's numbers up to rounding, faster, on any torch device.
+
+    Its model must have been loaded with fast or torch kernels.
+    """
 
     def __init__(self, model: UniversalModel, card: ModelCard, setup: Setup) -> None:
         super().__init__(card, setup)
@@ -43,7 +46,7 @@ class TorchEngine(Engine):
 
     def _batch_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
         count = len(windows)
-        if self.setup.options.compile and count < self._batch:  # compiled for one shape: fill up with the last window
+        if self.setup.options.compile and count < self._batch:  # compiled for one shape: repeat the last window
             windows = torch.cat((windows, windows[-1:].expand(self._batch - count, -1, -1, -1, -1)))
         with exact_float32():
             head_input, image = self._features(windows)

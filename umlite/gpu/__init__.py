@@ -1,1 +1,1 @@
-"""What only a GPU needs: transfers, memory, graphs, precision, preparation of scans."""
+"""Code that only a GPU needs: transfers, memory, graphs, precision, preparation of scans."""

@@ -1,4 +1,4 @@
-"""What the network computes of windows before any class is asked for, as a GPU does it best."""
+"""The part of the network that does not depend on the requested classes, arranged for a GPU."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ from umlite.windows import Size
 class WindowFeatures(nn.Module):
     """Windows [N, 1, D, H, W] in `dtype` -> (feature, scale, shift, image), the same for all classes.
 
-    feature: [N, F, D, H, W] in `dtype`, of the backbone, before the head input's norm. scale, shift: float32 [N, F],
-    that norm (`channel_scale_shift`). image: float32 [N, gap_width], for the parameter generator.
-    The backbone's weights are in `dtype` and a memory format, which its convolutions hand on; torch and the kernels
-    take statistics and, under `wide_sums`, products in float32. What comes after has float32 weights.
-    model: its backbone is changed and used, not copied.
+    `feature` [N, F, D, H, W] in `dtype` is the backbone's output, before the norm of the heads' input. `scale` and
+    `shift`, float32 [N, F], are that norm (`channel_scale_shift`). `image`, float32 [N, gap_width], is the parameter
+    generator's input.
+
+    The backbone's weights are in `dtype` and a memory format, which its convolutions pass on. Torch and the kernels
+    compute statistics and, within `wide_sums`, products in float32. Everything after the backbone has float32 weights.
+
+    Args:
+        model: its backbone is changed and used, not copied.
+        dtype: of the backbone.
+        channels_last: memory format of the backbone.
     """
 
     def __init__(self, model: UniversalModel, dtype: torch.dtype, *, channels_last: bool = False) -> None:
@@ -45,7 +51,7 @@ class WindowFeatures(nn.Module):
 
     @property
     def head_layer(self) -> tuple[Tensor, Tensor]:
-        """Weight [K, F] and bias [K], float32, from the normalised feature to the heads' input."""
+        """Weight [K, F] and bias [K], float32, of the layer from the normalised feature to the heads' input."""
         bias = self.convolution.bias
         assert bias is not None
         return self.convolution.weight.flatten(1), bias
@@ -53,7 +59,7 @@ class WindowFeatures(nn.Module):
 
 @contextmanager
 def wide_sums() -> Iterator[None]:
-    """Within: products are summed in float32 whatever the caller's settings. No TF32, no sums in half precision."""
+    """Within this context, products are summed in float32: no TF32, no half-precision sums."""
     products = torch.backends.cuda.matmul
     half, brain = products.allow_fp16_reduced_precision_reduction, products.allow_bf16_reduced_precision_reduction
     products.allow_fp16_reduced_precision_reduction = products.allow_bf16_reduced_precision_reduction = False
@@ -66,7 +72,7 @@ def wide_sums() -> Iterator[None]:
 
 
 def bytes_of_one_window(config: NetworkConfig, window: Size, dtype: torch.dtype) -> int:
-    """Most bytes that a window takes beside weights and sums: activations, and all logits on their way to the host."""
+    """Most GPU memory that a window takes beside weights and sums: activations, and logits on their way to the host."""
     with torch.device("meta"):
         features = WindowFeatures(UniversalModel(config, FAST), dtype)
     depth, rows, columns = window

@@ -1,4 +1,4 @@
-"""A function of one tensor, recorded once as a CUDA graph and replayed: no launch costs between its kernels."""
+"""CUDA graphs: a function is recorded once and replayed without the cost of launching its kernels one by one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WARM_UPS = 3  # cuDNN and Triton choose and compile kernels on the first calls, which a graph cannot hold
+WARM_UPS = 3  # on its first calls cuDNN and Triton choose and compile kernels, which a graph cannot record
 
 Function = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether the device is a GPU that this torch can use (CUDA, or ROCm under the same name)."""
+    """Whether the device is a GPU that torch can use here (CUDA, or ROCm, which torch also calls cuda)."""
     return device.type == "cuda" and torch.cuda.is_available()
 
 
 class RecordedGraphs:
-    """A function's graphs, one for each shape of its input, all in one pool of memory.
+    """The graphs of a function, one per shape of its input, all in one pool of memory.
 
-    function: [N, ...] -> tensors, free of transfers and synchronisation. The pool is shared because graphs never run
-    at the same time: the answer of one call is overwritten by the next call, of any shape, so use it before.
-    Source: "CUDA graphs" in torch's notes on CUDA semantics.
+    Graphs never run at the same time, so they share the pool: the next call, of any shape, overwrites the result of the
+    last one. Source: "CUDA graphs" in torch's notes on CUDA semantics.
+
+    Args:
+        function: [N, ...] -> tensors, without transfers and synchronisation.
     """
 
     def __init__(self, function: Function) -> None:
@@ -39,13 +41,19 @@ class RecordedGraphs:
         return self._graphs[x.shape](x)
 
     def clear(self) -> None:
-        """Forget all graphs, and with them their memory."""
+        """Drop all graphs and free their memory."""
         self._graphs.clear()
         self._pool = None
 
 
 class RecordedGraph:
-    """One shape of `RecordedGraphs`. example: gives shape, dtype, strides and device. pool: where its memory lies."""
+    """The graph of a function for one shape of its input.
+
+    Args:
+        function: see `RecordedGraphs`.
+        example: a tensor with the shape, dtype, strides and device of the input.
+        pool: the pool of memory to use.
+    """
 
     def __init__(self, function: Function, example: Tensor, pool: Any) -> None:
         self._device, self._input = example.device, torch.zeros_like(example)
@@ -65,7 +73,7 @@ class RecordedGraph:
             with torch.cuda.graph(self._graph, pool=pool):
                 self._outputs = function(self._input)
         finally:
-            torch.cuda.set_stream(before)  # a recording that cannot be ended leaves its own stream current
+            torch.cuda.set_stream(before)  # a failed recording leaves its own stream current
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         with torch.cuda.device(self._device):

@@ -1,4 +1,4 @@
-"""How many windows a GPU's memory holds at a time, from shapes alone; and what its errors look like when it is full."""
+"""How many windows fit in a GPU's memory, from shapes alone, and how to recognise errors of full memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 MOST_WINDOWS = 4
-"""At a time: one window of 96^3 has enough voxels for every unit of a GPU but at the coarsest levels."""
+"""Most windows at a time: one window of 96^3 already occupies a whole GPU except at the coarsest levels."""
 MARGIN = 1.25
-"""Of the activations: convolution workspaces, graphs of smaller batches, and blocks that do not fit together."""
+"""Factor on the activations for convolution workspaces, graphs of smaller batches, and fragmentation."""
 
 
 def windows_at_a_time(free: int, one: int) -> int:
-    """The largest power of two, from 1 to MOST_WINDOWS, of windows that need `one` byte each and fit in `free` bytes.
+    """Number of windows to compute at a time: a power of two from 1 to MOST_WINDOWS.
 
-    At least 1: whether one fits is for the device to say.
+    It is at least 1, since only the device can tell whether one window fits.
+
+    Args:
+        free: free bytes.
+        one: bytes that one window needs.
     """
     count = MOST_WINDOWS
     while count > 1 and count * one * MARGIN > free:
@@ -29,18 +33,18 @@ def windows_at_a_time(free: int, one: int) -> int:
 
 
 def limit_memory(device: torch.device, limit: int) -> None:
-    """Let torch take at most `limit` bytes of a GPU in this process; more raises torch's OutOfMemoryError."""
+    """Let torch take at most `limit` bytes of a GPU in this process; beyond that it raises its OutOfMemoryError."""
     whole = torch.cuda.mem_get_info(device)[1]
     index = torch.cuda.current_device() if device.index is None else device.index  # "cuda" alone is refused there
     torch.cuda.set_per_process_memory_fraction(min(limit / whole, 1.0), index)
 
 
 FULL = ("out of memory", "alloc_failed", "allocfailed", "unable to find an engine")
-"""In messages of CUDA and HIP, cuBLAS, MIOpen, and of torch where no cuDNN algorithm found room for its workspace."""
+"""Words in messages of CUDA, HIP, cuBLAS and MIOpen, and of torch if no cuDNN algorithm has room for its workspace."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that a device's memory is full: torch's own, a library's, a driver's, or one after it."""
+    """Whether an error, or one that led to it, says that a device's memory is full."""
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause).lower()
@@ -48,14 +52,17 @@ def is_out_of_memory(error: BaseException) -> bool:
             isinstance(cause, RuntimeError) and any(words in text for words in FULL)
         ):
             return True
-        cause = cause.__context__  # a graph that is left half recorded raises an error of its own
+        cause = cause.__context__  # a graph left half recorded raises an error of its own
     return False
 
 
 def activation_bytes(function: Callable[[Tensor], object], shape: Sequence[int], dtype: torch.dtype) -> int:
-    """The most bytes of tensors that live at once while `function` runs on a tensor of `shape`, its input included.
+    """Most bytes of tensors alive at once while a function runs, its input included and its weights not.
 
-    function: on the meta device, where nothing is computed. Its weights are not counted.
+    Args:
+        function: runs on the meta device, where nothing is computed.
+        shape: of its input.
+        dtype: of its input.
     """
     with torch.inference_mode(), _LiveBytes() as live:
         function(torch.empty(*shape, dtype=dtype, device="meta"))
@@ -63,7 +70,7 @@ def activation_bytes(function: Callable[[Tensor], object], shape: Sequence[int],
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the storage of every tensor that an operation makes, until nobody holds it."""
+    """Counts the storage of every tensor that an operation creates, until it is freed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Windows a part at a time, and smaller parts where a device's memory runs out, with nothing lost."""
+"""Computes windows in parts, and in smaller parts when a device's memory runs out, without losing finished ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ Compute = Callable[[int, int], None]
 
 
 class MemoryLadder:
-    """Goes down in steps of half the windows, and stays where it fits.
+    """Halves the number of windows at a time whenever memory runs out, and stays at the number that fits.
 
-    most: windows at a time, None for what `choose` says when the first ones come. free: gives back what can be made
-    again, before the next try. tell: gets a sentence for each step down. fault: what the last error of that kind said.
+    `fault` holds the message of the last such error.
+
+    Args:
+        most: windows at a time; None for the number that `choose` gives when the first windows come.
+        choose: gives a number of windows.
+        free: frees memory that can be filled again, before the next try.
+        tell: gets a sentence for each step down.
     """
 
     def __init__(self, most: int | None, choose: Callable[[], int], free: Callable[[], None], tell: Notify) -> None:
@@ -22,11 +27,18 @@ class MemoryLadder:
         self._choose, self._free, self._tell = choose, free, tell
 
     def run(self, count: int, compute: Compute) -> int:
-        """Call compute(first, last) for parts of `count` windows, in order; how many are done.
+        """Compute windows in parts, in order.
 
-        A part is a power of two of windows: few shapes to record or compile, and none computed only to fill one up.
-        A part that finds no memory is computed again by halves. Fewer than `count` are done when one alone finds none.
-        compute: changes nothing where it raises for lack of memory.
+        A part is a power of two of windows, so few shapes are recorded or compiled and no window is computed only as
+        padding. A part that does not fit is computed again in halves.
+
+        Args:
+            count: number of windows.
+            compute: called with the first window of a part and the end of the part. It must change nothing if it raises
+                for lack of memory.
+
+        Returns:
+            Number of windows done: fewer than `count` if a single window does not fit.
         """
         self.most = most = self.most or self._choose()
         done = 0
@@ -41,14 +53,14 @@ class MemoryLadder:
             if size == 1:
                 break
             self.most = most = size // 2
-            self._tell(f"The GPU's memory does not hold {size} windows: {most} at a time from here on.")
+            self._tell(f"The GPU's memory does not hold {size} windows: {most} at a time from now on.")
         return done
 
 
 def _fault(compute: Compute, first: int, last: int) -> str:
-    """What an error of memory said; empty where there was none.
+    """Message of an error of memory; empty if there was none.
 
-    A function of its own: an error holds all that was computed so far, until it is left behind here.
+    This is a function of its own because the error keeps everything computed so far alive until it goes out of scope.
     """
     try:
         compute(first, last)

@@ -1,4 +1,4 @@
-"""Float32 arithmetic that is float32, whatever the caller's settings."""
+"""Exact float32 arithmetic, whatever the caller's settings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _put_back: Callable[[], None]
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """No TF32 or bfloat16 in float32 convolutions and products inside; afterwards the caller's settings are back.
+    """Within this context, float32 convolutions and products use neither TF32 nor bfloat16.
 
-    The settings are the process's: of several threads inside, the first changes them and the last puts them back.
+    The settings belong to the process: of several threads inside, the first changes them and the last restores them.
     """
     global _inside, _put_back
     with _lock:
@@ -37,10 +37,10 @@ def exact_float32() -> Iterator[None]:
 
 
 def _make_exact() -> Callable[[], None]:
-    """Change the settings; what puts them back.
+    """Change the settings, and return a function that restores them.
 
-    torch has two sets of names for these settings. It raises where an old name is read after a new one (torch 2.9,
-    `fp32_precision`) has said otherwise, so both are turned off together and both put back.
+    Torch has two sets of names for these settings. It raises if an old name is read after a new one (torch 2.9,
+    `fp32_precision`) contradicts it, so both are changed together and both restored.
     """
     products = _read(torch.get_float32_matmul_precision)
     convolutions = _read(lambda: torch.backends.cudnn.allow_tf32)
@@ -60,7 +60,7 @@ def _make_exact() -> Callable[[], None]:
 
 
 def _read(setting: Callable[[], Value]) -> Value | None:
-    """A setting by its old name; None where the caller has used the new ones alone."""
+    """A setting by its old name; None if the caller has only used the new ones."""
     try:
         return setting()
     except RuntimeError:
@@ -68,7 +68,7 @@ def _read(setting: Callable[[], Value]) -> Value | None:
 
 
 def _named_places() -> list[Any]:
-    """Where the new names are; none in older torch."""
+    """The objects that have the new names; none in older torch."""
     parents = (torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn)
     places = [getattr(parent, kind, None) for parent in parents for kind in ("matmul", "conv", "rnn")]
     return [place for place in places if hasattr(place, "fp32_precision")]

@@ -1,4 +1,4 @@
-"""From a scan to its volume on a GPU, or on the host where the GPU's memory does not hold the scan."""
+"""Prepares a scan on a GPU, or on the host if the GPU's memory does not hold it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from umlite.weights.model_card import ModelCard
 
 
 def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify) -> Volume:
-    """As `prepare_volume`, up to rounding. tell: gets a sentence where the memory of `device` does not hold it."""
+    """Prepare a scan like `prepare_volume`, up to rounding, on a device.
+
+    Args:
+        device: the GPU.
+        scan: the scan.
+        card: describes the weights.
+        tell: gets a sentence if the scan does not fit in the device's memory.
+    """
     volume = _where_it_fits(device, scan, card)
     if volume is None:
         tell(f"The GPU's memory does not hold {scan.name} while it is resampled: resampled on the host instead.")
@@ -28,7 +35,7 @@ def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify) 
 
 
 def _where_it_fits(device: torch.device, scan: Scan, card: ModelCard) -> Volume | None:
-    """A function of its own: an error holds what is on the device until it is left behind here."""
+    """The volume, or None if it does not fit. A function of its own, so that the error frees the device's memory."""
     try:
         return prepare_volume(scan, card.spacing_mm, card.hu_range, functools.partial(_resample, device))
     except RuntimeError as error:
@@ -40,7 +47,7 @@ def _where_it_fits(device: torch.device, scan: Scan, card: ModelCard) -> Volume 
 def _resample(
     device: torch.device, scan: Scan, axes: Size, to_stored: np.ndarray, shape: Size, hu_range: tuple[float, float]
 ) -> Tensor:
-    """A `Resample`: the scan crosses as it is stored, a few planes at a time, and is sampled there in one pass."""
+    """A `Resample` that sends the scan as it is stored, a few planes at a time, and samples it there in one pass."""
     x, y, z = scan.shape
     dtype = torch.int16 if scan.voxels.dtype == np.int16 else torch.float32
     planes = (tensor_of(slab).permute(2, 1, 0) for slab in scan.slabs())

@@ -1,4 +1,4 @@
-"""The only place where tensors cross between the host and a GPU; on other devices each is a plain copy or none."""
+"""The only place where tensors cross between host and GPU. Elsewhere each call is a plain copy, or does nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-
 PIECE_BYTES = 1 << 25
-"""Pinned at a time: torch keeps pinned memory and rounds it up to a power of two, so a scan is not pinned whole."""
+"""Bytes pinned at a time. Torch keeps pinned memory, rounded up to a power of two, so a scan is not pinned at once."""
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """A host tensor on `device`, contiguous on a GPU. There the copy is queued from pinned memory, a piece after the
-    other: computation goes on beside it, and so does pinning the next piece."""
+    """A host tensor on `device`, contiguous on a GPU.
+
+    The copy to a GPU is queued from pinned memory piece by piece, so computation and pinning continue beside it.
+    """
     if device.type != "cuda" or x.device.type == "cuda":
         return x.to(device)
     there = torch.empty(x.shape, dtype=x.dtype, device=device)
@@ -28,10 +29,18 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 def planes_to_device(parts: Iterable[Tensor], shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of `shape` on `device`, contiguous, of parts on the host that follow each other along its first axis.
+    """Assemble a tensor on a device from host parts that follow each other along its first axis.
 
-    The memory is there before the first part is asked for. On a GPU the next part is read while earlier ones are
-    copied. parts: of `dtype`, any strides; read to the end.
+    Its memory is taken before the first part is read. On a GPU the next part is read while earlier ones are copied.
+
+    Args:
+        parts: of `dtype`, any strides; read to the end.
+        shape: of the whole tensor.
+        dtype: of the whole tensor.
+        device: where it goes.
+
+    Returns:
+        A contiguous tensor.
     """
     there = torch.empty(*shape, dtype=dtype, device=device)
     first = 0
@@ -42,7 +51,7 @@ def planes_to_device(parts: Iterable[Tensor], shape: Sequence[int], dtype: torch
 
 
 def _fill(there: Tensor, x: Tensor) -> None:
-    """there: contiguous, changed in place. x: on the host."""
+    """Copy the host tensor `x` into the contiguous tensor `there`."""
     values, target = x.contiguous().view(-1), there.view(-1)
     if there.device.type != "cuda":
         target.copy_(values)
@@ -54,19 +63,23 @@ def _fill(there: Tensor, x: Tensor) -> None:
 
 
 def to_host(x: Tensor) -> Tensor:
-    """The values on the host, there when this returns; `x` itself where it is on the host."""
+    """The tensor on the host, complete when this returns; `x` itself if it is there already."""
     return x.cpu()
 
 
 def to(x: Tensor, device: torch.device) -> Tensor:
-    """`x` on `device`, whichever way that is; `x` itself where it is there."""
+    """The tensor on `device`, in whichever direction; `x` itself if it is there already."""
     return to_host(x) if device.type == "cpu" else to_device(x, device)
 
 
 def to_host_later(x: Tensor) -> Callable[[], Tensor]:
-    """Start a copy to the host; the function returned waits for it. What a GPU computes next runs beside the copy.
+    """Start a copy to the host that runs beside whatever the GPU computes next.
 
-    x: contiguous in some order of its axes, and not changed any more. The copy keeps its strides.
+    Args:
+        x: contiguous in some order of its axes, and not changed any more.
+
+    Returns:
+        A function that waits for the copy and gives it, with the strides of `x`.
     """
     if x.device.type != "cuda":
         return lambda: to_host(x)
@@ -77,7 +90,7 @@ def to_host_later(x: Tensor) -> Callable[[], Tensor]:
         host.copy_(x, non_blocking=True)
         copied = torch.cuda.Event()
         copied.record(copying)
-    x.record_stream(copying)  # its memory is not given to others before the copy is done
+    x.record_stream(copying)  # its memory is not reused before the copy is done
 
     def arrived() -> Tensor:
         copied.synchronize()
@@ -92,16 +105,18 @@ def _copy_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def module_to_device(module: AnyModule, device: torch.device) -> AnyModule:
-    """The module with all its tensors on `device`."""
+    """Move all tensors of a module to `device`."""
     return module.to(device)
 
 
 @contextmanager
 def moved_to_host(x: Tensor) -> Iterator[Tensor]:
-    """Within: `x` as a host tensor of the same strides, while the device memory behind it is free for others.
+    """Give `x` as a host tensor of the same strides while its device memory is free for other uses.
 
-    Afterwards `x` holds what the host tensor holds then. x: any part of a buffer; all of the buffer moves, and nobody
-    may use it meanwhile. After an error `x` has no memory any more: the run is over.
+    Afterwards `x` gets the values of the host tensor. After an error it has no memory any more, and the run is over.
+
+    Args:
+        x: any part of a buffer. The whole buffer moves, and nobody may use it meanwhile.
     """
     buffer = x.untyped_storage()
     size = buffer.nbytes()
@@ -114,6 +129,6 @@ def moved_to_host(x: Tensor) -> Iterator[Tensor]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what a CUDA device still computes; nothing to wait for elsewhere."""
+    """Wait until a CUDA device has finished its work; on other devices, return at once."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
