@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -65,6 +66,29 @@ def test_one_label_map(scan_file: Path, small_weights: Path) -> None:
 def test_without_output_the_result_is_named_after_the_scan(scan_file: Path, small_weights: Path) -> None:
     run("segment", scan_file, "-c", "liver", "--weights", small_weights)
     assert os.listdir("scan_segmentation") == ["liver.nii.gz"]
+
+
+def test_statistics_beside_the_masks(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver,liver_tumor", "--weights", small_weights, "--statistics")
+    (scan,) = json.loads(run(*base, "-o", "out", "--json").stdout)["scans"]
+    assert scan["files"][-3:] == ["out/statistics.csv", "out/lesions.csv", "out/statistics.json"]
+    assert "statistics" in scan["timings_s"]
+    numbers = json.loads(Path("out/statistics.json").read_text())
+    assert numbers["scan"] == "scan"
+    assert scan["statistics"].items() <= numbers.items()
+    liver, tumor = scan["statistics"]["classes"]
+    assert liver["volume_ml"] == pytest.approx(scan["classes"][0]["volume_ml"], abs=1e-3)
+    table = list(csv.DictReader(Path("out/statistics.csv").read_text().splitlines()))
+    assert [row["name"] for row in table] == ["liver", "liver_tumor"]
+    assert float(table[0]["mean_hu"]) == liver["hu"]["mean"]
+    lesions = list(csv.DictReader(Path("out/lesions.csv").read_text().splitlines()))
+    assert len(lesions) == tumor["components"] == len(scan["statistics"]["lesions"]) > 0
+    assert lesions[0]["id"] == "liver_tumor_1"
+
+    run(*base, "-o", "all.nii.gz")
+    assert {"all_statistics.csv", "all_lesions.csv", "all_statistics.json"} <= set(os.listdir())
+    Path("all.nii.gz").unlink()
+    assert "all_statistics.csv and 2 more exists already" in fails(*base, "-o", "all.nii.gz")
 
 
 def test_json_is_all_there_is_on_stdout(scan_file: Path, small_weights: Path) -> None:

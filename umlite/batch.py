@@ -16,6 +16,8 @@ from umlite.errors import OutputError, RequestError, UmliteError
 from umlite.files import output_error
 from umlite.machine.memory import peak_bytes, start_peak
 from umlite.progress import Progress, no_progress
+from umlite.results.statistics import statistics as measure
+from umlite.results.statistics_files import statistics_paths, write_statistics
 from umlite.results.writing import is_label_map
 from umlite.volume.reading import scan_name
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from umlite.api import Segmentation, Segmenter
     from umlite.cost.forecast import Forecast
     from umlite.request import Request
+    from umlite.results.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Outcome:
     files: tuple[Path, ...] = ()
     error: Exception | None = None
     cost: Cost | None = None
+    statistics: Statistics | None = None
 
 
 def lay_out_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = False) -> list[Job]:
@@ -83,6 +87,7 @@ def run_jobs(
     request: Request,
     *,
     overwrite: bool = False,
+    statistics: bool = False,
     progress_of: Callable[[str], Progress] = lambda _name: no_progress,
     forecast: Forecast | None = None,
 ) -> Iterator[Outcome]:
@@ -94,6 +99,7 @@ def run_jobs(
         segmenter, request: what runs on every scan.
         jobs: scans and places of results.
         overwrite: whether existing results may be replaced.
+        statistics: whether to measure every result and to write its numbers beside its masks.
         progress_of: makes a scan's `Progress` from its name.
         forecast: predicts each scan's cost, and refuses what is too large.
 
@@ -104,7 +110,8 @@ def run_jobs(
     scans = {os.path.realpath(job.scan) for job in jobs}
 
     def run(job: Job) -> Outcome:
-        check_output(job, wanted, scans, overwrite=overwrite, probabilities=request.probabilities)
+        numbers = statistics_paths(job.output, label_map=job.label_map) if statistics else ()
+        check_output(job, wanted, scans, overwrite=overwrite, probabilities=request.probabilities, numbers=numbers)
         start_peak()
         prepared = segmenter.prepare(job.scan)
         predicted = None if forecast is None else forecast.of(prepared)
@@ -113,8 +120,9 @@ def run_jobs(
         del prepared  # the volume need not be in memory while masks are cleaned and written
         result = segmenter.finish(decided)
         del decided
-        files, write_s = _save(result, job, overwrite=overwrite)
-        return Outcome(job, result, files, cost=Cost(result.timings | {"write": write_s}, peak_bytes(), predicted))
+        saved = _save(result, job, overwrite=overwrite, statistics=statistics)
+        cost = Cost(result.timings | saved.timings, peak_bytes(), predicted)
+        return Outcome(job, result, saved.files, cost=cost, statistics=saved.statistics)
 
     for job in jobs:
         try:
@@ -126,15 +134,23 @@ def run_jobs(
 
 
 def check_output(
-    job: Job, classes: Sequence[AnatomyClass], scans: set[str], *, overwrite: bool, probabilities: bool = False
+    job: Job,
+    classes: Sequence[AnatomyClass],
+    scans: set[str],
+    *,
+    overwrite: bool,
+    probabilities: bool = False,
+    numbers: Sequence[Path] = (),
 ) -> None:
-    """Find out before the computation whether the result can be written. `scans`: real paths that must stay.
+    """Find out before the computation whether the result can be written.
 
+    `scans`: real paths that must stay. `numbers`: files of statistics, where these are wanted.
     Raises OutputError when a file would be replaced without `overwrite`, a scan ever, or the folder refuses files.
     """
     files = [job.output] if job.label_map else [job.output / f"{c.name}.nii.gz" for c in classes]
     if probabilities:
         files += [job.probability_folder / f"{c.name}_probability.nii.gz" for c in classes]
+    files += numbers
     try:
         for file in files:
             if os.path.realpath(file) in scans:
@@ -165,18 +181,37 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _save(result: Segmentation, job: Job, *, overwrite: bool) -> tuple[tuple[Path, ...], float]:
-    """The files, and the seconds that writing took."""
+@dataclass(frozen=True)
+class _Saved:
+    """Files of a result, its statistics where they were asked for, and the seconds that both took."""
+
+    files: tuple[Path, ...]
+    statistics: Statistics | None
+    timings: dict[str, float]
+
+
+def _save(result: Segmentation, job: Job, *, overwrite: bool, statistics: bool) -> _Saved:
+    timings: dict[str, float] = {}
+    found = None
     start = time.perf_counter()
     save = result.save_label_map if job.label_map else result.save_masks
     try:
+        if statistics:
+            found = measure(result)
+            timings["statistics"] = time.perf_counter() - start
+            start = time.perf_counter()
         files = save(job.output, overwrite=overwrite)
         if result.probabilities is not None:
             files += result.save_probabilities(job.probability_folder, overwrite=overwrite)
             result.probabilities.file.close()
-    except (OutputError, OSError) as error:
+        if found is not None:
+            paths = statistics_paths(job.output, label_map=job.label_map)
+            about = {"scan": result.scan.name, "weights": result.card.name, "notice": result.card.notice}
+            files += write_statistics(paths, found, about, overwrite=overwrite)
+    except (UmliteError, OSError) as error:
         raise OutputError(f"{error} {_rescue(result, job)}", about="output") from error
-    return tuple(files), time.perf_counter() - start
+    timings["write"] = time.perf_counter() - start
+    return _Saved(tuple(files), found, timings)
 
 
 def _rescue(result: Segmentation, job: Job) -> str:

@@ -47,6 +47,12 @@ def segment(
     label_map: Annotated[
         bool, typer.Option("--label-map", help="One label map per scan in the folder.", rich_help_panel=WHAT)
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option(
+            "--statistics", help="Also write volumes, HU, places and lesions (CSV and JSON).", rich_help_panel=WHAT
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
@@ -75,7 +81,13 @@ def segment(
         forecast = Forecast(segmenter, request, Limits.of(options), tell)
         with window_bars(report.silent) as progress_of:
             for outcome in run_jobs(
-                segmenter, jobs, request, overwrite=overwrite, progress_of=progress_of, forecast=forecast
+                segmenter,
+                jobs,
+                request,
+                overwrite=overwrite,
+                statistics=statistics,
+                progress_of=progress_of,
+                forecast=forecast,
             ):
                 report.add(outcome)
                 del outcome  # its scan and masks need not be in memory beside the next scan's
@@ -137,4 +149,5 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
         return {"scan": str(outcome.job.scan), "error": message_of(outcome.error)}
     cost = outcome.cost.to_dict() if outcome.cost else {}
-    return {**outcome.result.to_dict(), **cost, "files": [str(file) for file in outcome.files]}
+    numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
+    return {**outcome.result.to_dict(), **cost, **numbers, "files": [str(file) for file in outcome.files]}

@@ -86,14 +86,15 @@ class Components:
         inner = after[1:-1, 1:-1]
         if not before.any():
             return
-        pairs: set[tuple[int, int]] = set()
+        pairs: set[int] = set()
         for dx in range(3):
             for dy in range(3):
                 other = before[dx : dx + inner.shape[0], dy : dy + inner.shape[1]]
                 touch = (inner > 0) & (other > 0)
-                if touch.any():
-                    pairs.update(map(tuple, np.unique(np.stack([other[touch], inner[touch]], 1), axis=0).tolist()))
-        for one, two in pairs:
+                joined = other[touch].astype(np.int64) << 32 | inner[touch]
+                pairs.update(joined[np.flatnonzero(np.diff(joined, prepend=-1))].tolist())
+        for pair in pairs:
+            one, two = pair >> 32, pair & 0xFFFFFFFF
             a, b = sorted((self._root(one), self._root(two)))
             self._parents[b] = a
 

@@ -114,15 +114,17 @@ class Clusters:
 
     def distance(self, other: Clusters) -> float:
         """The distance between the nearest voxel centres of two sets, mm."""
-        least = np.linalg.norm(self.centres_mm[:, None] - other.centres_mm[None], axis=2)
-        least -= self.radii_mm[:, None] + other.radii_mm[None]
+        apart = np.linalg.norm(self.centres_mm[:, None] - other.centres_mm[None], axis=2)
+        reach = self.radii_mm[:, None] + other.radii_mm[None]
+        near = np.argwhere(apart - reach <= (apart + reach).min())
+        least = (apart - reach)[tuple(near.T)]
         best = np.inf
-        for pair in np.argsort(least, axis=None):
-            a, b = np.unravel_index(pair, least.shape)
-            if least[a, b] >= best:
+        for place in np.argsort(least):
+            if least[place] >= best:
                 break
-            apart = self.points_mm[a][:, None] - other.points_mm[b][None]
-            best = min(best, float(np.linalg.norm(apart, axis=2).min()))
+            a, b = near[place]
+            points = self.points_mm[a][:, None] - other.points_mm[b][None]
+            best = min(best, float(np.linalg.norm(points, axis=2).min()))
         return best
 
 

@@ -1,0 +1,63 @@
+"""The examples of docs run, and its tables name every column."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from umlite.cli import app
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def examples(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), flags=re.S)
+
+
+def run_lines(block: str) -> str:
+    """Run every command of an example. Returns what they print."""
+    shown = ""
+    for line in block.replace("\\\n", " ").strip().splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "umlite"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        shown += result.stdout
+    return shown
+
+
+def columns(page: str) -> list[str]:
+    """Names in the first column of a page's tables, in order; NAME_* stands for three."""
+    cells = re.findall(r"^\| (`.*?`) \|", (DOCS / page).read_text(), flags=re.M)
+    names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    return [name.replace("*", axis) for name in names for axis in ("xyz" if name.endswith("*") else " ")]
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, scan_file: Path) -> None:
+    """A folder with a scan, and one installed model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UMLITE_WEIGHTS", str(tmp_path / "store"))
+    (tmp_path / "store").mkdir()
+    shutil.copy(small_weights, tmp_path / "store" / "small.safetensors")
+    shutil.copy(scan_file, tmp_path / "scan.nii.gz")
+
+
+def test_statistics() -> None:
+    run_lines(examples("statistics.md", "sh")[0])
+    found: list[str] = []
+    for name in ("statistics", "lesions"):
+        with open(f"results/{name}.csv") as file:
+            found += next(csv.reader(file))
+    assert sorted(columns("statistics.md")) == sorted(name for name in found if name != "name")
+
+
+def test_statistics_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(examples("statistics.md", "python")[0], {})
+    assert re.match(r"\d+\.\d+ \[\d", capsys.readouterr().out)

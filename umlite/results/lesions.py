@@ -1,0 +1,224 @@
+"""Lesions: one row for each component of a tumour or cyst, with its size, place, host and surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from umlite.masks.bitmask import BitMask
+from umlite.masks.components import Labels
+from umlite.masks.extent import Clusters, Places, hull_of_slices, longest_diameter, width_across
+from umlite.results.tally import ClassTally, Hu
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One 26-connected component of a tumour or cyst.
+
+    Diameters run between the outlines: a row of n voxels is n steps long.
+
+    Args:
+        id: the class's name and a number from 1 on, by volume, the largest first.
+        class_name: of the tumour or cyst.
+        voxels, volume_ml: its size.
+        axial_diameter_mm: the longest line within one axial slice.
+        perpendicular_mm: how far it reaches across that line, in that slice.
+        diameter_slice: that slice, 0-based, along the scan's slice axis; the first where several are equal.
+        diameter_mm: the longest line in space.
+        centroid_mm: mean of its voxel centres, in the scan's RAS coordinates.
+        first_slice, last_slice: its axial slices, 0-based, both inside.
+        mean_hu: of its voxels.
+        host: of the class's possible hosts that were asked for, the one that holds most of it; None where none does.
+        host_share: the share of its voxels inside the host, 0 where there is no host.
+        contrast_hu: its mean HU minus that of the host outside all lesions asked for; None without a host.
+        mean_logit, max_logit: None, since a segmentation keeps no logits.
+        nearest_vessel, vessel_distance_mm: the nearest of the vessels asked for and the distance between the nearest
+            voxel centres, 0 where it overlaps the vessel; None where no vessel was found.
+    """
+
+    id: str
+    class_name: str
+    voxels: int
+    volume_ml: float
+    axial_diameter_mm: float
+    perpendicular_mm: float
+    diameter_slice: int
+    diameter_mm: float
+    centroid_mm: tuple[float, float, float]
+    first_slice: int
+    last_slice: int
+    mean_hu: float
+    host: str | None
+    host_share: float
+    contrast_hu: float | None
+    mean_logit: float | None
+    max_logit: float | None
+    nearest_vessel: str | None
+    vessel_distance_mm: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON, rounded to 0.001 mm and HU."""
+        fields = {name: round(v, 4) if isinstance(v, float) else v for name, v in asdict(self).items()}
+        return fields | {"centroid_mm": [round(mm, 3) for mm in self.centroid_mm]}
+
+
+class LesionTally:
+    """Sums over the components of one tumour or cyst.
+
+    Args:
+        surroundings: hosts and vessels whose overlap with each component is counted.
+    """
+
+    def __init__(self, surroundings: Sequence[str]) -> None:
+        self.surroundings = tuple(surroundings)
+        self._sums: list[tuple[Labels, npt.NDArray[np.float64]]] = []
+
+    def add(self, labels: Labels, hu: Hu, bits: BitMask, first_voxel: Sequence[int]) -> None:
+        """Add up the next planes.
+
+        Args:
+            labels: provisional labels of the class's components, [X, Y, Z].
+            hu, bits: the scan's HU and all masks, at the same place.
+            first_voxel: where in the scan they begin.
+        """
+        inside = np.nonzero(labels)
+        found, which = np.unique(labels[inside], return_inverse=True)
+        columns: list[npt.NDArray[Any]] = [np.ones(len(which)), hu[inside]]
+        columns += [along + start for along, start in zip(inside, first_voxel, strict=True)]
+        columns += [bits.mask(name)[inside] for name in self.surroundings]
+        sums = np.stack([np.bincount(which, weights=column.astype(np.float64)) for column in columns], 1)
+        self._sums.append((found, sums.astype(np.float64)))
+
+    def by_component(self, numbers: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.float64]:
+        """Sums by final component: voxels, HU, x, y, z, then the overlap with each of the surroundings."""
+        totals = np.zeros((count, 5 + len(self.surroundings)))
+        for labels, sums in self._sums:
+            np.add.at(totals, numbers[labels], sums)
+        return totals
+
+
+class HostTally:
+    """Mean HU of an organ outside the lesions that were asked for."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, mask: npt.NDArray[np.bool_], hu: Hu, bits: BitMask, lesions: Sequence[str]) -> None:
+        """Count the next planes of the organ. lesions: names in `bits`."""
+        for name in lesions:
+            mask = mask & ~bits.mask(name)
+        self._sum += float(hu[mask].sum(dtype=np.float64))
+        self._count += int(np.count_nonzero(mask))
+
+    @property
+    def mean_hu(self) -> float | None:
+        """None where nothing of it lies outside lesions."""
+        return self._sum / self._count if self._count else None
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What lesions are compared with.
+
+    Args:
+        affine: voxel index -> RAS mm, float64 [4, 4].
+        slice_axis: the scan's axis across its axial slices.
+        hosts: mean HU of the organs asked for that can be hosts, outside lesions, by name.
+        vessels: the vessels asked for that were found, by name.
+    """
+
+    affine: npt.NDArray[np.float64]
+    slice_axis: int
+    hosts: Mapping[str, float | None]
+    vessels: Mapping[str, Clusters]
+
+
+def describe_lesions(
+    name: str, hosts: Sequence[str], tally: ClassTally, sums: LesionTally, around: Surroundings
+) -> list[Lesion]:
+    """Every component of one class, the largest first.
+
+    Args:
+        name: of the tumour or cyst.
+        hosts: that it can lie in.
+        tally, sums: what was counted of it, finished.
+        around: its surroundings.
+    """
+    numbers, count = tally.components.numbers()
+    totals = sums.by_component(numbers, count)
+    places, labels = tally.surface()
+    owners = numbers[labels]
+    order = np.argsort(owners, kind="stable")
+    parts = np.split(places[order], np.cumsum(np.bincount(owners, minlength=count))[:-1]) if count else []
+    by_size = np.argsort(-totals[:, 0], kind="stable")
+    return [
+        _describe(f"{name}_{rank}", name, _Component(totals[i], sums.surroundings, parts[i]), hosts, around)
+        for rank, i in enumerate(by_size.tolist(), start=1)
+    ]
+
+
+class _Component:
+    """Sums of one component by name, and its voxels at the surface."""
+
+    def __init__(self, sums: npt.NDArray[np.float64], surroundings: Sequence[str], surface: Places) -> None:
+        self.voxels = int(sums[0])
+        self.mean_hu = float(sums[1] / sums[0])
+        self.centroid = sums[2:5] / sums[0]
+        self.shares = dict(zip(surroundings, (sums[5:] / sums[0]).tolist(), strict=True))
+        self.surface = surface
+
+
+def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], around: Surroundings) -> Lesion:
+    axes, axis = around.affine[:3, :3], around.slice_axis
+    corners = hull_of_slices(part.surface, axis)
+    axial, across, at = _axial_diameter(corners, axes, axis)
+    x, y, z = (axes @ part.centroid + around.affine[:3, 3]).tolist()
+    host = max((h for h in hosts if part.shares.get(h)), key=lambda h: part.shares[h], default=None)
+    host_hu = None if host is None else around.hosts[host]
+    vessel, distance = _nearest_vessel(part, around)
+    return Lesion(
+        id=id_,
+        class_name=name,
+        voxels=part.voxels,
+        volume_ml=part.voxels * abs(float(np.linalg.det(axes))) / 1000,
+        axial_diameter_mm=axial,
+        perpendicular_mm=across,
+        diameter_slice=at,
+        diameter_mm=longest_diameter(corners, axes).length_mm,
+        centroid_mm=(x, y, z),
+        first_slice=int(corners[0, axis]),
+        last_slice=int(corners[-1, axis]),
+        mean_hu=part.mean_hu,
+        host=host,
+        host_share=0.0 if host is None else part.shares[host],
+        contrast_hu=None if host_hu is None else part.mean_hu - host_hu,
+        mean_logit=None,
+        max_logit=None,
+        nearest_vessel=vessel,
+        vessel_distance_mm=distance,
+    )
+
+
+def _axial_diameter(corners: Places, axes_mm: npt.NDArray[np.float64], axis: int) -> tuple[float, float, int]:
+    """Longest line within a slice, the width across it, and the slice. corners: sorted by slice."""
+    plane = [a for a in range(3) if a != axis]
+    slices = np.split(corners[:, plane], np.flatnonzero(np.diff(corners[:, axis])) + 1)
+    numbers = np.unique(corners[:, axis]).tolist()
+    lines = [longest_diameter(places, axes_mm[:, plane]) for places in slices]
+    best = max(range(len(lines)), key=lambda i: round(lines[i].length_mm, 9))
+    across = width_across(slices[best], axes_mm[:, plane], lines[best].vector_mm)
+    return lines[best].length_mm, across, numbers[best]
+
+
+def _nearest_vessel(part: _Component, around: Surroundings) -> tuple[str | None, float | None]:
+    touched = [name for name in around.vessels if part.shares[name]]
+    if touched:
+        return max(touched, key=lambda name: part.shares[name]), 0.0
+    own = Clusters.of(part.surface, around.affine[:3, :3])
+    distances = {name: own.distance(vessel) for name, vessel in around.vessels.items()}
+    nearest = min(distances, key=lambda name: distances[name], default=None)
+    return nearest, None if nearest is None else distances[nearest]

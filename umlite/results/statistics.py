@@ -1,0 +1,196 @@
+"""Numbers of a segmentation: volumes, intensities, places and lesions, from one pass over scan and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from umlite.classes import AnatomyClass
+from umlite.masks.bitmask import BitMask
+from umlite.masks.extent import Clusters
+from umlite.results.intensities import Intensities
+from umlite.results.lesions import HostTally, Lesion, LesionTally, Surroundings, describe_lesions
+from umlite.results.tally import ClassTally, Hu
+from umlite.volume.geometry import ras_axes
+from umlite.volume.reading import Scan
+
+if TYPE_CHECKING:
+    from umlite.results.segmentation import Segmentation
+
+_SLAB_VOXELS = 1 << 22
+_FACES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
+"""Ends of the axes of RAS."""
+COORDINATES = "mm, RAS: x grows to the patient's right, y to the front, z to the head; voxel centres"
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """What is known of one class on the scan's grid.
+
+    Args:
+        name: of the class.
+        voxels, volume_ml: how large it is; voxels of sheared and oblique grids too.
+        hu: None where the class is empty, as are the following ones.
+        first_voxel, last_voxel: ends of the smallest box around it, 0-based, both inside, in the scan's own axes.
+        centroid_mm: mean of the voxel centres, in the scan's RAS coordinates.
+        components: number of its 26-connected pieces.
+        surface_mm2: area of its surface by marching cubes at half height, closed where the scan ends.
+        cut_faces: the scan's faces that it touches (left, right, posterior, anterior, inferior, superior): there the
+            scan may end before the organ.
+    """
+
+    name: str
+    voxels: int
+    volume_ml: float
+    hu: Intensities | None
+    first_voxel: tuple[int, int, int] | None
+    last_voxel: tuple[int, int, int] | None
+    centroid_mm: tuple[float, float, float] | None
+    components: int
+    surface_mm2: float
+    cut_faces: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether it touches no face of the scan; None where it is empty, which may mean that it is out of view."""
+        return not self.cut_faces if self.voxels else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "name": self.name,
+            "voxels": self.voxels,
+            "volume_ml": round(self.volume_ml, 4),
+            "complete": self.complete,
+            "cut_faces": list(self.cut_faces),
+            "hu": self.hu and self.hu.to_dict(),
+            "first_voxel": self.first_voxel and list(self.first_voxel),
+            "last_voxel": self.last_voxel and list(self.last_voxel),
+            "centroid_mm": self.centroid_mm and [round(mm, 3) for mm in self.centroid_mm],
+            "components": self.components,
+            "surface_mm2": round(self.surface_mm2, 2),
+        }
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers of one segmentation.
+
+    Args:
+        classes: in the order asked for.
+        lesions: of the tumours and cysts asked for, class by class, the largest first.
+        slice_axis: the scan's axis across its axial slices, 0 to 2: the one closest to head and feet.
+    """
+
+    classes: tuple[ClassStatistics, ...]
+    lesions: tuple[Lesion, ...]
+    slice_axis: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "coordinates": COORDINATES,
+            "slice_axis": self.slice_axis,
+            "classes": [c.to_dict() for c in self.classes],
+            "lesions": [lesion.to_dict() for lesion in self.lesions],
+        }
+
+
+def statistics(result: Segmentation) -> Statistics:
+    """Measure every class and lesion of a segmentation, on the scan's own grid.
+
+    Scan and masks are read once, some planes at a time.
+
+    Raises:
+        InputError: the scan is read anew and cannot be any more.
+    """
+    counts = _Counts(result.scan, result.classes)
+    planes = max(1, _SLAB_VOXELS // (result.scan.shape[0] * result.scan.shape[1]))
+    first = 0
+    for hu, bits in zip(result.scan.slabs(planes), result.masks.slabs(planes), strict=True):
+        counts.add(hu, bits, first)
+        first += bits.shape[2]
+    return counts.result()
+
+
+class _Counts:
+    """Everything that is counted of one scan while it passes by."""
+
+    def __init__(self, scan: Scan, classes: Sequence[AnatomyClass]) -> None:
+        self._scan = scan
+        names = [c.name for c in classes]
+        self._lesion_classes = [c for c in classes if c.kind == "tumor"]
+        self._vessels = [c.name for c in classes if c.kind == "vessel" and self._lesion_classes]
+        surfaces = {*self._vessels, *(c.name for c in self._lesion_classes)}
+        self._tallies = {name: ClassTally(scan, surface=name in surfaces) for name in names}
+        self._hosts = {host: HostTally() for c in self._lesion_classes for host in c.hosts if host in names}
+        self._lesions = {
+            c.name: LesionTally([*(h for h in c.hosts if h in names), *self._vessels]) for c in self._lesion_classes
+        }
+
+    def add(self, hu: Hu, bits: BitMask, first: int) -> None:
+        """Count planes of scan and masks from plane `first` on."""
+        for name, box in bits.boxes().items():
+            here = BitMask(bits.bits[box], bits.names)
+            place = (box[0], box[1], slice(box[2].start + first, box[2].stop + first))
+            mask = here.mask(name)
+            labels = self._tallies[name].add(mask, hu[box], place)
+            if name in self._lesions:
+                self._lesions[name].add(labels, hu[box], here, [along.start for along in place])
+            if name in self._hosts:
+                self._hosts[name].add(mask, hu[box], here, list(self._lesions))
+
+    def result(self) -> Statistics:
+        """What was counted, when all planes were added."""
+        for tally in self._tallies.values():
+            tally.finish()
+        affine = self._scan.affine
+        vessels = {name: self._tallies[name].surface()[0] for name in self._vessels}
+        around = Surroundings(
+            affine=affine,
+            slice_axis=ras_axes(affine)[0][2],
+            hosts={name: host.mean_hu for name, host in self._hosts.items()},
+            vessels={name: Clusters.of(places, affine[:3, :3]) for name, places in vessels.items() if len(places)},
+        )
+        lesions = [
+            lesion
+            for c in self._lesion_classes
+            for lesion in describe_lesions(c.name, c.hosts, self._tallies[c.name], self._lesions[c.name], around)
+        ]
+        rows = [_describe(name, tally, self._scan) for name, tally in self._tallies.items()]
+        return Statistics(tuple(rows), tuple(lesions), around.slice_axis)
+
+
+def _describe(name: str, tally: ClassTally, scan: Scan) -> ClassStatistics:
+    voxels, (_, components) = tally.voxels, tally.components.numbers()
+    if not voxels:
+        return ClassStatistics(name, 0, 0.0, None, None, None, None, 0, 0.0, ())
+    ends = [np.flatnonzero(profile)[[0, -1]].tolist() for profile in tally.profiles]
+    middle = [profile @ np.arange(len(profile)) / voxels for profile in tally.profiles]
+    (x1, x2), (y1, y2), (z1, z2) = ends
+    x, y, z = (scan.affine[:3, :3] @ middle + scan.affine[:3, 3]).tolist()
+    return ClassStatistics(
+        name=name,
+        voxels=voxels,
+        volume_ml=voxels * scan.voxel_volume_ml,
+        hu=tally.histogram.result(),
+        first_voxel=(x1, y1, z1),
+        last_voxel=(x2, y2, z2),
+        centroid_mm=(x, y, z),
+        components=components,
+        surface_mm2=tally.surface_mm2(scan.affine[:3, :3]),
+        cut_faces=_cut_faces(ends, scan),
+    )
+
+
+def _cut_faces(ends: Sequence[Sequence[int]], scan: Scan) -> tuple[str, ...]:
+    """Names of the scan's faces that first or last voxels lie at, left to superior."""
+    axes, flips = ras_axes(scan.affine)
+    found = []
+    for axis, flip, (low, high) in zip(axes, flips, _FACES, strict=True):
+        at_ends = [ends[axis][0] == 0, ends[axis][1] == scan.shape[axis] - 1]
+        found += [face for face, cut in zip((low, high), reversed(at_ends) if flip else at_ends, strict=True) if cut]
+    return tuple(found)

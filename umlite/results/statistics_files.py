@@ -1,0 +1,87 @@
+"""Statistics as files: tables for a spreadsheet and one JSON file for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from umlite import __version__
+from umlite.files import make_folder, replacing
+from umlite.results.lesions import Lesion
+from umlite.results.statistics import Statistics
+from umlite.volume.reading import scan_name
+
+_CLASS_COLUMNS = (
+    ["name", "voxels", "volume_ml", "complete", "cut_faces"]
+    + [f"{name}_hu" for name in ("mean", "sd", "minimum", "p5", "median", "p95", "maximum")]
+    + [f"{end}_voxel_{axis}" for end in ("first", "last") for axis in "xyz"]
+    + [*(f"centroid_mm_{axis}" for axis in "xyz"), "components", "surface_mm2"]
+)
+
+
+def statistics_paths(output: Path, *, label_map: bool) -> tuple[Path, Path, Path]:
+    """Files that hold a scan's statistics: classes, lesions, and both as JSON.
+
+    Args:
+        output: folder of masks, where they are statistics.csv, lesions.csv and statistics.json, or a label map's file.
+        label_map: whether `output` is a label map: the three are beside it then, and their names start with its name.
+    """
+    folder, start = output, ""
+    if label_map:
+        folder, start = output.parent, f"{scan_name(output)}_"
+    return folder / f"{start}statistics.csv", folder / f"{start}lesions.csv", folder / f"{start}statistics.json"
+
+
+def write_statistics(
+    paths: tuple[Path, Path, Path], found: Statistics, about: dict[str, Any], *, overwrite: bool = True
+) -> list[Path]:
+    """Write the three files of `statistics_paths`.
+
+    The table of lesions has its header alone where there is none.
+
+    Args:
+        paths: where to.
+        found: what is written.
+        about: what else the JSON file says, such as the names of scan and weights.
+        overwrite: whether existing files may be replaced.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    content = {"umlite": __version__, **about, **found.to_dict()}
+    texts = (
+        _table(_CLASS_COLUMNS, [_class_row(row) for row in content["classes"]]),
+        _lesion_table(content["lesions"]),
+        json.dumps(content, indent=2, allow_nan=False) + "\n",
+    )
+    with ExitStack() as files:
+        for path, text in zip(paths, texts, strict=True):
+            make_folder(path.parent)
+            temporary = files.enter_context(replacing(path, overwrite=overwrite))
+            temporary.write_text(text, encoding="utf-8", newline="")
+    return list(paths)
+
+
+def _class_row(row: dict[str, Any]) -> list[Any]:
+    hu = row["hu"].values() if row["hu"] else [None] * 7
+    places = [row[name] or [None] * 3 for name in ("first_voxel", "last_voxel", "centroid_mm")]
+    complete = {True: "yes", False: "no", None: ""}[row["complete"]]
+    start = [row["name"], row["voxels"], row["volume_ml"], complete, " ".join(row["cut_faces"])]
+    return [*start, *hu, *(n for place in places for n in place), row["components"], row["surface_mm2"]]
+
+
+def _lesion_table(lesions: Sequence[dict[str, Any]]) -> str:
+    columns = [name for name in Lesion.__dataclass_fields__ if name != "centroid_mm"]
+    rows = [[*(lesion[name] for name in columns), *lesion["centroid_mm"]] for lesion in lesions]
+    return _table([*columns, *(f"centroid_mm_{axis}" for axis in "xyz")], rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
