@@ -130,7 +130,7 @@ def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file
     (tmp_path / "file").touch()
     error = run(segmenter, [Job(scan_file, tmp_path / "file" / "out")])[0].error
     assert isinstance(error, OutputError)
-    assert "a file stands where a folder is needed" in str(error)
+    assert "a file is where a folder is needed" in str(error)
 
 
 @needs_full_disk

@@ -144,7 +144,7 @@ def test_own_classes_never_take_a_published_number() -> None:
 
 @pytest.mark.parametrize("twice", [["liver", "Liver"], ["ivc", "inferior_vena_cava"], ["mine", "Mine"]])
 def test_a_class_named_twice_is_refused(twice: list[str]) -> None:
-    with pytest.raises(RequestError, match="named more than once"):
+    with pytest.raises(RequestError, match="found more than once"):
         ClassTable(twice)
 
 

@@ -55,7 +55,7 @@ def test_a_request_from_what_people_write() -> None:
 @pytest.mark.parametrize(
     ("record", "data", "message"),
     [
-        (Request, {"overlap": 1}, "under 1, found 1"),
+        (Request, {"overlap": 1}, "below 1, found 1"),
         (Request, {"overlap": "0.5"}, "overlap: expected float, found '0.5'"),
         (Request, {"classes": "liver"}, "classes: expected"),
         (Request, {"classes": ["liver", 1]}, "classes: expected"),

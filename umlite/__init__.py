@@ -12,7 +12,7 @@ __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Segmenter and Segmentation on first use, so that `import umlite` does not wait for torch."""
+    """Import Segmenter and Segmentation on first use, so that `import umlite` does not wait for torch."""
     if name in ("Segmenter", "Segmentation"):
         from umlite import api
 

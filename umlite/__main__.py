@@ -1,4 +1,4 @@
-"""The `umlite` command: streams that always take text, signals, then the commands of cli.py."""
+"""The `umlite` command: prepares streams and signals, then runs the commands of cli.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from umlite.errors import Terminated
 
 
 def main() -> None:
-    """Run the command line and exit.
+    """Run the command line and exit with one of these codes.
 
-    0: done. 1: a defect of umlite (a traceback). 2: bad input, request, weights or output (a message).
-    130 interrupted, 143 terminated, 129 hung up: no partial file is left.
+    0: done. 1: a defect of umlite (a traceback), or `umlite verify` beyond its tolerance. 2: bad input, request,
+    weights or output (a message). 130: interrupted, 143: terminated, 129: hung up; no partial file is left.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -1,4 +1,4 @@
-"""A scan to masks in steps that can be called one by one: read, prepare, decide, finish."""
+"""From a scan to masks: Segmenter, whose steps can also be called one by one (prepare, decide, finish)."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan as the network sees it: read, resampled, scaled, cropped.
+    """A scan as the network sees it: read, resampled, scaled and cropped.
 
     Args:
         scan: the scan itself.
         volume: RAS, at the model's spacing, in [0, 1], cropped to the foreground. Its voxels are on the device, or on
-            the host where the device does not resample; the setup's reasons say which.
+            the host if the device does not resample; the setup's reasons say which.
         timings: seconds of the steps "read" and "prepare".
     """
 
@@ -59,15 +59,16 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """What all windows of a scan said, on the model's grid, before post-processing.
+    """The predicted masks of a scan on the model's grid, before post-processing.
 
     Args:
-        scan, frame: the scan and the way back to its grid.
-        classes: as asked for.
-        bits: masks of these and of the organs that their post-processing reads.
-        windows: counts of windows.
-        undecided_voxels: voxels whose answer could differ with all windows; 0 unless adaptive.
-        probabilities: in a file, where they were asked for.
+        scan: the scan itself.
+        frame: the way back to its grid.
+        classes: requested classes.
+        bits: masks of the requested classes and of the organs that their post-processing reads.
+        windows: how many windows ran, were reused, and exist.
+        undecided_voxels: voxels whose result could differ with all windows; 0 unless adaptive.
+        probabilities: a file with them; None unless they were requested.
         timings: seconds of the steps "read", "prepare" and "windows".
     """
 
@@ -84,24 +85,25 @@ class Decided:
 class Segmenter:
     """A loaded model on a device. Load once, segment many scans.
 
-    `segment` does everything. Its steps are calls of their own: `prepare` reads a scan and resamples it, `decide` runs
-    the windows, `finish` cleans the masks. So the next scan can be read, and the last one written, while windows run.
+    `segment` does everything. Its steps can also be called one by one: `prepare` reads and resamples a scan, `decide`
+    runs the windows, `finish` cleans the masks. That way the next scan can be read, and the last one written, while
+    windows run.
 
-    Any number of threads may call one Segmenter: every answer is the one that it gives alone. Compiled kernels compute
-    for one caller at a time, so more threads gain no speed. A forked process goes on with one thread, and its first
+    Any number of threads may call one Segmenter, and every result is the same as without them. Compiled kernels compute
+    for one caller at a time, so more threads gain no speed. A forked process continues with one thread, and its first
     scan takes longer; processes started by spawn or forkserver make a Segmenter of their own.
 
     Args:
-        weights: an installed name, a .safetensors file, or None where exactly one is installed.
+        weights: an installed name, a .safetensors file, or None if exactly one is installed.
         options: how to compute; see `EngineOptions`.
-        notify: gets a sentence where loading takes longer than usual (kernels are compiled once on a machine), and
-            wherever something is done in another way than planned.
+        notify: gets a sentence if loading takes long (kernels are compiled once per machine), and whenever something is
+            done differently than planned.
         **changes: fields of `EngineOptions` by name, as in `Segmenter(weights, device="cpu", threads=2)`.
 
     Raises:
-        WeightsError: weights that are missing, damaged or no weights.
-        DeviceError: a device, compiler or kernel that was asked for and is not there.
-        RequestError: options that do not exist or do not go together.
+        WeightsError: weights that are missing or damaged, or a file of another kind.
+        DeviceError: a device, compiler or kernel that was asked for and is missing.
+        RequestError: options that are unknown or contradict each other.
     """
 
     def __init__(
@@ -121,30 +123,30 @@ class Segmenter:
 
     @property
     def card(self) -> ModelCard:
-        """Architecture, classes, spacing, window and origin of the weights."""
+        """Description of the weights: architecture, classes, spacing, window and origin."""
         return self.engine.card
 
     @property
     def setup(self) -> Setup:
-        """Device, kernels, batch and threads, with the reasons."""
+        """Device, kernels, batch and threads, with a reason for each."""
         return self.engine.setup
 
     def layers(self) -> list[dict[str, str]]:
-        """How each convolution of a window runs on a CPU's native kernels, a row of words per layer; else empty."""
+        """How each convolution of a window runs on a CPU's native kernels, one row of words per layer; else empty."""
         return self.engine.layers()
 
     def window_logits(self, x: Tensor, classes: Classes = None) -> Tensor:
-        """Logits of single windows, each on its own.
+        """Logits of single windows, each computed on its own.
 
         Args:
             x: [N, 1, D, H, W] float32 in [0, 1].
             classes: names, aliases, groups or published numbers; None for all.
 
         Returns:
-            [N, classes, D, H, W] float32, classes in the order asked for.
+            [N, classes, D, H, W] float32, classes in the requested order.
 
         Raises:
-            RequestError: another shape, or an unknown class.
+            RequestError: a wrong shape or an unknown class.
         """
         multiple = self.card.network.backbone.window_multiple
         wrong_side = any(side < multiple or side % multiple for side in x.shape[2:])
@@ -158,7 +160,21 @@ class Segmenter:
     def blended_logits(
         self, volume: Volume, classes: Classes = None, *, overlap: float = 0.5, progress: Progress = no_progress
     ) -> Tensor:
-        """Logits of a whole volume [classes, X, Y, Z] float32, blended over windows, before any post-processing."""
+        """Logits of a whole volume, blended over windows, before post-processing.
+
+        Args:
+            volume: a prepared volume.
+            classes: names, aliases, groups or published numbers; None for all.
+            overlap: of neighbouring windows, 0 <= overlap < 1.
+            progress: called with the number of windows done and the number of all windows.
+
+        Returns:
+            [classes, X, Y, Z] float32, classes in the requested order.
+
+        Raises:
+            RequestError: an unknown class or an overlap out of range.
+            DeviceError: the logits do not fit in memory.
+        """
         return blended_logits(self.engine, volume.voxels, self._heads(self.classes.resolve(classes)), overlap, progress)
 
     def segment(
@@ -170,18 +186,25 @@ class Segmenter:
         folder: str | os.PathLike[str] | None = None,
         **changes: Any,
     ) -> Segmentation:
-        """Masks of the requested classes on the scan's own grid, post-processed.
+        """Segment a scan: post-processed masks of the requested classes on the scan's own grid.
 
         Args:
             scan: path of a NIfTI file, a nibabel image, or a Scan.
             request: classes ("liver,tumors", a list, None for all) or a whole `Request`.
-            progress: called with windows done and windows in all.
-            folder: where probabilities wait in a temporary file of a byte per class and voxel of the model's grid; the
+            progress: called with the number of windows done and the number of all windows.
+            folder: holds a temporary file for probabilities, one byte per class and voxel of the model's grid; the
                 system's temporary folder by default.
             **changes: fields of `Request` by name, as in `segment(scan, "liver", overlap=0.75)`.
 
+        Returns:
+            The result, with masks on the scan's grid.
+
         Raises:
-            InputError, RequestError, DeviceError, WeightsError, OutputError: each says what to do.
+            InputError: the scan cannot be read or used.
+            RequestError: an unknown class or an option out of range.
+            DeviceError: the device has too little memory.
+            WeightsError: the network gave a number that is not finite.
+            OutputError: there is no room for probabilities.
         """
         asked = Request.of(request, **changes)
         self.check_request(asked)
@@ -191,10 +214,13 @@ class Segmenter:
         return self.finish(decided)
 
     def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan) -> Prepared:
-        """Read a scan, unless it is read already, and make of it what the network sees.
+        """Read a scan, unless it is a Scan already, and turn it into what the network sees.
+
+        Args:
+            scan: path of a NIfTI file, a nibabel image, or a Scan.
 
         Raises:
-            InputError: no scan, or one that cannot be used.
+            InputError: the scan cannot be read or used.
         """
         watch = _Stopwatch()
         with watch("read"), _memory_errors("to read this scan"):
@@ -211,10 +237,14 @@ class Segmenter:
         progress: Progress = no_progress,
         folder: str | os.PathLike[str] | None = None,
     ) -> Decided:
-        """Run the windows of a prepared scan. Arguments as of `segment`.
+        """Run the windows of a prepared scan.
+
+        Args:
+            prepared: the scan.
+            request, progress, folder: see `segment`.
 
         Raises:
-            RequestError, DeviceError, WeightsError, OutputError: as `segment`.
+            RequestError, DeviceError, WeightsError, OutputError: see `segment`.
         """
         asked = Request.of(request)
         wanted = self.check_request(asked)
@@ -231,7 +261,7 @@ class Segmenter:
         return Decided(prepared.scan, prepared.volume.frame, wanted, bits, counts, undecided, soft, timings)
 
     def finish(self, decided: Decided) -> Segmentation:
-        """Clean the masks, class by class, and give the result with everything that is known about it."""
+        """Post-process the masks, class by class, and collect the result with its warnings and notes."""
         watch = _Stopwatch()
         with watch("postprocess"), _memory_errors(f"to clean {len(decided.classes)} masks"):
             bits, notes = postprocess(decided.bits, [c.name for c in decided.classes])
@@ -255,19 +285,19 @@ class Segmenter:
         )
 
     def check_request(self, request: Request | Classes = None) -> tuple[AnatomyClass, ...]:
-        """The classes that `segment` would give. Raises RequestError when it could not."""
+        """The classes that `segment` would return for a request. Raises RequestError if it could not serve it."""
         wanted = self.classes.resolve(Request.of(request).classes)
         needed = self.needed_names(wanted)
         if len(needed) > MAX_CLASSES:
             raise RequestError(
-                f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), and at most "
+                f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), but at most "
                 f"{MAX_CLASSES} fit one run. Ask for some of them, then for the others.",
                 about="classes",
             )
         return wanted
 
     def needed_names(self, wanted: Iterable[AnatomyClass]) -> tuple[str, ...]:
-        """Names of these classes and of the further ones that their post-processing reads."""
+        """Names of these classes and of all others that their post-processing reads."""
         return needed_classes([c.name for c in wanted], self.classes.names)
 
     def _heads(self, classes: Iterable[AnatomyClass]) -> list[int]:

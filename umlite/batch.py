@@ -1,4 +1,4 @@
-"""Several scans in one run: where each result goes, and one bad scan never stops the others."""
+"""Several scans in one run: where each result goes, and how a bad scan leaves the others alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A scan and where its result goes: a label map, a file, or a folder of masks."""
+    """A scan and the place of its result: a label map (one file), or a folder of masks."""
 
     scan: Path
     output: Path
@@ -38,13 +38,13 @@ class Job:
 
     @property
     def probability_folder(self) -> Path:
-        """Where probabilities go: beside the masks, or NAME_probabilities beside the label map NAME.nii.gz."""
+        """Folder for probabilities: that of the masks, or NAME_probabilities beside the label map NAME.nii.gz."""
         return self.output.with_name(f"{scan_name(self.output)}_probabilities") if self.label_map else self.output
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: a result, its files and its cost, or an error."""
+    """The outcome of a job: a result with its files and its cost, or an error."""
 
     job: Job
     result: Segmentation | None = None
@@ -55,12 +55,17 @@ class Outcome:
 
 
 def lay_out_jobs(scans: Sequence[Path], output: Path | None, *, label_map: bool = False) -> list[Job]:
-    """One job per scan, no two with the same output; a scan given twice is done once.
+    """One job per scan, no two with the same output. A scan given twice is done once.
 
-    One scan: `output` is its folder, or its label map when it ends in .nii or .nii.gz. Several: a folder with one
-    entry per scan, named after it. Without `output`, NAME_segmentation (or NAME_segmentation.nii.gz) in this folder.
-    label_map: one file per scan in place of a folder of masks.
-    Raises RequestError when `output` is one file and the scans are several.
+    Args:
+        scans: files of scans.
+        output: for one scan its folder of masks, or its label map if it ends in .nii or .nii.gz; for several scans a
+            folder with one entry per scan, named after it. None: NAME_segmentation (or NAME_segmentation.nii.gz) in the
+            current folder.
+        label_map: one label map per scan instead of a folder of masks.
+
+    Raises:
+        RequestError: several scans with one file as output.
     """
     distinct = list({os.path.realpath(scan): scan for scan in reversed(scans)}.values())[::-1]
     names = _distinct_names(distinct)
@@ -91,20 +96,24 @@ def run_jobs(
     progress_of: Callable[[str], Progress] = lambda _name: no_progress,
     forecast: Forecast | None = None,
 ) -> Iterator[Outcome]:
-    """Segment one scan after the other, each saved before the next is read. Errors of a scan are outcomes.
+    """Segment one scan after the other, and save each before the next is read. Errors of a scan become outcomes.
 
-    No outcome is kept here: callers that forget one before they ask for the next need memory for one scan only.
+    No outcome is kept here: a caller that drops one before it asks for the next needs memory for only one scan.
 
     Args:
-        segmenter, request: what runs on every scan.
-        jobs: scans and places of results.
+        segmenter: runs on every scan.
+        jobs: scans and places of their results.
+        request: what is asked of every scan.
         overwrite: whether existing results may be replaced.
         statistics: whether to measure every result and to write its numbers beside its masks.
         progress_of: makes a scan's `Progress` from its name.
-        forecast: predicts each scan's cost, and refuses what is too large.
+        forecast: predicts the cost of each scan and refuses scans that are too large.
+
+    Yields:
+        One outcome per job, in order.
 
     Raises:
-        RequestError: the request cannot be served at all; before the first scan.
+        RequestError: the request cannot be served for any scan; raised before the first.
     """
     wanted = segmenter.check_request(request)
     scans = {os.path.realpath(job.scan) for job in jobs}
@@ -129,7 +138,7 @@ def run_jobs(
             yield run(job)
         except UmliteError as error:
             yield Outcome(job, error=error)
-        except Exception as error:  # a defect of ours must not cost the other scans: the caller reports it in full
+        except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=error)
 
 
@@ -142,10 +151,18 @@ def check_output(
     probabilities: bool = False,
     numbers: Sequence[Path] = (),
 ) -> None:
-    """Find out before the computation whether the result can be written.
+    """Check before the computation that the result can be written.
 
-    `scans`: real paths that must stay. `numbers`: files of statistics, where these are wanted.
-    Raises OutputError when a file would be replaced without `overwrite`, a scan ever, or the folder refuses files.
+    Args:
+        job: gives the place of the result.
+        classes: requested classes.
+        scans: real paths of all scans, which are never replaced.
+        overwrite: whether existing results may be replaced.
+        probabilities: whether probabilities are written too.
+        numbers: files of statistics that are written too.
+
+    Raises:
+        OutputError: a file would be replaced that must stay, or the folder cannot be written.
     """
     files = [job.output] if job.label_map else [job.output / f"{c.name}.nii.gz" for c in classes]
     if probabilities:
@@ -155,7 +172,7 @@ def check_output(
         for file in files:
             if os.path.realpath(file) in scans:
                 raise OutputError(
-                    f"{file} is one of the scans: it would be replaced. Choose another place.", about="output"
+                    f"{file} is one of the scans and would be replaced. Choose another place.", about="output"
                 )
             if file.is_dir():
                 raise OutputError(
@@ -175,7 +192,7 @@ def check_output(
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the closest one above it that is there."""
+    """The folder, or its closest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder
@@ -215,7 +232,7 @@ def _save(result: Segmentation, job: Job, *, overwrite: bool, statistics: bool) 
 
 
 def _rescue(result: Segmentation, job: Job) -> str:
-    """Finished work is not thrown away because the disk refuses it: keep it where temporary files go."""
+    """Keep a finished result in the temporary folder if it cannot be written; returns a sentence about it."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-"))
         kept = result.save_label_map(folder / "labels.nii.gz") if job.label_map else result.save_masks(folder / "masks")
@@ -225,9 +242,9 @@ def _rescue(result: Segmentation, job: Job) -> str:
 
 
 def _distinct_names(scans: Sequence[Path]) -> list[str]:
-    """A name per scan: its file's, with as many parent folders joined on as it takes to tell all apart.
+    """One name per scan: that of its file, preceded by as many parent folders as make all names distinct.
 
-    Letter case does not tell apart, since some file systems ignore it.
+    Names that differ only in letter case are not distinct, since some file systems ignore it.
     """
     parts = [[*Path(os.path.abspath(scan)).parent.parts[1:], _file_name(scan)] for scan in scans]
     for depth in range(1, max(map(len, parts)) + 1):
@@ -238,6 +255,6 @@ def _distinct_names(scans: Sequence[Path]) -> list[str]:
 
 
 def _file_name(scan: Path) -> str:
-    """The scan's name, unless that is no name for a file of its own (as of `...nii.gz`)."""
+    """The scan's name, or "scan" if it cannot name a file (such as `...nii.gz`)."""
     name = scan_name(scan)
     return name if name.strip(". ") else "scan"

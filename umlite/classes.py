@@ -1,4 +1,4 @@
-"""The class table: what the Universal Model segments, under which names. Pure data, no torch.
+"""The class table: everything that the Universal Model segments, with names and rules. Pure data, no torch.
 
 Indices and published names: arXiv 2405.18356. Other tools' names: TotalSegmentator, AbdomenAtlas, SuPreM.
 """
@@ -16,9 +16,9 @@ from typing import Literal, overload
 from umlite.errors import RequestError
 
 KINDS = ("organ", "vessel", "tumor")
-"""Kinds of classes, in the order in which a label map paints them: later ones cover earlier ones."""
+"""Kinds of classes in the order in which a label map paints them: later kinds cover earlier ones."""
 MAX_CLASSES = 64
-"""Classes that one bit mask holds."""
+"""Most classes that one bit mask holds."""
 
 
 def mask_bytes(classes: int) -> int:
@@ -30,14 +30,15 @@ def mask_bytes(classes: int) -> int:
 class Rule:
     """What post-processing keeps of a class.
 
-    Components are 26-connected; of two equally large ones, the one met first in C order counts as the larger.
+    Components are 26-connected. Of two equally large ones, the one met first in C order counts as the larger.
 
     Args:
-        kind: "largest": the largest component;
-            "above": what is not below the lowest slice of the largest component of the one class in `needs`;
-            "sides": `needs` is a right and a left organ; the two largest components of their union, told apart by x;
-            "inside": what lies in a host organ: the largest components (as many as `needs` has classes) of the union of
-            `needs`, grown by `umlite.masks.postprocessing.grow_host`.
+        kind: "largest" keeps the largest component.
+            "above" keeps everything from the lowest slice of the largest component of the class in `needs` upwards.
+            "sides" keeps the two largest components of both organs in `needs` together: the one further right becomes
+            the first organ, the other one the second.
+            "inside" keeps everything inside the host organs in `needs`: the largest components of their union, one per
+            host, grown by `umlite.masks.postprocessing.grow_host`.
         needs: canonical names of the classes whose predicted masks the rule reads.
     """
 
@@ -54,13 +55,14 @@ class AnatomyClass:
         name: canonical name, used for files, JSON and the command line.
         published: the authors' spelling.
         color: red, green, blue, 0..255.
-        kind: "organ", "vessel" (organs too, drawn over the organ they run through) or "tumor" (lesions, cysts too).
+        kind: "organ", "vessel" (also an organ, drawn over the organ it runs through) or "tumor" (any lesion, also a
+            cyst).
         hosts: canonical names of the organs that a lesion lies in.
         aliases: further names accepted on input.
         rule: how post-processing cleans its mask; None leaves it as predicted.
         midline: whether the organ reaches the middle of every body, so that a column of windows through the middle
-            shows it. For other organs such a column may show a mistake of the network and miss the organ itself:
-            spleens were lost so.
+            shows it. For other organs such a column can show a mistake of the network and miss the organ itself, as it
+            did with spleens.
     """
 
     index: int
@@ -211,7 +213,7 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
 )
 
 LESION_ENDINGS = ("_tumor", "_cyst", "_lesion", "_metastasis")
-"""What tells a model's own lesion classes from its organs: their names end so."""
+"""Endings of names that mark a class outside the published table as a lesion; other such classes are organs."""
 
 _PAIRS: dict[str, tuple[str, ...]] = {
     "kidneys": ("right_kidney", "left_kidney"),
@@ -227,20 +229,25 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "vessels": tuple(c.name for c in PUBLISHED if c.kind == "vessel"),
     **_PAIRS,
 }
-"""Names that stand for several classes: `organs` are all 25, vessels too; `tumors` are all lesions, cysts too."""
+"""Names that stand for several classes. `organs` are all 25, vessels included; `tumors` are all lesions and cysts."""
 
 
 def normalise(name: str) -> str:
-    """One spelling a name: "Right Kidney" and "right-kidney" are right_kidney, "liver tumour" is liver_tumor."""
+    """The standard spelling of a name: right_kidney for "Right Kidney", liver_tumor for "liver tumour"."""
     return re.sub(r"[\s_-]+", "_", name.strip().lower()).strip("_").replace("tumour", "tumor")
 
 
 class ClassTable(Sequence[AnatomyClass]):
     """The classes of one model, in the order of its heads.
 
-    `names` are published or canonical names, or aliases of classes not named so; a name outside the published table
-    becomes a class of its own (an extended model's), numbered after the published ones.
-    Raises RequestError on names that repeat, or are a group's or no plain words: they become file names.
+    A name outside the published table becomes a class of its own (of an extended model), numbered after the published
+    ones.
+
+    Args:
+        names: published or canonical names, or aliases of published classes that the model does not have otherwise.
+
+    Raises:
+        RequestError: names that repeat, that name a group, or that cannot be file names.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -253,7 +260,9 @@ class ClassTable(Sequence[AnatomyClass]):
         self._head = {c.name: i for i, c in enumerate(self._classes)}
         if len(self._head) != len(self._classes):
             twice = sorted(name for name, count in Counter(c.name for c in self._classes).items() if count > 1)
-            raise RequestError(f"A model's classes must differ; named more than once: {', '.join(twice)}.")
+            raise RequestError(
+                f"Expected distinct classes, found more than once: {', '.join(twice)}.", about="class_names"
+            )
         self._by_spelling = {s: c for c in self._classes for s in _spellings(c)} | {c.name: c for c in self._classes}
 
     def __len__(self) -> int:
@@ -273,16 +282,17 @@ class ClassTable(Sequence[AnatomyClass]):
         return name in self._head or name in self._classes
 
     def head_of(self, name: str) -> int:
-        """Position of a canonical name among the model's heads, 0-based."""
+        """Position of a class, given by its canonical name, among the model's heads (0-based)."""
         return self._head[name]
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Canonical names in the order of the heads."""
         return tuple(c.name for c in self._classes)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The groups that this model can serve, cut down to its classes; `all` is every class it has."""
+        """The groups that this model has, reduced to its classes. `all` is every class it has."""
         groups = {g: tuple(n for n in members if n in self._head) for g, members in GROUPS.items()}
         groups["all"] = self.names
         groups["organs"] = tuple(c.name for c in self._classes if c.kind != "tumor")
@@ -290,10 +300,16 @@ class ClassTable(Sequence[AnatomyClass]):
         return {g: members for g, members in groups.items() if members}
 
     def resolve(self, request: str | Iterable[str] | None) -> tuple[AnatomyClass, ...]:
-        """Classes for a request, in the order asked for (a group's and None's in the model's), each once.
+        """Classes for a request, each once.
 
-        `request`: None (all), "liver,pancreas_tumor", or an iterable of names, aliases, groups or published numbers.
-        Raises RequestError that names every unknown word, with the nearest known ones.
+        Args:
+            request: None (all), "liver,pancreas_tumor", or an iterable of names, aliases, groups or published numbers.
+
+        Returns:
+            Classes in the requested order; those of a group, or of None, in the model's order.
+
+        Raises:
+            RequestError: unknown words; the message names each, with the nearest known names.
         """
         if request is None:
             return self._classes
@@ -348,7 +364,7 @@ def _spellings(c: AnatomyClass) -> tuple[str, ...]:
 def _own_class(name: str, index: int) -> AnatomyClass:
     if not re.fullmatch(r"[a-z][a-z0-9_.+]{0,63}", name) or name in GROUPS:
         raise RequestError(
-            f"{name!r} cannot name a class: expected a letter, then letters, digits, '_', '.', '+'; no group."
+            f"{name!r} cannot name a class: expected a letter, then letters, digits, '_', '.', '+'; not a group's name."
         )
     hue = (37 * index) % 192
     kind = "tumor" if name.endswith(LESION_ENDINGS) else "organ"

@@ -1,4 +1,4 @@
-"""The demonstration: a phantom or a scan, the bundled weights, masks, a Dice table and a picture."""
+"""The demonstration: segments a phantom or a scan with the bundled weights; masks, a Dice table and a picture."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ SPACING_MM = (1.5, 1.5, 3.0)
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """What a demonstration made. truth: masks of the phantom, empty for a scan of the user's.
+    """The outcome of a demonstration.
 
-    seconds: of the segmentation, reading to masks.
+    Args:
+        result: the segmentation.
+        truth: masks of the phantom by class; empty for a user's own scan.
+        picture: file of the picture.
+        scan: file of the scan.
+        masks: folder of masks.
+        seconds: seconds from reading the scan to masks.
     """
 
     result: Segmentation
@@ -38,12 +44,12 @@ class Demonstration:
     seconds: float
 
     def truth_ml(self) -> dict[str, float]:
-        """Volume of every class that the phantom has, by name."""
+        """True volume in millilitres of each class that the phantom has, by name."""
         ml = self.result.scan.voxel_volume_ml
         return {name: float(mask.sum()) * ml for name, mask in self.truth.items() if mask.any()}
 
     def dice(self) -> dict[str, float]:
-        """Dice of every class that the phantom has, by name."""
+        """Dice of each class that the phantom has, by name."""
         return {
             c.name: dice(self.result.mask(c.name), self.truth[c.name])
             for c in self.result.classes
@@ -61,9 +67,20 @@ def run_demo(
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Demonstration:
-    """Segment a phantom of `seed`, or `scan`, and write the scan, the masks and a picture to `folder`.
+    """Segment a phantom or a scan, and write the scan, the masks and a picture.
 
-    Raises as Segmenter and Segmenter.segment do, and OutputError.
+    Args:
+        folder: where everything goes; created if needed.
+        scan: a scan's file; None for a phantom.
+        seed: of the phantom.
+        weights: an installed name or a .safetensors file.
+        overwrite: whether an existing demonstration may be replaced.
+        progress: called with the number of windows done and the number of all windows.
+        say: gets a sentence before each longer step.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds a demonstration already.
+        UmliteError: whatever `Segmenter` and `Segmenter.segment` raise.
     """
     if not overwrite and any(os.path.lexists(folder / name) for name in ("scan.nii.gz", "masks", "picture.png")):
         raise OutputError(
@@ -80,7 +97,7 @@ def run_demo(
         scan, truth = folder / "scan.nii.gz", phantom.masks
         with replacing(scan) as temporary:
             nib.save(phantom.image(), temporary)
-    say("Segmenting it")
+    say(f"Segmenting {scan.name}")
     segmenter = Segmenter(weights, device="cpu")
     start = time.perf_counter()
     read = read_scan(scan)

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: each says what was expected, what was found and what to do."""
+"""Errors that a user can resolve: each says what was expected, what was found and what to do."""
 
 
 class UmliteError(Exception):
@@ -20,7 +20,7 @@ class InputError(UmliteError):
 
 
 class RequestError(UmliteError):
-    """A class, option or combination that was asked for and cannot be had."""
+    """A class, an option or a combination of options that does not exist."""
 
 
 class WeightsError(UmliteError):
@@ -32,7 +32,7 @@ class DownloadError(WeightsError):
 
 
 class DeviceError(UmliteError):
-    """A device, compiler or amount of memory that was asked for and is not there."""
+    """A device, compiler, kernel or amount of memory that was asked for and is missing."""
 
 
 class OutputError(UmliteError):
@@ -40,7 +40,7 @@ class OutputError(UmliteError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The system asked the process to end; treated like an interruption, with its own exit code."""
+    """The system asked the process to end. It is treated like an interruption, with its own exit code."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)

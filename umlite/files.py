@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writes files whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from umlite.errors import OutputError
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = True, published: list[Path] | None = None) -> Iterator[Path]:
-    """Yield a temporary file beside `path` (same suffixes) to write to; it becomes `path` when the block ends well.
+    """Give a temporary file to write, which becomes `path` when the block ends without an error.
 
-    When the block raises, KeyboardInterrupt too, the temporary file is removed and `path` stays as it was.
-    published: gets `path` when it came to be and was not there before.
-    Raises OutputError when the system refuses (no permission, no such folder, disk full), or when `path` has come to
-    exist by then and `overwrite` is off.
+    If the block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: the file to write or replace. The temporary file is beside it and has the same suffixes.
+        overwrite: whether an existing file may be replaced.
+        published: gets `path` if it is a new file.
+
+    Raises:
+        OutputError: the system refuses (no permission, no such folder, disk full), or the file exists and must not be
+            replaced.
     """
     temporary = path.with_name(f".umlite-{secrets.token_hex(4)}-{path.name[-24:]}")
     try:
@@ -32,7 +38,7 @@ def replacing(path: Path, *, overwrite: bool = True, published: list[Path] | Non
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, mode)  # some writers make private files whatever the user's mask
+        os.chmod(temporary, mode)  # some writers make private files, whatever the user's mask
         is_new = not os.path.lexists(path)
         if overwrite or not _linked(temporary, path):
             os.replace(temporary, path)
@@ -46,7 +52,7 @@ def replacing(path: Path, *, overwrite: bool = True, published: list[Path] | Non
 
 
 def make_folder(folder: Path) -> None:
-    """Create `folder` and its parents. Raises OutputError when that is refused or a file stands in the way."""
+    """Create a folder and its parents. Raises OutputError if the system refuses or a file is in the way."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -56,7 +62,7 @@ def make_folder(folder: Path) -> None:
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a file for reading. Raises OSError at once on a folder, a pipe or a device, which could wait for ever."""
+    """Open a file for reading. Raises OSError at once for a folder, a pipe or a device, which could block for ever."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -71,7 +77,7 @@ def file_sha256(path: Path) -> str:
 
 
 def output_error(error: OSError, path: Path) -> OutputError:
-    """The OutputError that tells a user what to do about `error`, which writing `path` raised."""
+    """The OutputError that tells a user what to do about an error of the system while writing `path`."""
     advice = {
         errno.ENOSPC: "the disk is full. Free some space, or choose another folder.",
         errno.EDQUOT: "the disk quota is used up. Free some space, or choose another folder.",
@@ -79,7 +85,7 @@ def output_error(error: OSError, path: Path) -> OutputError:
         errno.EPERM: "permission denied. Choose a folder that you may write to.",
         errno.EROFS: "the file system is read-only. Choose another folder.",
         errno.EEXIST: "it exists already. Choose another name, or allow replacing it.",
-        errno.ENOTDIR: "a file stands where a folder is needed. Choose another name.",
+        errno.ENOTDIR: "a file is where a folder is needed. Choose another name.",
         errno.EISDIR: "a folder of that name exists. Choose another name.",
         errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
     }.get(error.errno or 0, f"{error.strerror or error}.")
@@ -88,9 +94,10 @@ def output_error(error: OSError, path: Path) -> OutputError:
 
 
 def _linked(temporary: Path, path: Path) -> bool:
-    """Give the file its name only if nobody has it yet. False on file systems without hard links.
+    """Give the temporary file its name if that is free. Returns False on file systems without hard links.
 
-    Raises FileExistsError.
+    Raises:
+        FileExistsError: the name is taken.
     """
     try:
         os.link(temporary, path)

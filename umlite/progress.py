@@ -1,21 +1,21 @@
-"""How a run tells its caller what it does."""
+"""How a run reports to its caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Gets the windows done and the windows in all."""
+"""Called with the number of windows done and the number of all windows."""
 Notify = Callable[[str], None]
-"""Gets a sentence for a person: what takes long, or what was decided on the way."""
+"""Called with a sentence for a person: what takes long, or what was decided on the way."""
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Report nothing."""
+    """A `Progress` that reports nothing."""
 
 
 def no_notice(_sentence: str) -> None:
-    """Tell nobody."""
+    """A `Notify` that tells nobody."""
 
 
 def once(notify: Notify) -> Notify:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses of plain values, from what JSON holds: every field checked by name and type."""
+"""Frozen dataclasses of plain values from JSON, with the name and type of every field checked."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Record = TypeVar("Record")
 
 
 def from_fields(cls: type[Record], data: Any, what: str) -> Record:
-    """Make a dataclass from a mapping of its fields; missing ones keep their defaults.
+    """Make a dataclass from a mapping of its fields. Missing fields keep their defaults.
 
-    A list becomes a tuple where the field is one, a whole number a float where the field is one.
+    Lists become tuples and whole numbers become floats if that is the type of the field.
 
     Args:
         cls: a dataclass whose fields are str, int, float, bool, tuples of str, or one of these or None.
-        data: what JSON gave.
-        what: names the data in messages, as "request".
+        data: an object from JSON.
+        what: the name of the data in messages, such as "request".
 
     Raises:
-        RequestError: no mapping, an unknown field, or a value of another type.
+        RequestError: not a mapping, an unknown field, or a value of a wrong type.
     """
     if not isinstance(data, dict):
         raise RequestError(f"Expected {what} as a JSON object, found {type(data).__name__}.")
     hints = typing.get_type_hints(cls)
     unknown = sorted(str(name) for name in data if name not in hints)
     if unknown:
-        raise RequestError(f"Unknown {what}: {', '.join(unknown)}. Known are {', '.join(hints)}.")
+        raise RequestError(f"Unknown {what}: {', '.join(unknown)}. Known: {', '.join(hints)}.")
     return cls(**{name: _checked(value, hints[name], f"{what}: {name}") for name, value in data.items()})
 
 
 def changed(record: Record, changes: dict[str, Any]) -> Record:
-    """The record with some fields replaced. Raises TypeError for a field that it does not have."""
+    """A copy of a record with some fields replaced. Raises TypeError for an unknown field."""
     unknown = sorted(set(changes).difference(field.name for field in dataclasses.fields(record)))  # type: ignore[arg-type]
     if unknown:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")

@@ -1,4 +1,4 @@
-"""What is asked of a scan: classes, windows, overlap, probabilities, as plain data."""
+"""A request as plain data: classes, windows, overlap, probabilities."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Classes = str | Iterable[str] | None
 
 @dataclass(frozen=True)
 class Request:
-    """What a segmentation shall give. Equal requests are equal, hashable and picklable; JSON holds them as they are.
+    """What is asked of a scan. Requests can be compared, hashed, pickled and stored as JSON.
 
     Args:
-        classes: words as asked for, as in `Classes`; None for all classes of the weights.
-        overlap: of neighbouring windows, 0 <= overlap < 1.
-        windows: "all", or "adaptive", which leaves out windows where none of the classes (nor the organs that their
-            post-processing reads) could be: `umlite.sweep.adaptive`.
-        probabilities: whether probabilities are wanted too, before any post-processing.
+        classes: names, aliases, groups or numbers, as in `Classes`; None for all classes of the weights.
+        overlap: overlap of neighbouring windows, 0 <= overlap < 1.
+        windows: "all", or "adaptive" to skip windows that cannot hold the classes or the organs that their
+            post-processing reads (`umlite.sweep.adaptive`).
+        probabilities: whether to keep probabilities, taken before post-processing.
 
     Raises:
-        RequestError: an overlap out of range or unknown windows. Classes are checked against the weights later.
+        RequestError: an overlap out of range or unknown windows. Classes are checked later, against the weights.
     """
 
     classes: tuple[str, ...] | None = None
@@ -42,7 +42,7 @@ class Request:
 
     @classmethod
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
-        """A request from classes, or from another request, with some fields changed."""
+        """Make a request from classes or from another request, with some fields changed."""
         if not isinstance(asked, Request):
             words = asked.split(",") if isinstance(asked, str) else asked
             asked = cls(None if words is None else tuple(str(word).strip() for word in words))
@@ -54,11 +54,11 @@ class Request:
 
     @classmethod
     def from_dict(cls, data: Any) -> Request:
-        """A request as `to_dict` gives it; fields left out keep their defaults. Raises RequestError."""
+        """Inverse of `to_dict`. Missing fields keep their defaults. Raises RequestError for anything else."""
         return from_fields(cls, data, "request")
 
 
 def check_overlap(overlap: float) -> None:
     """Raise RequestError unless 0 <= overlap < 1."""
     if not 0 <= overlap < 1:
-        raise RequestError(f"Expected an overlap of at least 0 and under 1, found {overlap}.", about="overlap")
+        raise RequestError(f"Expected an overlap of at least 0 and below 1, found {overlap}.", about="overlap")

@@ -1,4 +1,4 @@
-"""What a run shows: text, tables, progress and JSON. A reader that goes away never stops the computation."""
+"""Text, tables, progress and JSON on the terminal. A reader that goes away never stops the computation."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ PIPE_WIDTH = 160
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Go on without a reader."""
+        """Continue without a reader."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(text: str) -> None:
-    """A line on stdout."""
+    """Print a line on stdout."""
     _console().print(Text(text), soft_wrap=True)
 
 
 def tell(text: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        return  # nobody is listening, and the exit code still tells
+        return  # nobody reads, and the exit code still tells
 
 
 def show_table(
@@ -46,7 +46,15 @@ def show_table(
     whole: Sequence[int] = (0,),
     title: str | None = None,
 ) -> None:
-    """Columns of plain text on stdout, those of `whole` never broken."""
+    """Print columns of plain text on stdout.
+
+    Args:
+        columns: headings; none are shown if all are empty.
+        rows: texts of each row, in the order of the columns.
+        right: numbers of right-aligned columns.
+        whole: numbers of columns that are never wrapped.
+        title: a line above.
+    """
     table = Table(title=title and Text(title), box=None, title_justify="left", show_header=any(columns))
     for number, column in enumerate(columns):
         justify: Literal["left", "right"] = "right" if number in right else "left"
@@ -57,12 +65,12 @@ def show_table(
 
 
 def show_json(data: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
+    """Print one JSON object on stdout."""
     _console().print(Text(json.dumps(data, indent=2, allow_nan=False)), soft_wrap=True)
 
 
 def confirmed(question: str) -> bool:
-    """Ask once on the terminal; without one the answer is no."""
+    """Ask once on the terminal. Without a terminal the answer is no."""
     import typer
 
     return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
@@ -70,7 +78,7 @@ def confirmed(question: str) -> bool:
 
 @contextmanager
 def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
-    """A function that starts a bar for a scan, in place of the one before; on stderr, where that is a terminal."""
+    """Give a function that starts a progress bar for a scan in place of the last one, on stderr if it is a terminal."""
     from rich import progress as rich
 
     console = Console(stderr=True, emoji=False)
@@ -98,7 +106,7 @@ def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
 
 @contextmanager
 def download_bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
-    """A function that shows bytes done of bytes in all, on stderr."""
+    """Give a function that shows the number of bytes done and of all bytes, on stderr."""
     from rich import progress as rich
 
     columns = (rich.TextColumn("downloading"), rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn())
@@ -108,6 +116,6 @@ def download_bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _console() -> Console:
-    """Wide where no terminal sets the width; text is shown as it is."""
+    """A console that shows text unchanged, and is wide if no terminal sets its width."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return _Console(width=width, emoji=False, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Sliding windows: where they lie and how much each of their voxels counts (as MONAI's sliding_window_inference)."""
+"""Sliding windows: where they lie and how much each voxel counts, as in MONAI's sliding_window_inference."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ Size = tuple[int, int, int]
 
 
 def window_starts(size: int, window: int, overlap: float) -> list[int]:
-    """First voxels of the windows along an axis of at least `window` voxels; the last window ends at the edge."""
+    """First voxels of the windows along an axis of at least `window` voxels. The last window ends at the edge."""
     step = max(int(window * (1 - overlap)), 1)
     starts = list(range(0, size - window, step))
     return [*starts, size - window]
 
 
 def axis_starts(shape: Size, window: Size, overlap: float) -> tuple[list[int], list[int], list[int]]:
-    """First voxels of windows along each axis of a volume not smaller than a window; the grid is their product.
+    """First voxels of windows along each axis of a volume not smaller than a window. The grid is their product.
 
-    Raises RequestError unless 0 <= overlap < 1.
+    Raises:
+        RequestError: an overlap out of range.
     """
     check_overlap(overlap)
     x, y, z = (window_starts(size, side, overlap) for size, side in zip(shape, window, strict=True))
@@ -33,19 +34,22 @@ def axis_starts(shape: Size, window: Size, overlap: float) -> tuple[list[int], l
 
 
 def window_grid(shape: Size, window: Size, overlap: float, axis: int = 0) -> list[Size]:
-    """First voxels of all windows, in the order in which they are computed: along `axis` slowest, then along the
-    other axes, the last one fastest. Every path over a scan keeps this order, so that sums round the same way.
+    """First voxels of all windows in the order in which they run: slowest along `axis`, fastest along the last one.
 
-    Raises RequestError unless 0 <= overlap < 1.
+    Every sweep over a scan keeps this order, so that sums round the same way.
+
+    Raises:
+        RequestError: an overlap out of range.
     """
     grid = itertools.product(*axis_starts(shape, window, overlap))
     return sorted(grid, key=lambda start: (start[axis], start))
 
 
 def count_windows(shape: Size, window: Size, overlap: float) -> int:
-    """How many windows cover a volume [X, Y, Z] of any size, an empty one too; it is padded to a window first.
+    """Number of windows over a volume [X, Y, Z] of any size, which is first padded to a window; 0 if it is empty.
 
-    Raises RequestError unless 0 <= overlap < 1.
+    Raises:
+        RequestError: an overlap out of range.
     """
     check_overlap(overlap)
     if not math.prod(shape):
@@ -54,24 +58,24 @@ def count_windows(shape: Size, window: Size, overlap: float) -> int:
 
 
 def padded_shape(shape: Sequence[int], window: Size) -> Size:
-    """The shape of `pad_to_window`'s result."""
+    """Shape of a volume after `pad_to_window`."""
     x, y, z = (max(size, side) for size, side in zip(shape, window, strict=True))
     return x, y, z
 
 
 def streaming_axis(shape: Size, window: Size) -> int:
-    """The axis along which a slab one window thick is the smallest part of the volume; the first of equal ones."""
+    """The axis along which a slab one window thick is the smallest share of the volume; the first in a tie."""
     return max(range(3), key=lambda axis: (shape[axis] / window[axis], -axis))
 
 
 def window_at(start: Size, window: Size) -> tuple[slice, slice, slice]:
-    """The voxels of a window as an index."""
+    """Index of a window's voxels."""
     x, y, z = (slice(s, s + side) for s, side in zip(start, window, strict=True))
     return x, y, z
 
 
 def importance_map(window: Size) -> Tensor:
-    """Gaussian weights [x, y, z] float32 of a window's voxels: sigma an eighth of each side, at least 1e-3."""
+    """Gaussian weights [x, y, z] float32 of a window's voxels. Sigma is an eighth of a side; none is below 1e-3."""
     weights = torch.ones((), dtype=torch.float32)
     for side in window:
         distance = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
@@ -80,9 +84,10 @@ def importance_map(window: Size) -> Tensor:
 
 
 def pad_to_window(voxels: Tensor, window: Size) -> tuple[Tensor, tuple[slice, slice, slice]]:
-    """Zero-pad [X, Y, Z] to at least a window, half on each side, the odd voxel at the end.
+    """Pad a volume [X, Y, Z] with zeros to at least a window, half on each side, an odd voxel at the end.
 
-    Returns the padded volume, `voxels` itself where nothing is missing, and where the original lies in it.
+    Returns:
+        The padded volume (`voxels` itself if it is large enough) and the box of the original in it.
     """
     missing = [max(side - size, 0) for size, side in zip(voxels.shape, window, strict=True)]
     before = [m // 2 for m in missing]
@@ -93,7 +98,7 @@ def pad_to_window(voxels: Tensor, window: Size) -> tuple[Tensor, tuple[slice, sl
 
 
 def total_importance(shape: Size, starts: Iterable[Size], importance: Tensor) -> Tensor:
-    """Sum of the importance maps of all windows, [X, Y, Z]."""
+    """Sum of the importance maps of all windows over a volume, [X, Y, Z]."""
     total = torch.zeros(shape, dtype=importance.dtype, device=importance.device)
     for start in starts:
         total[window_at(start, tuple(importance.shape))] += importance  # type: ignore[arg-type]

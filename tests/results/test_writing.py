@@ -229,7 +229,7 @@ def test_bad_labels(value: int, scan: Scan, tmp_path: Path) -> None:
 def test_something_in_the_way(scan: Scan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
-        with pytest.raises(OutputError, match="stands where a folder is needed"):
+        with pytest.raises(OutputError, match="is where a folder is needed"):
             write_masks(folder, ["liver"], masks_of(MASK), scan)
     (tmp_path / "out" / "liver.nii.gz").mkdir(parents=True)
     with pytest.raises(OutputError, match="a folder of that name exists"):
