@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import shlex
 import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from support.segmentations import blobs
 from umlite.cli import app
+from umlite.evaluation.tolerances import TOLERANCES_MM
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -47,6 +52,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, s
     (tmp_path / "store").mkdir()
     shutil.copy(small_weights, tmp_path / "store" / "small.safetensors")
     shutil.copy(scan_file, tmp_path / "scan.nii.gz")
+    rng = np.random.default_rng(0)
+    for folder, case, name in itertools.product(("predictions", "truth"), "ABC", ("liver", "liver_tumor")):
+        path = tmp_path / folder / case / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(blobs(rng, (12, 12, 12), 0.1).astype(np.uint8), np.eye(4)), path)
 
 
 def test_statistics() -> None:
@@ -61,3 +71,24 @@ def test_statistics() -> None:
 def test_statistics_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     exec(examples("statistics.md", "python")[0], {})
     assert re.match(r"\d+\.\d+ \[\d", capsys.readouterr().out)
+
+
+def test_eval() -> None:
+    shown = run_lines(examples("eval.md", "sh")[0])
+    assert "3 cases" in shown
+    assert "liver_tumor" in shown
+    with open("evaluation/cases.csv") as file:
+        found = next(csv.reader(file))
+    assert [name for name in columns("eval.md") if name not in found and not name.endswith(tuple("xyz"))] == []
+    assert sorted(set(found) - set(columns("eval.md"))) == ["case", "class"]
+
+
+def test_eval_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(examples("eval.md", "python")[0], {})
+    assert re.match(r"liver 0\.\d+", capsys.readouterr().out)
+
+
+def test_tolerances_are_those_of_the_code() -> None:
+    line = next(line for line in (DOCS / "eval.md").read_text().splitlines() if line.startswith("Tolerances, mm: "))
+    found = dict(part.rsplit(" ", 1) for part in line.removeprefix("Tolerances, mm: ").rstrip(".").split(", "))
+    assert found == {name: f"{mm:g}" for name, mm in TOLERANCES_MM.items()}

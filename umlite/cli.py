@@ -10,6 +10,7 @@ import typer
 from umlite import __version__
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.commands.bench import bench
+from umlite.commands.eval import evaluate
 from umlite.commands.help import PanelledCommand
 from umlite.commands.info import info
 from umlite.commands.options import (
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 for command in (segment, plan, verify, bench):
     app.command(cls=PanelledCommand)(command)
+app.command("eval", cls=PanelledCommand)(evaluate)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,128 @@
+"""`umlite eval`: masks against the truth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from umlite import __version__
+from umlite.commands.options import EXPERT, HOW_MUCH, WHAT, JsonOption, OverwriteOption
+from umlite.commands.reporting import BAD_INPUT, reported
+from umlite.errors import OutputError
+from umlite.terminal import show, show_json, show_table, tell
+
+if TYPE_CHECKING:
+    from umlite.evaluation.cohort import Estimate, Summary
+    from umlite.evaluation.evaluation import Evaluation
+
+
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="Predicted masks: a file or a folder.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="True masks: a file or a folder.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes", "-c", help="Names or groups, joined by commas. Default: all in both.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for cases.csv, cohort.csv, evaluation.json.", rich_help_panel=WHAT),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--names",
+            help='JSON file that names the labels of label maps, or "published".',
+            rich_help_panel=WHAT,
+            metavar="FILE",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Tolerance of the surface distance for all classes, mm. Default: one per class.",
+            rich_help_panel=HOW_MUCH,
+        ),
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Resamples for confidence intervals.", rich_help_panel=EXPERT)] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.", rich_help_panel=EXPERT)] = 0,
+) -> None:
+    """Compare masks with the truth: Dice, surface distances, volumes, lesions; per case and cohort."""
+    with reported(as_json):
+        from umlite.evaluation.cohort import Bootstrap
+        from umlite.evaluation.evaluation import EvaluationOptions
+        from umlite.evaluation.evaluation import evaluate as compare
+        from umlite.evaluation.files import write_evaluation
+
+        if output is not None:
+            _check_output(output, overwrite)
+        asked = None if classes is None else tuple(classes.split(","))
+        options = EvaluationOptions(asked, tolerance, names, Bootstrap(resamples, seed))
+        found = compare(predicted, truth, options)
+        files = [] if output is None else write_evaluation(output, found, overwrite=overwrite)
+        code = BAD_INPUT if found.errors else 0
+        for warning in found.warnings:
+            tell(f"Warning: {warning}")
+        for error in found.errors:
+            tell(f"Error: {error}")
+        if as_json:
+            names_of_files = [str(file) for file in files]
+            show_json({"umlite": __version__, **found.to_dict(), "files": names_of_files, "exit_code": code})
+        else:
+            _show(found)
+            if files:
+                show(f"Written to {output}")
+    if code:
+        raise typer.Exit(code)
+
+
+def _check_output(folder: Path, overwrite: bool) -> None:
+    """Find out before the computation. Raises OutputError."""
+    from umlite.evaluation.files import FILES
+
+    there = [folder / name for name in FILES if os.path.lexists(folder / name)]
+    if there and not overwrite:
+        raise OutputError(
+            f"{there[0]} exists already. Choose another folder, or allow replacing it.", about=("overwrite", "output")
+        )
+
+
+def _show(found: Evaluation) -> None:
+    rows = [
+        (s.name, str(s.cases), _words(s.dice, 3), _words(s.nsd, 3), _words(s.hd95_mm, 1), _words(s.volume_error_ml, 1))
+        for s in found.summaries
+    ]
+    columns = ("class", "cases", "Dice", "NSD", "HD95 (mm)", "volume error (ml)")
+    show_table(columns, rows, right=(1, 2, 3, 4, 5), title=_title(found))
+    lesions = [_lesion_row(s) for s in found.summaries if s.lesions is not None]
+    if lesions:
+        lesion_columns = ("lesions", "true", "found", "sensitivity", "false per scan", "patients found", "specificity")
+        show_table(lesion_columns, lesions, right=(1, 2, 3, 4, 5, 6))
+
+
+def _title(found: Evaluation) -> str:
+    cases = len(found.cases)
+    return found.cases[0].name if cases == 1 else f"{cases} cases, means with 95 % confidence intervals"
+
+
+def _lesion_row(summary: Summary) -> tuple[str, ...]:
+    lesions = summary.lesions
+    assert lesions is not None
+    estimates = (lesions.sensitivity, lesions.false_per_scan, summary.sensitivity, summary.specificity)
+    return (summary.name, str(lesions.truth), str(lesions.found), *(_words(e, 2) for e in estimates))
+
+
+def _words(estimate: Estimate, digits: int) -> str:
+    """0.93 (0.91 to 0.95); a dash where there is no such number."""
+    if estimate.value != estimate.value:
+        return "-"
+    value = f"{estimate.value:.{digits}f}"
+    return (
+        value if estimate.low != estimate.low else f"{value} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+    )

@@ -1,0 +1,80 @@
+"""Evaluations as files: a row per case and class, a row per class and metric, and both as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from umlite import __version__
+from umlite.evaluation.agreement import Agreement
+from umlite.evaluation.evaluation import Evaluation
+from umlite.files import make_folder, replacing
+
+FILES = ("cases.csv", "cohort.csv", "evaluation.json")
+_METRICS = (
+    "truth_ml",
+    "predicted_ml",
+    "volume_error_ml",
+    "volume_error_percent",
+    "dice",
+    "tolerance_mm",
+    "nsd",
+    "hd95_mm",
+)
+_COUNTS = ("truth", "found", "predicted", "false")
+
+
+def write_evaluation(folder: Path, found: Evaluation, *, overwrite: bool = True) -> list[Path]:
+    """Write FILES into a folder, which is made.
+
+    In tables, a metric that does not exist is an empty cell, and an infinite one says inf.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    texts = (_case_table(found), _cohort_table(found), _json(found))
+    make_folder(folder)
+    with ExitStack() as files:
+        for name, text in zip(FILES, texts, strict=True):
+            temporary = files.enter_context(replacing(folder / name, overwrite=overwrite))
+            temporary.write_text(text, encoding="utf-8", newline="")
+    return [folder / name for name in FILES]
+
+
+def _json(found: Evaluation) -> str:
+    return json.dumps({"umlite": __version__, **found.to_dict()}, indent=2, allow_nan=False) + "\n"
+
+
+def _case_table(found: Evaluation) -> str:
+    columns = ["case", "class", *_METRICS, *(f"lesions_{count}" for count in _COUNTS)]
+    return _table(columns, [[case.name, *_cells(row)] for case in found.cases for row in case.classes])
+
+
+def _cells(row: Agreement) -> list[Any]:
+    metrics = [_cell(getattr(row, name)) for name in _METRICS]
+    counts = [getattr(row.lesions, name) if row.lesions else "" for name in _COUNTS]
+    return [row.name, *metrics, *counts]
+
+
+def _cohort_table(found: Evaluation) -> str:
+    rows = [
+        [summary.name, metric, *map(_cell, (value.value, value.low, value.high)), value.cases]
+        for summary in found.summaries
+        for metric, value in summary.estimates().items()
+    ]
+    return _table(["class", "metric", "value", "low", "high", "cases"], rows)
+
+
+def _cell(value: float) -> str:
+    return "" if value != value else f"{value:.6g}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
