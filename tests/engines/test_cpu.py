@@ -129,8 +129,11 @@ def test_without_a_compiler_torch_takes_over_and_says_so(
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
     for state in ("_loaded", "_failed", "_built"):
         monkeypatch.setattr(libraries, state, {})
-    setup = choose_setup(EngineOptions(device="cpu"))
+    said: list[str] = []
+    setup = choose_setup(EngineOptions(device="cpu"), said.append)
     assert setup.options.kernels == "torch"
+    assert len(said) == 1
+    assert "several times slower than compiled kernels: CC is set to" in said[0]
     assert any("CC is set to" in reason for reason in setup.reasons)
     assert build_engine(small_weights, setup).window_logits(torch.rand(1, 1, 16, 16, 16), [0]).isfinite().all()
     with pytest.raises(DeviceError, match="CC is set to"):
