@@ -133,7 +133,7 @@ def test_without_a_compiler_torch_takes_over_and_says_so(
     setup = choose_setup(EngineOptions(device="cpu"), said.append)
     assert setup.options.kernels == "torch"
     assert len(said) == 1
-    assert "several times slower than compiled kernels: CC is set to" in said[0]
+    assert "slower than on compiled kernels: CC is set to" in said[0]
     assert any("CC is set to" in reason for reason in setup.reasons)
     assert build_engine(small_weights, setup).window_logits(torch.rand(1, 1, 16, 16, 16), [0]).isfinite().all()
     with pytest.raises(DeviceError, match="CC is set to"):

@@ -1,4 +1,4 @@
-"""A tensor between two layers, as the kernels pass it on: raw numbers, and what its readers still have to apply."""
+"""A tensor between two layers as kernels pass it on: raw numbers, and what its readers still have to apply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTITY, RELU = 1.0, 0.0
 
 
 def padded(channels: int) -> int:
-    """Channels as stored: rounded up to a whole line."""
+    """The number of channels as stored, rounded up to a whole line."""
     return -(-channels // LINE) * LINE
 
 
@@ -45,7 +45,7 @@ class Activation:
 
     @classmethod
     def plain(cls, data: Floats, channels: int | None = None) -> Activation:
-        """Data that are values already: scale 1, shift 0, no activation."""
+        """An activation with nothing pending: scale 1, shift 0, no activation function."""
         stored = data.shape[-1]
         channels = stored if channels is None else channels
         scale = np.zeros(stored, np.float32)
@@ -54,12 +54,12 @@ class Activation:
 
     @property
     def grid(self) -> Grid:
-        """(D, H, W) in voxels."""
+        """The grid (D, H, W) in voxels."""
         depth, height, width, _ = self.data.shape
         return depth, height, width
 
     def values(self) -> Floats:
-        """[D, H, W, channels]: everything pending applied. A copy, for tests and small tensors."""
+        """The values [D, H, W, channels] with everything pending applied: a copy, for tests and small tensors."""
         total = self.data * self.scale + self.shift
         if self.residual is not None:
             total += self.residual.data * self.residual.scale + self.residual.shift

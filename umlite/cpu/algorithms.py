@@ -1,4 +1,4 @@
-"""Which algorithm runs a layer, in which pieces: a pure function of shapes, caches, threads and a numerical gate."""
+"""The choice of an algorithm for each layer: a pure function of shapes, caches, threads and a limit of error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from umlite.machine.processor import Machine
 
 @dataclass(frozen=True)
 class Algorithm:
-    """kernel: its number in the C files. points: products per tile; tile: outputs per axis; taps: of the convolution.
+    """A way to compute a convolution.
 
-    error: relative L2 error of one layer of 64 channels against float64 (ReLU inputs, measured).
+    Args:
+        name: for people.
+        kernel: its number in the C files.
+        taps: taps of the convolution per axis.
+        tile: outputs of a tile per axis.
+        points: products per tile.
+        error: relative L2 error of one layer of 64 channels against float64 (ReLU inputs, measured).
+        library: the C file that has it.
     """
 
     name: str
@@ -36,7 +43,7 @@ IMAGE = Algorithm("one channel", 3, 3, 1, 27, 2e-7, "image")
 ALGORITHMS = (DIRECT3, DIRECT2, POINTWISE, F23, F43, F22, F42)
 
 ERROR_GATE = 2e-6
-"""Largest relative error of a layer. With it whole networks are as exact as eager float32 (F(6,3), 1.2e-5: not)."""
+"""Largest relative error of a layer: whole networks are then as exact as eager float32. F(6,3) has 1.2e-5."""
 
 WEIGHT_LIMIT_BYTES = 160 << 20
 """Largest packed weights of one layer; F(4,2) on the coarsest grid would take 524 MB."""
@@ -49,9 +56,16 @@ TRANSFORM_S = 11e-9  # of one channel of one point, eight points at a time
 
 @dataclass(frozen=True)
 class Shape:
-    """A layer: the grid and channels it reads, the channels it writes, taps per axis (3, 2 merged from 3, or 1).
+    """The shape of a layer.
 
-    up: onto a grid of twice the size, eight kernels. pool: also writes a 2^3 maximum.
+    Args:
+        name: unique in its network.
+        grid: what it reads.
+        inputs: channels that it reads.
+        outputs: channels that it writes.
+        taps: per axis: 3, 2 (merged from 3), or 1.
+        up: it writes a grid of twice the size, with eight kernels.
+        pool: it also writes a 2^3 maximum.
     """
 
     name: str
@@ -69,7 +83,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Choice:
-    """How one layer runs. block: tiles (voxels) at a time; shared: threads work on one block together."""
+    """How one layer runs.
+
+    Args:
+        shape: the layer.
+        algorithm: the way to compute it.
+        block: tiles (or voxels) at a time.
+        shared: threads work on one block together.
+    """
 
     shape: Shape
     algorithm: Algorithm
@@ -78,7 +99,7 @@ class Choice:
 
     @property
     def tiles(self) -> int:
-        """Of one parity."""
+        """The number of tiles of one parity."""
         return tiles_of(self.shape.grid, self.algorithm.tile)
 
     @property
@@ -87,7 +108,7 @@ class Choice:
 
     @property
     def products(self) -> int:
-        """Multiplications that run."""
+        """The number of multiplications that run."""
         return self.tiles * self.weight_bytes // 4
 
 
@@ -105,9 +126,9 @@ def weight_bytes(shape: Shape, algorithm: Algorithm) -> int:
 def choose(
     shape: Shape, machine: Machine, *, error_gate: float = ERROR_GATE, weight_limit_bytes: int = WEIGHT_LIMIT_BYTES
 ) -> Choice:
-    """The fastest algorithm by estimate among those exact and small enough; the smallest where none is.
+    """The algorithm that should be fastest among those exact and small enough, or else the smallest.
 
-    Which algorithm is chosen does not depend on the threads, so that results do not either.
+    It does not depend on the number of threads, and so neither do results.
     """
     able = [a for a in ALGORITHMS if a.taps == shape.taps and not (a.library == "direct" and shape.pool)]
     exact = [a for a in able if a.error <= error_gate] or [min(able, key=lambda a: a.error)]
@@ -119,7 +140,7 @@ def choose(
 
 
 def _estimate_s(shape: Shape, algorithm: Algorithm) -> float:
-    """Seconds on one core: products, weights from memory, transforms."""
+    """Estimate the seconds on one core: products, weights from memory, transforms."""
     tiles = tiles_of(shape.grid, algorithm.tile) * shape.sets
     weights = weight_bytes(shape, algorithm)
     seconds = tiles / shape.sets * weights / 4 / PRODUCTS_PER_S + weights / MEMORY_BYTES_PER_S
@@ -131,10 +152,10 @@ def _estimate_s(shape: Shape, algorithm: Algorithm) -> float:
 
 
 def _blocks(shape: Shape, algorithm: Algorithm, machine: Machine) -> tuple[int, bool]:
-    """Tiles per block and whether threads share them.
+    """Tiles per block, and whether threads share a block.
 
-    A block reads all weights once: the further away they lie, the more tiles it must have for that; and V and M of a
-    block should not leave the caches. Layers of few tiles are shared, or the weights would be read by every thread.
+    A block reads all weights once: the further away they are, the more tiles must pay for it. But V and M of a block
+    should stay in the caches. Threads share the blocks of layers with few tiles, or each would read all weights.
     """
     tiles = tiles_of(shape.grid, algorithm.tile)
     if algorithm.library == "direct":
@@ -151,7 +172,7 @@ def _blocks(shape: Shape, algorithm: Algorithm, machine: Machine) -> tuple[int, 
 
 
 def layer_rows(choices: Iterable[Choice]) -> list[dict[str, str]]:
-    """How layers run, a row of words for each: name, grid, channels, algorithm, tiles a block, weights, products."""
+    """How layers run, a row of words for each: name, grid, channels, algorithm, block, weights, products."""
     rows = []
     for c in choices:
         s = c.shape

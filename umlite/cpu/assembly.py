@@ -1,4 +1,4 @@
-"""A network as a list of steps over fixed buffers: layers are declared once, then run window after window."""
+"""A network as a list of steps over fixed buffers: layers are declared once and run for every window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from umlite.progress import Notify, no_notice
 
 @dataclass(frozen=True)
 class _Weights:
-    """What a layer's packed weights are made from: tensors as they are in the checkpoint, and how."""
+    """What a layer's packed weights are made from: tensors of the checkpoint, and a function that merges them."""
 
     tensors: tuple[Floats, ...]
     kernels: Callable[[], Doubles]
@@ -38,10 +38,12 @@ class Assembly:
         net.prepare()          # packs weights or finds them packed, allots scratch memory
         net.run()              # once per window: reads what the image array holds, leaves results in the activations
 
-    error_gate, weight_limit_bytes: see `algorithms.choose`.
-    keep: packed weights are kept in, and mapped from, the cache.
-    notify: gets a sentence where something takes long once.
-    count_only: takes no memory and cannot run; after `prepare`, `bytes` is what the network would take.
+    Args:
+        machine: threads and cache sizes.
+        error_gate, weight_limit_bytes: see `algorithms.choose`.
+        keep: keep packed weights in the cache, and map them from there.
+        notify: gets a sentence when something takes long once.
+        count_only: take no memory; after `prepare`, `bytes` is what the network would take. It cannot run.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Assembly:
     ) -> None:
         self.count_only = count_only
         self.bytes = 0
-        """Of tensors, scratch memory and packed weights, when `prepare` has run."""
+        """Bytes of tensors, scratch memory and packed weights, known after `prepare`."""
         self.machine, self.error_gate, self.weight_limit_bytes = machine, error_gate, weight_limit_bytes
         self.keep, self.notify = keep, notify
         self.seconds: dict[str, float] = {}
@@ -67,22 +69,25 @@ class Assembly:
         self._image_weights: dict[str, Floats] = {}
 
     def allot(self, *shape: int) -> Floats:
-        """Zeroed memory, counted."""
+        """Take zeroed memory, and count it. Raises DeviceError when the system refuses it."""
         array = buffers.untouched(*shape) if self.count_only else buffers.zeros(*shape, threads=self.machine.threads)
         self.bytes += array.nbytes
         return array
 
     def arena(self, *shape: int) -> Arena:
-        """Memory for tensors that take turns, counted."""
+        """Take memory that several tensors use in turn, and count it."""
         return Arena(self.allot(*shape), self.allot)
 
     def tensor(
         self, grid: Grid, channels: int, *, slope: float = RELU, storage: Activation | Arena | None = None
     ) -> Activation:
-        """Room for a layer's output: on huge pages, with scale and shift of its own (1 and 0 at first).
+        """Make room for a layer's output: on huge pages, with scale and shift of its own (1 and 0 at first).
 
-        storage: an arena to take it from, or another activation, read for the last time before this one is written,
-            whose memory is used again.
+        Args:
+            grid, channels: its shape.
+            slope: of the activation function that its readers apply.
+            storage: an arena to take memory from, or another activation whose memory is used again; that one must
+                have been read for the last time when this one is written.
         """
         shape = (*grid, padded(channels))
         if storage is None:
@@ -106,15 +111,18 @@ class Assembly:
         accumulate: bool = False,
         pool: Activation | None = None,
     ) -> None:
-        """A convolution with zero padding, stride 1, no bias (what follows is a norm: a bias would cancel).
+        """Declare a convolution with zero padding, stride 1 and no bias, which the norm behind it would cancel.
 
-        weight: [outputs, inputs, k, k, k] float32, k = 1 or 3; any channels, any grid.
-        source: read with everything pending (scale, shift, residual, slope). On its grid; so is the target.
-        target: its data is written raw (no activation), or added to with `accumulate` (the second half of a
-            concatenation: conv(concat(a, b)) = conv_a(a) + conv_b(b), the last one gets `norm`).
-        norm: gathers statistics of the finished target and writes its scale and shift. None: leaves them alone.
-        pool: [D/2, H/2, W/2, outputs], gets the raw 2^3 maximum (minimum where gamma < 0) of the target, and shares
-            its scale, shift and slope from now on. Needs `norm` and k = 3.
+        Args:
+            name: unique in the network.
+            weight: [outputs, inputs, k, k, k] float32, k = 1 or 3; any channels, any grid.
+            source: is read with everything pending (scale, shift, residual, slope).
+            target: on the same grid. Its data are written raw (no activation).
+            norm: gather statistics of the finished target and write its scale and shift; None leaves them alone.
+            accumulate: add to the target. This is the second half of a concatenation, conv(concat(a, b)) =
+                conv_a(a) + conv_b(b), of which the last one gets `norm`.
+            pool: [D/2, H/2, W/2, outputs], gets the raw 2^3 maximum (minimum where gamma < 0) of the target, and
+                shares its scale, shift and slope from now on. Needs `norm` and k = 3.
         """
         if source.grid != target.grid:
             raise ValueError(f"{name}: expected one grid, found {source.grid} and {target.grid}.")
@@ -138,11 +146,15 @@ class Assembly:
         norm: Norm | None = None,
         accumulate: bool = False,
     ) -> None:
-        """A transposed convolution 2^3, stride 2, and with nothing between them a convolution: eight merged kernels.
+        """Declare a transposed convolution 2^3 of stride 2 and the convolution behind it, as eight merged kernels.
 
-        transposed: [inputs, middle, 2, 2, 2] float32; weight: [outputs, middle, k, k, k], k = 1 or 3, or None for the
-        transposed convolution alone. The target's grid is twice the source's. bias: [middle], of the transposed
-        convolution; its constant inside the grid is dropped (what follows is a norm), its effect at the border is not.
+        Args:
+            name, norm, accumulate: as of `convolution`.
+            weight: [outputs, middle, k, k, k], k = 1 or 3, or None for the transposed convolution alone.
+            transposed: [inputs, middle, 2, 2, 2] float32.
+            source, target: the target's grid is twice the source's.
+            bias: [middle], of the transposed convolution. The norm behind cancels its constant inside the grid; its
+                effect at the border stays.
         """
         depth, height, width = source.grid
         if target.grid != (2 * depth, 2 * height, 2 * width):
@@ -159,7 +171,14 @@ class Assembly:
     def image_convolution(
         self, name: str, weight: Floats, image: Floats, target: Activation, *, norm: Norm | None = None
     ) -> None:
-        """A 3^3 convolution of one channel. weight: [outputs, 1, 3, 3, 3]; image: [D, H, W], read at each run."""
+        """Declare a 3^3 convolution of one channel.
+
+        Args:
+            name, norm: as of `convolution`.
+            weight: [outputs, 1, 3, 3, 3] float32.
+            image: [D, H, W] float32, read at each run.
+            target: on the same grid.
+        """
         if image.shape != target.grid:
             raise ValueError(f"{name}: expected one grid, found {image.shape} and {target.grid}.")
         taps = np.zeros((27, padded(target.channels)), np.float32)
@@ -169,11 +188,11 @@ class Assembly:
         self._add(Convolution(choice, Activation.plain(image[..., None]), target, norm))
 
     def step(self, name: str, call: Callable[[], None]) -> None:
-        """Anything else that belongs between two layers (transformer blocks, heads)."""
+        """Declare anything else that belongs between two layers (transformer blocks, heads)."""
         self._steps.append((name, call))
 
     def prepare(self) -> None:
-        """After the last declaration: finds or makes the packed weights, allots scratch memory."""
+        """After the last declaration: find or make the packed weights, and take scratch memory."""
         self.bytes += sum(layer.choice.weight_bytes for layer in self._layers)
         scratch = self.allot(scratch_floats(self._layers, self.machine.threads))
         if self.count_only:
@@ -184,7 +203,7 @@ class Assembly:
         self._weights.clear()
 
     def run(self) -> None:
-        """All steps in order."""
+        """Run all steps in order."""
         for name, call in self._steps:
             start = time.perf_counter()
             call()

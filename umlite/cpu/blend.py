@@ -1,4 +1,4 @@
-"""Weighted addition of logits that are there already, as the native heads add theirs."""
+"""Weighted addition of finished logits, as the native heads add theirs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ class _Blend(Mirror):
 
 
 def blend(logits: Floats, importance: Floats, sums: Floats, threads: int) -> None:
-    """sums += importance * logits, in place, rounded as `Heads.add` rounds.
+    """Add importance * logits to sums, in place, rounded as `Heads.add` rounds.
 
-    logits: [C, D, H, W] float32, contiguous; importance: [D, H, W] float32, contiguous.
-    sums: [C, D, H, W] float32, contiguous along the last axis, any strides elsewhere.
-    Raises ValueError on other arrays, CompilerError where the kernel cannot be built.
+    Args:
+        logits: [C, D, H, W] float32, contiguous.
+        importance: [D, H, W] float32, contiguous.
+        sums: [C, D, H, W] float32, contiguous along the last axis, any strides elsewhere.
+        threads: threads to use.
+
+    Raises:
+        ValueError: other arrays.
+        CompilerError: the kernel cannot be built.
     """
     if logits.shape != sums.shape or logits.shape[1:] != importance.shape:
         raise ValueError(f"Cannot add logits {logits.shape} times {importance.shape} to {sums.shape}.")

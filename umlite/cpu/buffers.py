@@ -1,4 +1,4 @@
-"""Memory that lives as long as a network: on huge pages where they are offered, touched once, used by every window.
+"""Memory that lives as long as a network: on huge pages if there are any, touched once, used by every window.
 
 First touch of 226 MB costs 218 ms in pages of 4 KiB and 35 ms in pages of 2 MiB; a tensor that a framework allots
 afresh for every layer and window pays that each time.
@@ -22,13 +22,13 @@ HUGE_PAGE = 2 << 20
 PAGE = 4 << 10
 ALIGNMENT = 64
 PART = 32 << 20
-"""What a thread touches at a time."""
+"""Bytes that a thread touches at a time."""
 
 
 def untouched(*shape: int) -> Floats:
-    """An array of which no page is in memory yet: for counting what a network would take.
+    """An array whose pages are not in memory, to count what a network would take.
 
-    Raises DeviceError where the system refuses to promise the memory.
+    Raises DeviceError when the system refuses to promise the memory.
     """
     try:
         return np.zeros(shape, np.float32)
@@ -37,10 +37,16 @@ def untouched(*shape: int) -> Floats:
 
 
 def zeros(*shape: int, threads: int = 1) -> Floats:
-    """Zeroed float32 array, C-contiguous, aligned to 64 bytes (2 MiB from 2 MiB on). Private to this process.
+    """A zeroed float32 array, C-contiguous, private to this process.
 
-    threads: how many may touch its pages, which is what takes the time.
-    Raises DeviceError where the system refuses it.
+    It is aligned to 64 bytes, from 2 MiB on to 2 MiB.
+
+    Args:
+        shape: its shape.
+        threads: how many touch its pages, which takes most of the time.
+
+    Raises:
+        DeviceError: the system refuses the memory.
     """
     size = int(np.prod(shape)) * 4
     alignment = ALIGNMENT if size < HUGE_PAGE else HUGE_PAGE
@@ -55,15 +61,17 @@ def zeros(*shape: int, threads: int = 1) -> Floats:
 
 
 def trim() -> None:
-    """Give memory that was freed back to the system, where the C library keeps it for later (glibc does)."""
+    """Give freed memory back to the system if the C library kept it for later, as glibc does."""
     with suppress(OSError, AttributeError, TypeError):  # no such library, or no such function
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class Arena:
-    """Memory that several tensors share in turn: each takes what is left, until `reuse` says that none is needed.
+    """Memory that several tensors use in turn: each takes a part of what is left, and `reuse` starts again.
 
-    memory: what there is, any shape. allot: where tensors come from that find too little left.
+    Args:
+        memory: all of it, in any shape.
+        allot: makes tensors that find too little left.
     """
 
     def __init__(self, memory: Floats, allot: Callable[..., Floats]) -> None:
@@ -71,7 +79,7 @@ class Arena:
         self._taken = 0
 
     def take(self, *shape: int) -> Floats:
-        """A float32 array of unspecified numbers; fresh zeros where too little is left."""
+        """Take a float32 array. Its numbers are unspecified; fresh zeros if too little is left."""
         size = int(np.prod(shape))
         start = self._taken
         if start + size > self._memory.size:
@@ -80,12 +88,12 @@ class Arena:
         return self._memory[start : start + size].reshape(shape)
 
     def reuse(self) -> None:
-        """What was taken so far will have been read for the last time when what is taken next is written."""
+        """Start again: all tensors taken so far must have been read when those taken next are written."""
         self._taken = 0
 
 
 def _touch(memory: NDArray[np.uint8], threads: int) -> None:
-    """Have every page in memory now, so that no window pays for it; the system gave zeros."""
+    """Bring every page into memory now, so that no window pays for it. The system gave zeros."""
 
     def touch(start: int) -> None:
         memory[start : start + PART : PAGE] = 0

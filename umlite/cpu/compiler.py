@@ -1,4 +1,4 @@
-"""The system's C compiler: which it is, and running it."""
+"""Finding and running the system's C compiler."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ FLAGS = (
 )
 THREADS = ("-fopenmp",)
 BUILD_LIMIT_S = 300
-"""For everything that is built at a time: a whole build takes about ten seconds."""
+"""Limit for a whole build, which takes about ten seconds."""
 SAID_BYTES = 1 << 16
-"""Of a compiler's messages, as many are read."""
+"""Bytes of a compiler's messages that are read."""
 
 
 class CompilerError(DeviceError):
-    """The native kernels cannot be had on this machine: no C compiler, or it refused. The message says which."""
+    """The native kernels cannot be built on this machine: there is no C compiler, or it failed."""
 
 
 class Processes:
-    """Child processes that end with the block they run in, however that ends, and at a common time limit.
+    """Child processes that end with a block, however it ends, and at a common time limit.
 
         with Processes(BUILD_LIMIT_S) as processes:
             processes.run(["cc", ...], log)      # from any thread
 
-    Each has a session of its own, so that what it starts ends with it.
+    Each has a session of its own, so that the programs it starts end with it.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -61,18 +61,21 @@ class Processes:
         self.end()
 
     def end(self) -> None:
-        """End those that run; none starts any more."""
+        """End all that run, and let none start any more."""
         with self._lock:
             self._over = True
             for process in self._running:
                 _kill(process)
 
     def run(self, line: Sequence[str], log: Path) -> int:
-        """Run a command, which reads nothing and writes its messages to a file, and what is temporary beside it.
+        """Run a command without input. Its messages go to a file, its temporary files beside that one.
 
-        Returns its exit code.
+        Returns:
+            The exit code.
 
-        Raises CompilerError when the time is up or the block has ended, OSError when the command cannot be run.
+        Raises:
+            CompilerError: the time is up, or the block has ended.
+            OSError: the command cannot be run.
         """
         with open(log, "wb") as messages, self._lock:
             if self._over:
@@ -98,7 +101,7 @@ class Processes:
 
 
 def compiler() -> list[str]:
-    """$CC with its arguments, else cc, gcc or clang. Raises CompilerError when there is none."""
+    """The command of the C compiler: $CC, else cc, gcc or clang. Raises CompilerError when there is none."""
     given = os.environ.get("CC", "")
     try:
         command = shlex.split(given)
@@ -111,20 +114,27 @@ def compiler() -> list[str]:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
-    raise CompilerError("No C compiler (cc, gcc, clang, or $CC): install one, for example the package `gcc`.")
+    raise CompilerError("No C compiler was found (cc, gcc, clang or $CC). Install one, for example the package `gcc`.")
 
 
 def native_flag() -> str:
-    """What asks for everything that this processor has."""
+    """The flag that asks for all instructions of this processor."""
     return "-march=native" if platform.machine().lower() in ("x86_64", "amd64", "i686") else "-mcpu=native"
 
 
 def compile_source(
     source: Path, target: Path, command: Sequence[str], extra: Sequence[str] = (), processes: Processes | None = None
 ) -> None:
-    """Build one shared object; messages go to a file beside it.
+    """Build one shared object. Messages go to a file beside it.
 
-    Raises CompilerError with the compiler's first complaint, or when it does not end.
+    Args:
+        source, target: the C file and the shared object.
+        command: the compiler, see `compiler`.
+        extra: further flags.
+        processes: where the compiler runs; on its own by default.
+
+    Raises:
+        CompilerError: the compiler's first complaint, or that it did not finish.
     """
     if processes is None:
         with Processes(BUILD_LIMIT_S) as processes:
@@ -144,7 +154,7 @@ def compile_source(
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With what it has started."""
+    """Kill a process and everything that it started."""
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

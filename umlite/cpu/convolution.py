@@ -1,4 +1,4 @@
-"""One convolution layer as the C kernels take it: the description that both sides share, and its run."""
+"""One convolution layer as the C kernels take it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from umlite.cpu.mirror import Mirror
 from umlite.cpu.pending import Pending, pending
 
 STREAMED_BYTES = 24 << 20
-"""Larger tensors bypass the caches when written; never where they were just read (accumulate): that is slow."""
+"""Larger tensors are written past the caches, unless they were just read (accumulate), where that is slow."""
 
 
 class Layer(Mirror):
@@ -38,7 +38,7 @@ class Layer(Mirror):
 
 @dataclass(frozen=True)
 class Norm:
-    """Instance norm with affine weight and bias: gamma, beta [channels] float32 (biased variance over the window)."""
+    """Instance norm with affine weight gamma and bias beta, [channels] float32; biased variance over the window."""
 
     gamma: Floats
     beta: Floats
@@ -46,7 +46,7 @@ class Norm:
 
     @classmethod
     def plain(cls, channels: int) -> Norm:
-        """Without affine parameters."""
+        """A norm without affine parameters."""
         return cls(np.ones(channels, np.float32), np.zeros(channels, np.float32))
 
 
@@ -91,7 +91,12 @@ class Convolution:
         return int(count(ctypes.byref(self.layer)))
 
     def bind(self, weights: Floats, scratch: Floats) -> None:
-        """weights: packed, flat; scratch: at least `scratch_floats`, may be shared by layers that run in turn."""
+        """Give the layer its memory.
+
+        Args:
+            weights: packed, flat.
+            scratch: at least `scratch_floats`; layers that run in turn may share it.
+        """
         self.layer.point(weights=weights, scratch=scratch)
         library = self.choice.algorithm.library
         self._call = getattr(load(library), library)
@@ -101,11 +106,11 @@ class Convolution:
 
     @property
     def seconds(self) -> tuple[float, float, float, float]:
-        """Of the last run: loading, products and storing (all threads together), wall. Winograd layers only."""
+        """Seconds of the last run: loading, products, storing (all threads together), wall. Winograd layers only."""
         loading, products, storing, wall = self.layer.seconds
         return loading, products, storing, wall
 
 
 def scratch_floats(layers: list[Convolution], threads: int) -> int:
-    """Scratch memory that layers need which run one after the other."""
+    """Floats of scratch memory for layers that run one after the other."""
     return max((layer.scratch_floats(threads) for layer in layers), default=0) + 16

@@ -1,4 +1,4 @@
-"""Parameter generator and class-specific heads on the native path: from a backbone's two activations to logits."""
+"""Parameter generator and class-specific heads on the native path: from a backbone's activations to logits."""
 
 from __future__ import annotations
 
@@ -35,10 +35,17 @@ class _Heads(Mirror):
 class Heads:
     """Everything behind the backbone, for one window at a time (arXiv 2405.18356, section 3).
 
-    feature: [D, H, W, C], bottleneck: [d, h, w, B], what the backbone's kernels rewrite with every window.
-    Each call reads them as they are then. Only requested classes cost time; a class's numbers do not depend, to the
-    bit, on which others are asked for.
-    Raises CompilerError when the kernels cannot be built, WeightsError on a head that they do not know.
+    Only requested classes cost time. To the bit, a class's numbers do not depend on the other requested classes.
+
+    Args:
+        model: its parameter generator and head input are used.
+        feature: [D, H, W, C], which the backbone's kernels rewrite with every window; each call reads it again.
+        bottleneck: [d, h, w, B], likewise.
+        threads: threads of every kernel.
+
+    Raises:
+        CompilerError: the kernels cannot be built.
+        WeightsError: a head that they do not know.
     """
 
     def __init__(self, model: UniversalModel, feature: Activation, bottleneck: Activation, threads: int) -> None:
@@ -73,11 +80,11 @@ class Heads:
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """(D, H, W) of the logits."""
+        """The grid (D, H, W) of the logits."""
         return self.feature.grid
 
     def image_vector(self) -> Tensor:
-        """[1, gap_width] float32: group norm, ReLU, mean over the bottleneck, one linear map."""
+        """The image vector [1, gap_width] float32: group norm, ReLU, mean over the bottleneck, one linear map."""
         norm = self._bottleneck_norm
         norm.update()
         mean = np.zeros(self.bottleneck.data.shape[-1])
@@ -94,15 +101,17 @@ class Heads:
 
     @torch.inference_mode()
     def parameters(self, classes: Sequence[int]) -> Floats:
-        """[classes, P] float32: the numbers of each class's head for the current window."""
+        """The parameters [classes, P] float32 of each class's head for the current window."""
         made: Floats = self._folded(tuple(classes))(self.image_vector())[0].contiguous().numpy()
         return made
 
     def logits(self, classes: Sequence[int], out: Floats | None = None, head_input: Floats | None = None) -> Floats:
-        """[classes, D, H, W] float32 of the current window.
+        """The logits [classes, D, H, W] float32 of the current window.
 
-        out: where to write them, rows contiguous; made when missing.
-        head_input: [inner, D, H, W] float32, contiguous, gets what the heads work on (for checks).
+        Args:
+            classes: positions of heads.
+            out: where to write them, rows contiguous; a new array by default.
+            head_input: [inner, D, H, W] float32, contiguous, gets what the heads read (for checks).
         """
         if out is None:
             out = np.empty((len(classes), *self.grid), np.float32)
@@ -110,10 +119,12 @@ class Heads:
         return out
 
     def add(self, classes: Sequence[int], sums: Floats, importance: Floats) -> None:
-        """sums[c, d, h, w] += importance[d, h, w] * logit of class c, without logits in memory.
+        """Add importance * logits to sums without logits in memory.
 
-        sums: [classes, D, H, W] float32, contiguous along the last axis, any strides elsewhere (a window of a slab).
-        importance: [D, H, W] float32, contiguous.
+        Args:
+            classes: positions of heads.
+            sums: [classes, D, H, W] float32, contiguous along the last axis, any strides elsewhere.
+            importance: [D, H, W] float32, contiguous.
         """
         if importance.shape != self.grid:
             raise ValueError(f"Expected importance of shape {self.grid}, found {importance.shape}.")
@@ -158,7 +169,7 @@ class Heads:
 
 
 class _GroupNorm:
-    """Group norm of an activation as scale and shift, [channels as stored], for what reads it next."""
+    """Group norm of an activation as scale and shift, [channels as stored], for its next reader."""
 
     def __init__(self, kernels: ctypes.CDLL, norm: nn.GroupNorm, activation: Activation, threads: int) -> None:
         self._kernels, self._threads = kernels, threads
@@ -172,7 +183,7 @@ class _GroupNorm:
         self.shift = np.zeros_like(self.scale)
 
     def update(self) -> None:
-        """Statistics of the activation as it is now."""
+        """Take the statistics of the activation as it is now."""
         failed = self._kernels.group_norm(
             *(ctypes.c_long(n) for n in (self._threads, self.voxels, self._channels, self._groups)),
             ctypes.c_double(self._eps),

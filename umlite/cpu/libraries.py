@@ -1,8 +1,8 @@
-"""The compiled C kernels: built on first use, kept, and loaded.
+"""Building, keeping and loading the C kernels.
 
 One shared object per source file, so that a kernel that cannot be built takes no other with it. Its name holds the hash
-of everything that went into it (source, headers, flags, compiler, processor) and the hash of its content: a file that
-is there and has its own content is right, whoever made it and whenever.
+of everything that went into it (source, headers, flags, compiler, processor) and the hash of its content. So a file
+with the content that its name states is right, whenever it was made.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from umlite.progress import Notify, no_notice
 SOURCE = Path(__file__).with_name("source")
 VERSIONS_KEPT = 8
 LARGEST_BYTES = 64 << 20
-"""Of a library; a larger file is none of ours."""
+"""Largest size of a library; a larger file is something else."""
 
 _PUBLIC = re.compile(r"^(?:void|int|long) (\w+)\(", re.MULTILINE)
 
@@ -45,14 +45,18 @@ _lock = Lock()
 _loaded: dict[str, ctypes.CDLL] = {}
 _failed: dict[str, CompilerError] = {}
 _built: dict[str, bytes] = {}
-"""Content of what was built here and is not loaded yet: where nothing can be kept, it is built once all the same."""
+"""Libraries built by this process and not loaded yet. If nothing can be kept, each is still built once."""
 
 
 def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
     """The compiled `source/<stem>.c`. The first call on a machine builds every source file that is not in the cache.
 
-    notify: gets one sentence where a build starts, and one where its result cannot be kept.
-    Raises CompilerError where there is no compiler or it fails; the same call fails alike in the rest of the process.
+    Args:
+        stem: name of the C file.
+        notify: gets a sentence when a build starts, and one when its result cannot be kept.
+
+    Raises:
+        CompilerError: there is no compiler, or it fails. Later calls in this process fail alike.
     """
     with _lock:
         if stem not in _loaded and stem not in _failed:
@@ -67,17 +71,17 @@ def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
 
 
 def threaded() -> bool:
-    """Whether the compiler had OpenMP: kernels run on one thread otherwise. Raises CompilerError as `load` does."""
+    """Whether the compiler has OpenMP; without it kernels run on one thread. Raises CompilerError as `load` does."""
     return hasattr(load("winograd"), "omp_get_thread_num")
 
 
 def stems() -> list[str]:
-    """Every kernel file there is, in alphabetical order."""
+    """Names of all kernel files, in alphabetical order."""
     return sorted(path.stem for path in SOURCE.glob("*.c"))
 
 
 def build(source: Path, command: Sequence[str], extra: Sequence[str], processes: Processes | None = None) -> bytes:
-    """The content of a shared object. Raises CompilerError."""
+    """Build a shared object and return its content. Raises CompilerError."""
     try:
         with _temporary_folder() as folder:
             target = Path(folder) / f"{source.stem}.so"
@@ -90,7 +94,7 @@ def build(source: Path, command: Sequence[str], extra: Sequence[str], processes:
 
 
 def open_content(content: bytes, source: Path) -> ctypes.CDLL:
-    """Load what was built from a source file. Raises CompilerError."""
+    """Load the shared object built from a source file. Raises CompilerError."""
     try:
         with _temporary_folder() as folder:
             path = Path(folder) / f"{source.stem}.so"
@@ -124,7 +128,7 @@ def _find_or_build(stem: str, notify: Notify) -> ctypes.CDLL:
 
 
 def _build(names: Sequence[str], command: Sequence[str]) -> None:
-    """Fill `_built` and `_failed`. Compilers end with this call, also where a signal ends it."""
+    """Fill `_built` and `_failed`. Compilers end with this call, even if a signal ends it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with Processes(BUILD_LIMIT_S) as processes:
 
@@ -150,7 +154,7 @@ def _source(stem: str) -> Path:
 
 
 def _key(stem: str, command: Sequence[str]) -> str:
-    """Hash of everything that the machine code depends on."""
+    """The hash of everything that the machine code depends on."""
     digest = hashlib.sha256()
     program = Path(command[0]).resolve()
     status = program.stat()
@@ -162,7 +166,7 @@ def _key(stem: str, command: Sequence[str]) -> str:
 
 
 def _processor() -> str:
-    """Model and instruction sets: a home folder may be shared by machines that differ."""
+    """Model and instruction sets, because machines that differ may share a home folder."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
@@ -171,7 +175,7 @@ def _processor() -> str:
 
 
 def _find(stem: str, command: Sequence[str]) -> ctypes.CDLL | None:
-    """A kept library that is whole. Raises CompilerError where it cannot be loaded from anywhere."""
+    """A kept library with all its functions. Raises CompilerError when it cannot be loaded from anywhere."""
     found = _sound(stem, command)
     if found is None:
         return None
@@ -189,7 +193,7 @@ def _find(stem: str, command: Sequence[str]) -> ctypes.CDLL | None:
 
 
 def _sound(stem: str, command: Sequence[str]) -> tuple[Path, bytes] | None:
-    """A kept file whose content is what its name says; others are removed."""
+    """A kept file whose content has the hash in its name. Others are removed."""
     with suppress(OSError):
         for path in sorted(_folder().glob(f"{stem}-{_key(stem, command)}-*.so")):
             with suppress(OSError):
@@ -202,7 +206,7 @@ def _sound(stem: str, command: Sequence[str]) -> tuple[Path, bytes] | None:
 
 
 def _complete(library: ctypes.CDLL, source: Path) -> bool:
-    """Whether a library has the functions of its source."""
+    """Whether a library has all public functions of its source."""
     return all(hasattr(library, name) for name in _PUBLIC.findall(source.read_text()))
 
 
@@ -211,9 +215,9 @@ def _digest(content: bytes) -> str:
 
 
 def _keep(name: str, content: bytes) -> None:
-    """Put a library into the cache under a name that is right at once, and drop versions long unused.
+    """Put a library into the cache in one step, and drop the versions unused longest.
 
-    Raises OSError where that cannot be done, and then leaves nothing behind.
+    Raises OSError when that cannot be done, and then leaves nothing behind.
     """
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +248,7 @@ def _drop(path: Path) -> None:
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """The system's, else in the cache folder. Raises OSError where neither can be written."""
+    """A temporary folder of the system, or else in the cache. Raises OSError when neither can be written."""
     try:
         return tempfile.TemporaryDirectory(prefix="umlite-build-", ignore_cleanup_errors=True)
     except OSError:

@@ -12,15 +12,15 @@ Array = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Mirror(ctypes.Structure):
-    """A struct of the C sources, field by field; a test has the compiler compare every size and offset.
+    """A struct of the C sources, field by field. A test has the compiler compare every size and offset.
 
-    declared: the file in `source/` and the struct's name there.
+    `declared` is the file in `source/` and the struct's name there.
     """
 
     declared: ClassVar[tuple[str, str]]
 
     def point(self, **to: Array | Mirror | None) -> None:
-        """Set pointers to arrays, and inner structs. They live as long as this object: C has only their addresses.
+        """Set pointers to arrays, and inner structs. This object keeps them alive, because C has only addresses.
 
         Raises ValueError on an array that is not float32 or has gaps.
         """
@@ -30,10 +30,15 @@ class Mirror(ctypes.Structure):
 
 
 def address(array: Array, dtype: DTypeLike = np.float32, *, rows: bool = False) -> int:
-    """Where an array's first element lies.
+    """The address of an array's first element.
 
-    rows: only the last axis has to be contiguous, because C is told the distances of the others.
-    Raises ValueError on another dtype or on gaps.
+    Args:
+        array: contiguous.
+        dtype: its dtype.
+        rows: only the last axis has to be contiguous, because C knows the distances of the others.
+
+    Raises:
+        ValueError: another dtype, or gaps.
     """
     gaps = array.strides[-1] != array.itemsize if rows else not array.flags.c_contiguous
     if array.dtype != dtype or gaps:

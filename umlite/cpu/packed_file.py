@@ -1,11 +1,11 @@
-"""Packed weights kept in files: made once, mapped by every later process, safe to delete at any time.
+"""Packed weights in files: made once, mapped by every later process, safe to delete at any time.
 
 A file is a header and arrays, each on pages of its own:
 
     MAGIC, the header's length (8 bytes), its SHA-256 (32 bytes), the header (JSON), arrays from `start` on
     header: key, start, arrays {name: [offset from start, floats, CRC-32]}
 
-A file is believed when nobody else can have written it, its header has its hash, names and sizes are those wanted, and
+A file is used if nobody else can have written it, its header has that hash, names and sizes are the wanted ones, and
 every array has its checksum. Anything else is made again.
 """
 
@@ -38,7 +38,7 @@ SUFFIX = ".packed"
 MAGIC = b"umlite 2"
 START_BYTES = len(MAGIC) + 8 + 32
 SAID_FROM_BYTES = 128 << 20
-"""Fewer are packed before anyone could read of it."""
+"""Smaller weights are packed before anyone could read a sentence about it."""
 
 
 def kept_weights(
@@ -50,12 +50,21 @@ def kept_weights(
     threads: int,
     notify: Notify,
 ) -> dict[str, Floats]:
-    """Weights as kernels read them: found in the cache, or made and kept there, or only made.
+    """Weights as kernels read them: found in the cache, made and kept there, or only made.
 
-    key: of everything that they depend on. sizes: floats of each, whole cache lines. fill: gets a name and its zeroed
-    array, and writes its numbers. keep: look for them in the cache, and keep them there. threads: that check them.
-    notify: gets a sentence where many are made, and where they cannot be kept.
-    Returns name -> flat float32 array. Raises DeviceError where the system refuses the memory.
+    Args:
+        key: hash of everything that they depend on.
+        sizes: floats of each array, whole cache lines.
+        fill: gets a name and its zeroed array, and writes its numbers.
+        keep: look for them in the cache, and keep them there.
+        threads: how many check them.
+        notify: gets a sentence when many are made, and when they cannot be kept.
+
+    Returns:
+        Name -> flat float32 array.
+
+    Raises:
+        DeviceError: the system refuses the memory.
     """
     if keep and (found := read_packed(key, sizes, threads)) is not None:
         return found
@@ -76,9 +85,13 @@ def kept_weights(
 
 
 def read_packed(key: str, sizes: Mapping[str, int], threads: int = 1) -> dict[str, Floats] | None:
-    """Name -> flat, read-only array on the file's pages, or None where there is no sound file with these sizes.
+    """Map kept arrays. A file that is not sound is removed.
 
-    A file that is not sound is removed. Raises DeviceError where the system refuses the memory.
+    Returns:
+        Name -> flat, read-only array on the file's pages; None without a sound file of these sizes.
+
+    Raises:
+        DeviceError: the system refuses the memory.
     """
     try:
         path = _path(key)
@@ -98,16 +111,19 @@ def read_packed(key: str, sizes: Mapping[str, int], threads: int = 1) -> dict[st
 
 
 def write_packed(key: str, arrays: Mapping[str, Floats]) -> None:
-    """Keep arrays under a key, whole or not at all. Raises OSError (see `fill_packed`)."""
+    """Keep arrays under a key, all or none. Raises OSError as `fill_packed` does."""
     sizes = {name: array.size for name, array in arrays.items()}
     fill_packed(key, sizes, lambda name, out: np.copyto(out, arrays[name].reshape(-1)))
 
 
 def fill_packed(key: str, sizes: Mapping[str, int], fill: Callable[[str, Floats], None]) -> None:
-    """Keep arrays under a key without ever holding two of them; the oldest files go where the folder grows too large.
+    """Keep arrays under a key with one of them in memory at a time. If the folder grows too large, the oldest files go.
 
-    sizes: floats of each array, whole cache lines. fill: gets a name and its zeroed array, and writes its numbers.
-    Raises OSError where the folder cannot be written or the disk has no room for it; then no file is left behind.
+    Args:
+        key, sizes, fill: as of `kept_weights`.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk has no room. Then no file is left behind.
     """
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +197,7 @@ def _checksum(array: Floats) -> int:
 
 
 def _drop_oldest(kept: Path) -> None:
-    """Other processes may do the same at the same moment: a file that is gone is as good as removed."""
+    """Remove the oldest files above the limit. Other processes may do the same at the same moment."""
     files: list[tuple[float, int, Path]] = []
     for path in kept.parent.glob(f"*{SUFFIX}"):
         with suppress(OSError):

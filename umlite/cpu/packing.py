@@ -22,11 +22,11 @@ from umlite.progress import Notify, no_notice
 Doubles = NDArray[np.float64]
 
 PACKING_VERSION = 3
-"""Part of every key: raise it when the layout or the meaning of packed weights or a transform's points change."""
+"""Part of every key: raise it when packed weights change in layout or meaning, or a transform in its points."""
 
 
 def packing_key(parts: Iterable[str | Floats]) -> str:
-    """Hash of tensors, and of what packing makes of them: the name under which packed weights are kept."""
+    """The name of kept weights: a hash of the tensors and of how they are packed."""
     digest = hashlib.sha256(f"{PACKING_VERSION}".encode())
     for part in parts:
         if isinstance(part, str):
@@ -38,21 +38,26 @@ def packing_key(parts: Iterable[str | Floats]) -> str:
 
 
 def floats(tensor: Tensor | None) -> Floats:
-    """A parameter as kernels and keys take it."""
+    """A parameter in float32, as kernels and keys take it."""
     assert tensor is not None  # these networks have no layer without it
     array: Floats = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
     return array
 
 
 def doubles(tensor: Tensor | None) -> Doubles:
-    """A parameter for sums in float64."""
+    """A parameter in float64, for sums."""
     return floats(tensor).astype(np.float64)
 
 
 def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notify: Notify = no_notice) -> None:
-    """Transform and pack weights [sets, outputs, inputs, taps^3] into `out`, [sets * packed floats] float32.
+    """Transform and pack weights, with sums in float64.
 
-    Sums are in float64. Any strides of `weight` will do.
+    Args:
+        algorithm: which packs them.
+        weight: [sets, outputs, inputs, taps^3], any strides.
+        out: [sets * packed floats] float32, gets them.
+        threads: threads to use.
+        notify: as of `libraries.load`.
     """
     library = load("pack", notify)
     for one, target in zip(weight, out.reshape(len(weight), -1), strict=True):
@@ -64,21 +69,21 @@ def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notif
 
 
 def plain_kernels(weight: Floats) -> Doubles:
-    """[outputs, inputs, k, k, k] -> [1, outputs, inputs, k^3] for `pack`."""
+    """Kernels [outputs, inputs, k, k, k] as `pack` takes them, [1, outputs, inputs, k^3]."""
     outputs, inputs, *_ = weight.shape
     return np.asarray(weight, np.float64).reshape(1, outputs, inputs, -1)
 
 
 def merged_kernels(weight: Floats | None, transposed: Floats) -> Doubles:
-    """`umlite.models.merging.merged_kernels` of arrays, any strides."""
+    """`umlite.models.merging.merged_kernels` for arrays of any strides."""
     return merging.merged_kernels(None if weight is None else _tensor(weight), _tensor(transposed)).numpy()
 
 
 def border_of_bias(weight: Floats, bias: Floats) -> Floats:
-    """What the bias of a transposed convolution adds after the 3^3 convolution behind it: [27, padded(outputs)].
+    """What the bias of a transposed convolution adds behind the following 3^3 convolution: [27, padded(outputs)].
 
-    A row per kind of position (low border, inside, high border in each axis, last axis fastest), less the row of the
-    inside, which the norm that follows cancels.
+    There is a row per kind of position (low border, inside, high border in each axis, last axis fastest). The row of
+    the inside is subtracted from all, because the norm that follows cancels it.
     """
     outputs, middle, *_ = weight.shape
     taps = np.asarray(weight, np.float64).reshape(outputs, middle, 27)

@@ -21,7 +21,7 @@ class Pending(Mirror):
 
 
 def pending(activation: Activation) -> Pending:
-    """An activation with all that is pending. Raises ValueError on a residual of other channels."""
+    """An activation with everything that is pending. Raises ValueError if its residual has other channels."""
     made = Pending(channels=activation.data.shape[-1], slope=activation.slope)
     made.point(data=activation.data, scale=activation.scale, shift=activation.shift)
     if (other := activation.residual) is not None:

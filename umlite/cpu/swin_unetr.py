@@ -22,7 +22,7 @@ from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
 from umlite.progress import Notify, no_notice
 
 Storage = Activation | Arena | None
-"""Memory that a tensor takes over, takes its part of, or its own."""
+"""Where a tensor's memory comes from: another activation, an arena, or None for its own."""
 
 LEAK = 0.01
 EPS = 1e-5
@@ -31,15 +31,22 @@ EPS = 1e-5
 class NativeSwinUNETR:
     """A Swin UNETR's kernels and memory for windows of one size; the torch module is not needed afterwards.
 
-    window: (D, H, W), multiples of 32. threads: of every layer.
-    image: [D, H, W] float32 in [0, 1], what `run` reads. feature, bottleneck: what it rewrites, [D, H, W, C] and
+    `run` reads `image`, [D, H, W] float32 in [0, 1], and rewrites `feature`, [D, H, W, C], and `bottleneck`,
     [D/32, H/32, W/32, 16 C], with norms, residual and leaky ReLU pending.
-    weight_limit_bytes, keep, notify, count_only: see `Assembly`.
-    Raises CompilerError where the kernels cannot be built, ValueError on a window of another kind.
+
+    Args:
+        model: its parameters are packed.
+        window: (D, H, W), multiples of 32.
+        threads: threads of every layer.
+        weight_limit_bytes, keep, notify, count_only: see `Assembly`.
+
+    Raises:
+        CompilerError: the kernels cannot be built.
+        ValueError: another kind of window.
     """
 
     weight_limit_bytes = 20 << 20
-    """Of a layer by default: 240 MB less than with the U-Net's, for a tenth of the speed."""
+    """Default limit of a layer: 240 MB less than with the U-Net's, for a tenth of the speed."""
 
     def __init__(
         self,
@@ -88,7 +95,7 @@ class NativeSwinUNETR:
         self.net.prepare()
 
     def run(self) -> None:
-        """One window: from `image` to `feature` and `bottleneck`."""
+        """Compute one window, from `image` to `feature` and `bottleneck`."""
         self.net.run()
 
     def _transform(

@@ -1,4 +1,4 @@
-"""Layers over tokens as the C kernels take them: descriptions that both sides share, weights packed, steps to run."""
+"""Layers over tokens as the C kernels take them, their packed weights, and the steps to run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from umlite.cpu.packing import Doubles, packing_key
 from umlite.progress import Notify, no_notice
 
 Weights = Callable[[], tuple[Doubles | Floats, ...]]
-"""Makes a layer's arrays when they are needed: where packed ones are kept, they never are."""
+"""Makes a layer's arrays if they are needed: they are not when packed ones were kept."""
 
 LOG2_E = 1.4426950408889634
 NO_KEY = -1e30
-"""Bias of a key that is not there: its exponential is 2^-125."""
+"""Bias of a missing key: its exponential is 2^-125."""
 CORNERS = 6
-"""Corners that patch merging gathers: eight are published, two of them twice."""
+"""Corners that patch merging gathers. The published network gathers eight, two of these twice."""
 HIDDEN_CHUNK = 192
-"""Hidden numbers of a perceptron at a time: their sums are added up on their own, and they stay in the cache."""
+"""Hidden numbers of a perceptron at a time: they stay in the cache and have sums of their own."""
 BLOCK_FLOATS = 36 << 10
-"""Of the widest rows of a block: they stay in the second cache between two products."""
+"""Floats of a block's widest rows: they stay in the second cache between two products."""
 MOST_ROWS, ROW_STEP = 96, 6
 
 
@@ -70,7 +70,14 @@ class Embedding(Mirror):
 
 @dataclass(frozen=True)
 class _Parameters:
-    """Where a layer's arrays go. fields: name in the C struct -> floats; chunks: rows of a weight packed together."""
+    """Where a layer's arrays go.
+
+    Args:
+        layer: the C struct.
+        fields: name in it -> floats.
+        make: makes the arrays.
+        chunks: name -> rows of a weight that are packed together.
+    """
 
     layer: Mirror
     fields: dict[str, int]
@@ -81,10 +88,17 @@ class _Parameters:
 class TokenLayers:
     """Declares layers over tensors [D, H, W, stored channels] float32, to be run in the order of `steps`.
 
-    Widths are stored ones (`padded`), and what lies beyond the channels is zero, in tokens as in weights.
-    weights: makes the named arrays, float64 or float32; a weight is [inputs, outputs], a bias [outputs].
-    allot: where memory comes from. After the last declaration: `prepare`.
-    Raises CompilerError where the kernels cannot be built.
+    Widths are stored ones (`padded`). Numbers beyond the channels are zero, in tokens and in weights. A layer's
+    `weights` make its named arrays, float64 or float32: a weight is [inputs, outputs], a bias [outputs]. Call `prepare`
+    after the last declaration.
+
+    Args:
+        threads: threads of every layer.
+        allot: makes memory.
+        notify: gets a sentence when something takes long once.
+
+    Raises:
+        CompilerError: the kernels cannot be built.
     """
 
     def __init__(
@@ -97,34 +111,34 @@ class TokenLayers:
         self._parameters: dict[str, _Parameters] = {}
 
     def patch_embedding(self, name: str, image: Floats, weights: Weights, y: Floats) -> None:
-        """y = a 2^3 convolution of one channel with stride 2. image: [2 D, 2 H, 2 W]; weights: [8, channels], bias."""
+        """Declare y = a 2^3 convolution of an image [2 D, 2 H, 2 W] with stride 2. weights: [8, channels], bias."""
         layer = Embedding(self.threads, *y.shape)
         layer.point(image=image, y=y)
         self._step(name, "patch_embedding", "patch_embedding", layer)
         self._later(name, layer, weights, {"weights": 8 * y.shape[3], "bias": y.shape[3]})
 
     def layer_norm(self, name: str, x: Floats, channels: int, y: Floats) -> None:
-        """y = x normalised over its channels, zeros beyond them."""
+        """Declare y = x normalised over its channels, zeros beyond them."""
         self._rows(name, "layer_norm", x, y, channels=channels)
 
     def linear(
         self, name: str, x: Floats, weights: Weights, y: Floats, *, normalised: int = 0, add: bool = False
     ) -> None:
-        """y = x @ weight + bias, or y += with `add`. normalised: channels of x to normalise over first, 0: none."""
+        """Declare y = x @ weight + bias, or y += with `add`. normalised: channels to normalise x over first, or 0."""
         layer = self._rows(name, "linear", x, y, channels=normalised)
         layer.add = int(add)
         inputs, outputs = x.shape[3], y.shape[3]
         self._later(name, layer, weights, {"weights": inputs * outputs, "bias": outputs}, {"weights": inputs})
 
     def perceptron(self, name: str, x: Floats, channels: int, hidden: int, weights: Weights) -> None:
-        """x += gelu(norm(x) @ weight + bias) @ weight2 + bias2. hidden: stored; weights: these four."""
+        """Declare x += gelu(norm(x) @ weight + bias) @ weight2 + bias2. hidden: stored width; weights: these four."""
         layer = self._rows(name, "perceptron", x, x, channels=channels, hidden=hidden)
         stored = x.shape[3]
         sizes = {"weights": stored * hidden, "bias": hidden, "weights2": hidden * stored, "bias2": stored}
         self._later(name, layer, weights, sizes, {"weights": stored, "weights2": layer.chunk})
 
     def merge(self, name: str, x: Floats, channels: int, weights: Weights, y: Floats) -> None:
-        """y = norm(corners) @ weight + bias of each 2^3 block of x. weights: [6 * stored channels, outputs], bias."""
+        """Declare y = norm(corners of each 2^3 block of x) @ weight + bias. weights: [6 * stored, outputs], bias."""
         layer = self._rows(name, "merge", x, y, channels=channels, corners=CORNERS)
         inputs, outputs = x.shape[3], y.shape[3]
         self._later(name, layer, weights, {"weights": CORNERS * inputs * outputs, "bias": outputs}, {"weights": inputs})
@@ -132,11 +146,15 @@ class TokenLayers:
     def attention(
         self, name: str, qkv: Floats, heads: int, weights: Weights, y: Floats, window: int, shift: int
     ) -> None:
-        """Shifted-window attention of every head.
+        """Declare shifted-window attention of every head. A grid axis not longer than the window is not shifted.
 
-        qkv: [D, H, W, 3 * heads * dim], queries times log2(e) / sqrt(channels of a head); y: [D, H, W, heads * dim].
-        weights: [3 * heads * dim], queries, keys and values of a token beyond the grid; `expanded_bias`.
-        A grid axis not longer than the window is one window, not shifted.
+        Args:
+            name: unique in the network.
+            qkv: [D, H, W, 3 * heads * dim], queries times log2(e) / sqrt(channels of a head).
+            heads: how many.
+            weights: queries, keys and values of a token beyond the grid, [3 * heads * dim], and `expanded_bias`.
+            y: [D, H, W, heads * dim].
+            window, shift: tokens per axis.
         """
         grid = qkv.shape[:3]
         sides = window_sides(grid, window)
@@ -151,14 +169,15 @@ class TokenLayers:
 
     @property
     def weight_bytes(self) -> int:
-        """Of packed weights and expanded tables, before `prepare`."""
+        """Bytes of packed weights and expanded tables, known before `prepare`."""
         return 4 * sum(self._sizes().values())
 
     def prepare(self, tensors: Iterable[Floats], *, keep: bool) -> None:
-        """Finds or makes the packed weights, allots the scratch memory that all layers share.
+        """Find or make the packed weights, and take the scratch memory that all layers share.
 
-        tensors: all that the weights are made from; with the layers' names and sizes, what they depend on.
-        keep: packed weights are kept in, and mapped from, the cache.
+        Args:
+            tensors: everything that the weights are made from.
+            keep: keep packed weights in the cache, and map them from there.
         """
         scratch = self._allot(self.threads * max((floats for _, floats in self._scratch), default=0))
         for layer, _ in self._scratch:
@@ -221,7 +240,7 @@ class TokenLayers:
 
 
 def pack_panels(weight: Doubles | Floats, chunk: int, out: Floats) -> None:
-    """Weights as products read them: of each chunk of inputs, [outputs / LINE][inputs][LINE]. out: flat."""
+    """Pack a weight as products read it, in a flat array: for each chunk of inputs, [outputs / LINE][inputs][LINE]."""
     inputs, outputs = weight.shape
     rows = out.reshape(inputs, outputs)
     for start in range(0, inputs, chunk):
@@ -231,15 +250,17 @@ def pack_panels(weight: Doubles | Floats, chunk: int, out: Floats) -> None:
 
 
 def window_sides(grid: tuple[int, ...], window: int) -> Grid:
-    """An attention window's tokens per axis: no more than the grid has."""
+    """Tokens of an attention window per axis, no more than the grid has."""
     depth, height, width = (min(size, window) for size in grid)
     return depth, height, width
 
 
 def expanded_bias(table: Doubles, index: NDArray[np.int64]) -> Floats:
-    """A row of the table per query and key: [heads, tokens, padded(tokens)], as exponents of two.
+    """The bias of every query and key, [heads, tokens, padded(tokens)], as exponents of two.
 
-    table: [(2 * window - 1)^3, heads]; index: [tokens, tokens], its rows.
+    Args:
+        table: [(2 * window - 1)^3, heads].
+        index: [tokens, tokens], rows of the table.
     """
     tokens, heads = len(index), table.shape[1]
     bias = np.full((heads, tokens, padded(tokens)), NO_KEY, np.float32)
@@ -249,7 +270,7 @@ def expanded_bias(table: Doubles, index: NDArray[np.int64]) -> Floats:
 
 
 def block_rows(rows: int, width: int, threads: int) -> int:
-    """Rows at a time: few enough for the second cache and for every thread to get some."""
+    """Rows at a time, few enough for the second cache and for work on every thread."""
     fair = -(-rows // (2 * threads))
     wanted = min(MOST_ROWS, BLOCK_FLOATS // width, fair)
     return max(ROW_STEP, wanted // ROW_STEP * ROW_STEP)

@@ -1,8 +1,8 @@
 """The transformer of Swin UNETR (umlite/models/swin_unetr.py) on the native CPU kernels, one window at a time.
 
-Tokens stay where they are: attention finds its windows by index, whatever the padding and the shift. Scale and shift of
-a layer norm are part of the linear layer that reads it; so are attention's scale and the change from e to 2 as the
-base of its exponentials.
+Tokens are not moved: attention finds its windows by index, whatever the padding and the shift. Scale and shift of a
+layer norm are part of the linear layer that reads it. So are attention's scale and the change of its exponentials from
+base e to base 2.
 """
 
 from __future__ import annotations
@@ -30,18 +30,26 @@ from umlite.models.swin_unetr import (
 from umlite.progress import Notify, no_notice
 
 GATHERED = tuple(dict.fromkeys(MERGED_CORNERS))
-"""Each corner once, as the kernel gathers them; MERGED_CORNERS has two of them twice."""
+"""Corners as the kernel gathers them, each once; MERGED_CORNERS has two of them twice."""
 
 
 class NativeTransformer:
     """From an image to the five maps of tokens.
 
-    image: [D, H, W] float32, sides multiples of 32; maps: activations [D/2, H/2, W/2, C] to [D/32, H/32, W/32, 16 C],
-    whose data `steps` write: tokens after each stage, normalised over their channels.
-    storage: memory that holds nothing needed while the steps run, used where it is large enough.
-    allot: where memory comes from otherwise. notify: gets a sentence where something takes long once.
-    steps: (name, call), to be run in order for every window, once `prepare` has run.
-    Raises CompilerError where the kernels cannot be built.
+    After `prepare`, run the calls of `steps`, pairs of a name and a call, in order for every window.
+
+    Args:
+        model: its parameters are packed.
+        image: [D, H, W] float32, sides multiples of 32.
+        maps: activations [D/2, H/2, W/2, C] to [D/32, H/32, W/32, 16 C]. The steps write their data: tokens after each
+            stage, normalised over their channels.
+        threads: threads of every layer.
+        storage: memory that nothing else needs while the steps run, used if it is large enough.
+        allot: makes other memory.
+        notify: gets a sentence when something takes long once.
+
+    Raises:
+        CompilerError: the kernels cannot be built.
     """
 
     def __init__(
@@ -68,13 +76,13 @@ class NativeTransformer:
         self.weight_bytes = self._layers.weight_bytes
 
     def prepare(self, *, keep: bool = True) -> None:
-        """Finds or makes the packed weights (keep: in the cache). The torch module is not needed afterwards."""
+        """Find or make the packed weights (keep: in the cache). The torch module is not needed afterwards."""
         assert self._model is not None
         self._layers.prepare((floats(tensor) for tensor in self._model.parameters()), keep=keep)
         self._model = None
 
     def run(self) -> None:
-        """One window: from the image to the maps."""
+        """Compute one window, from the image to the maps."""
         for _, call in self.steps:
             call()
 
@@ -90,7 +98,7 @@ class NativeTransformer:
         return tokens
 
     def _stage(self, name: str, stage: SwinStage, tokens: Floats, target: Activation) -> Floats:
-        """The blocks of a stage, in place, and the tokens that patch merging makes of them."""
+        """Declare the blocks of a stage, in place. Returns the tokens that patch merging makes."""
         channels, width = target.channels // 2, _head_width(stage)
         qkv = self._memory.take(*tokens.shape[:3], 3 * width)
         attended = self._memory.take(*tokens.shape[:3], width)
@@ -145,7 +153,7 @@ class NativeTransformer:
 
 
 def _floats(tokens: Activation, stage: SwinStage) -> int:
-    """Numbers that a stage keeps: its tokens, queries, keys, values, and what attention makes of them."""
+    """Floats that a stage keeps: its tokens, queries, keys and values, and the result of attention."""
     return tokens.data.size + int(np.prod(tokens.grid)) * 4 * _head_width(stage)
 
 
@@ -156,7 +164,7 @@ def _head_width(stage: SwinStage) -> int:
 
 
 def _with_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Doubles, Doubles]:
-    """Weight [inputs, outputs] and bias of a linear layer after a norm whose scale and shift they take over."""
+    """Weight [inputs, outputs] and bias of a linear layer, with the scale and shift of the norm before it."""
     weight = doubles(linear.weight).T
     bias = doubles(linear.bias) if linear.bias is not None else np.zeros(weight.shape[1])
     return weight * doubles(norm.weight)[:, None], bias + doubles(norm.bias) @ weight
@@ -173,14 +181,14 @@ def _by_heads(columns: Doubles, heads: int) -> Doubles:
 
 
 def _projection(attention: WindowAttention, inputs: int, outputs: int) -> Doubles:
-    """Weight [inputs, outputs] that reads heads as they are stored."""
+    """The weight [inputs, outputs] of the projection, for heads as they are stored."""
     channels = attention.proj.out_features
     rows = doubles(attention.proj.weight).reshape(channels, attention.heads, -1)
     return _padded(_padded(rows, inputs // attention.heads).reshape(channels, inputs).T, outputs)
 
 
 def _merging(merging: PatchMerging, channels: int, stored: int, outputs: int) -> tuple[Doubles, Doubles]:
-    """Weight [6 * stored, outputs] and bias of patch merging: the columns of a corner that appears twice are added."""
+    """Weight [6 * stored, outputs] and bias of patch merging; columns of a corner that appears twice are added."""
     weight, bias = _with_norm(merging.norm, merging.reduction)
     folded = np.zeros((CORNERS, stored, outputs))
     for corner, part in zip(MERGED_CORNERS, weight.reshape(len(MERGED_CORNERS), channels, -1), strict=True):
@@ -189,12 +197,12 @@ def _merging(merging: PatchMerging, channels: int, stored: int, outputs: int) ->
 
 
 def _padded(array: Doubles, width: int) -> Doubles:
-    """Zeros added to the last axis."""
+    """An array with zeros added to its last axis."""
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])])
 
 
 def _rows_padded(array: Doubles, rows: int) -> Doubles:
-    """Zeros added to the first of two axes."""
+    """An array with zeros added to the first of its two axes."""
     return np.pad(array, [(0, rows - len(array)), (0, 0)])
 
 

@@ -19,11 +19,18 @@ from umlite.progress import Notify, no_notice
 class NativeUNet:
     """A U-Net's kernels and memory for windows of one size; the torch module is not needed afterwards.
 
-    window: (D, H, W), multiples of 8. threads: of every layer.
-    image: [D, H, W] float32 in [0, 1], what `run` reads. feature, bottleneck: what it rewrites,
-    [D, H, W, channels[0]] and [D/8, H/8, W/8, channels[3]], with the norm's scale and shift and a ReLU pending.
-    weight_limit_bytes, keep, notify, count_only: see `Assembly`.
-    Raises CompilerError where the kernels cannot be built, ValueError on a window of another kind.
+    `run` reads `image`, [D, H, W] float32 in [0, 1], and rewrites `feature`, [D, H, W, channels[0]], and `bottleneck`,
+    [D/8, H/8, W/8, channels[3]], with the norm's scale and shift and a ReLU pending.
+
+    Args:
+        model: its parameters are packed.
+        window: (D, H, W), multiples of 8.
+        threads: threads of every layer.
+        weight_limit_bytes, keep, notify, count_only: see `Assembly`.
+
+    Raises:
+        CompilerError: the kernels cannot be built.
+        ValueError: another kind of window.
     """
 
     weight_limit_bytes = WEIGHT_LIMIT_BYTES
@@ -68,7 +75,7 @@ class NativeUNet:
         self.net.prepare()
 
     def run(self) -> None:
-        """One window: from `image` to `feature` and `bottleneck`."""
+        """Compute one window, from `image` to `feature` and `bottleneck`."""
         self.net.run()
 
     def _first_level(self, down: Down, high: Activation) -> Activation:

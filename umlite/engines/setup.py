@@ -153,7 +153,7 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
     if asked == "native":
         raise DeviceError(f"No native kernels: {what}. Kernels 'torch' and 'auto' run without them.", about="kernels")
     if device.type == "cpu" and not compile:
-        notify(f"On torch operations, several times slower than compiled kernels: {what}.")
+        notify(f"Windows run on torch operations, several times slower than on compiled kernels: {what}.")
     return "torch", f"kernels torch, several times slower: {what}"
 
 

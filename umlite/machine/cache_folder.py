@@ -1,4 +1,4 @@
-"""Where what can be made again is kept: compiled kernels and packed weights. Safe to delete at any time."""
+"""The folder for compiled kernels and packed weights, which can be made again: safe to delete at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_HOME = "this user has no home folder"
 def cache_folder() -> Path:
     """$UMLITE_CACHE, else the user's cache folder of the operating system. It need not exist or be writable.
 
-    Raises OSError where there is none: no home folder, or one of a user that does not exist.
+    Raises OSError when there is none: this user has no home folder, or the named user does not exist.
     """
     given = os.environ.get("UMLITE_CACHE")
     try:
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def not_kept(error: OSError) -> str:
-    """A sentence for a person about what `error` prevents."""
+    """The sentence that tells a person what `error` costs."""
     try:
         place = f"in {cache_folder()}"
     except OSError:
@@ -43,9 +43,9 @@ def not_kept(error: OSError) -> str:
 
 
 def trusted(path: Path) -> bool:
-    """Whether a path is a file that nobody but this user (or root) can have written: it is run, or believed.
+    """Whether a path is a regular file that only this user or root can have written. Only such files are used.
 
-    Raises OSError where there is none.
+    Raises OSError when there is nothing at the path.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever

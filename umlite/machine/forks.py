@@ -1,7 +1,7 @@
-"""What a fork leaves of a process.
+"""What survives a fork.
 
-OpenMP's threads do not survive it: a child that gives them work waits for ever, in torch's operations as in the C
-kernels. Work on one thread needs none of them. So a process that was forked after several threads ran has one.
+OpenMP's threads do not: a child that gives them work waits for ever, in torch's operations and in the C kernels alike.
+Work on one thread does not need them. So a process that was forked after several threads ran uses one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _lost = False
 
 
 def note_threads(count: int) -> None:
-    """To be called before work begins on `count` threads."""
+    """Note that work begins on `count` threads. Processes forked from now on have lost them."""
     global _several_ran
     _several_ran = _several_ran or count > 1
 
@@ -29,7 +29,7 @@ def lost_threads() -> bool:
 
 
 class Lock:
-    """A reentrant lock. In a forked child it is free, whoever held it in the parent."""
+    """A reentrant lock that is free in a forked child, even if another thread held it in the parent."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -42,7 +42,7 @@ class Lock:
         self._lock.release()
 
     def renew(self) -> None:
-        """In a child, which has none of the threads that could release it."""
+        """Free the lock in a child, where no thread exists that could release it."""
         self._lock = threading.RLock()
 
 

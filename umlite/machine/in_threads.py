@@ -1,4 +1,4 @@
-"""The same work on many things, on several threads where the system lets them start."""
+"""The same work on many items, on several threads if the system lets them start."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ def in_threads(
     threads: int,
     interrupt: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """What `work` makes of each item, in their order. Work may be done twice where a limit lets no thread start.
+    """The results of `work` for each item, in order.
 
-    interrupt: has work that is going on end soon; called when this call is interrupted, which then waits for it.
+    Args:
+        work: may be done twice for an item if a limit lets no thread start.
+        items: what to work on.
+        threads: how many threads.
+        interrupt: makes running work end soon; called when this call is interrupted, which then waits for the work.
     """
     items = list(items)
     if threads > 1 and len(items) > 1:
