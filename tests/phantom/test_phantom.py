@@ -106,7 +106,7 @@ def test_names_are_published_ones():
 
 @pytest.mark.parametrize("spacing_mm", [(3, 3), (0, 3, 3), (3, -3, 3), (float("nan"), 3, 3), (99, 3, 3)])
 def test_a_spacing_that_makes_no_sense_is_refused(spacing_mm):
-    with pytest.raises(RequestError, match="spacing_mm"):
+    with pytest.raises(RequestError, match="a spacing of three numbers"):
         make_phantom(0, spacing_mm)
 
 

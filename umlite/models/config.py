@@ -1,4 +1,4 @@
-"""What a network is made of: plain numbers, read from a weights file or from the shapes of its tensors."""
+"""Configurations of networks: plain numbers, read from a weights file or from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_CHANNELS = 8192
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """3-D U-Net of four levels; `channels` are the outputs of its levels, from full resolution down."""
+    """A 3-D U-Net of four levels. `channels` are the channels of its levels, from full resolution down."""
 
     kind: ClassVar[str] = "unet"
     window_multiple: ClassVar[int] = 8
@@ -38,7 +38,7 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class SwinUNETRConfig:
-    """Swin UNETR (MONAI's, `use_v2=False`) with the published patch merging."""
+    """A Swin UNETR (MONAI's, `use_v2=False`) with the published patch merging."""
 
     kind: ClassVar[str] = "swin_unetr"
     window_multiple: ClassVar[int] = 32
@@ -74,12 +74,18 @@ class SwinUNETRConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Parameter generator and class-specific heads.
+    """Configuration of the parameter generator and the class-specific heads.
 
-    generator: "shared" (one controller, text_to_vision), "embedding" (one controller, a learned row per class in
-    place of text; the published `rand_embedding`) or "per_class" (a controller of two layers per class).
-    embedding_width: numbers per class in the stored table (CLIP text features: 512).
-    task_width: what the shared controller gets of them. hidden_width: between the two layers of a per-class controller.
+    Args:
+        classes: number of classes.
+        generator: "shared" (one controller, text_to_vision), "embedding" (one controller, a learned row per class
+            instead of text; the published `rand_embedding`) or "per_class" (a controller of two layers per class).
+        embedding_width: width of the stored table (512 for CLIP text features).
+        task_width: width of the task vector of a shared controller; 0 if there is none.
+        hidden_width: width between the two layers of a per-class controller; 0 if there is none.
+        gap_width: width of the image vector.
+        channels: channels of the heads.
+        groups: groups of the group norms.
     """
 
     classes: int
@@ -93,7 +99,7 @@ class HeadConfig:
 
     @property
     def parameters(self) -> int:
-        """Numbers per class: two square layers and one row, with biases (153 for 8 channels)."""
+        """Parameters per class: two square layers and one row, with biases (153 for 8 channels)."""
         return 2 * self.channels**2 + self.channels + 2 * self.channels + 1
 
     @classmethod
@@ -117,14 +123,22 @@ BACKBONES: dict[str, type[UNetConfig] | type[SwinUNETRConfig]] = {c.kind: c for 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A whole Universal Model: backbone and head."""
+    """The configuration of a whole Universal Model: backbone and head."""
 
     backbone: UNetConfig | SwinUNETRConfig
     head: HeadConfig
 
     @classmethod
     def from_shapes(cls, shapes: Shapes, groups: int = 16) -> NetworkConfig:
-        """Read the configuration off the tensors' shapes. Raises WeightsError when they belong to neither backbone."""
+        """Read the configuration from the shapes of a model's tensors.
+
+        Args:
+            shapes: shape of each tensor by its name in umlite's layout.
+            groups: groups of the group norms, which no shape tells.
+
+        Raises:
+            WeightsError: the tensors belong to neither backbone.
+        """
         try:
             if any(name.startswith("backbone.swinViT.") for name in shapes):
                 backbone: UNetConfig | SwinUNETRConfig = SwinUNETRConfig.from_shapes(shapes)
@@ -138,7 +152,7 @@ class NetworkConfig:
             ) from error
 
     def __post_init__(self) -> None:
-        """Raise WeightsError on sizes that no network has: a configuration may come from anywhere."""
+        """Raise WeightsError for sizes that no network can have, since a configuration may come from anywhere."""
         head, backbone = self.head, self.backbone
         sizes = [n for value in vars(backbone).values() for n in (value if isinstance(value, tuple) else (value,))]
         sizes += [head.classes, head.embedding_width, head.gap_width, head.channels, head.groups]
@@ -166,7 +180,7 @@ class NetworkConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NetworkConfig:
-        """Inverse of `to_dict`. Raises KeyError, TypeError or ValueError on anything else."""
+        """Inverse of `to_dict`. Raises KeyError, TypeError or ValueError for anything else."""
         options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["backbone"].items()}
         kind = BACKBONES[options.pop("kind")]
         return cls(kind(**options), HeadConfig(**data["head"]))

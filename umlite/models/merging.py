@@ -1,4 +1,4 @@
-"""Transposed convolutions merged into the convolutions behind them: the same function with a third fewer products.
+"""Merges transposed convolutions into the convolutions that follow: the same function with a third fewer products.
 
 A transposed convolution 2^3 of stride 2 doubles the grid; a convolution 3^3 of the finer grid then reads every coarse
 voxel several times. With nothing between them but a concatenation they are, for each of the eight parities of a fine
@@ -22,11 +22,16 @@ TAPS = tuple(itertools.product((0, 1, 2), repeat=3))
 
 
 def merged_kernels(weight: Tensor | None, transposed: Tensor) -> Tensor:
-    """The kernels of a transposed convolution 2^3, stride 2, followed by a convolution: one per output parity.
+    """Kernels of a transposed convolution 2^3 of stride 2 followed by a convolution: one for each output parity.
 
-    transposed: [inputs, middle, 2, 2, 2]; weight: [outputs, middle, k, k, k] with k = 1 or 3, None for none.
-    Returns [8, outputs, inputs, taps] float64, taps = 8 for k = 3 (offsets parity - 1 and parity on the coarse grid),
-    1 else. Zero padding agrees on both grids, so the merged layer is exact up to rounding, borders included.
+    Zero padding agrees on both grids, so the merged layer is exact up to rounding, borders included.
+
+    Args:
+        weight: [outputs, middle, k, k, k] of the convolution with k = 1 or 3; None for the transposed one alone.
+        transposed: [inputs, middle, 2, 2, 2].
+
+    Returns:
+        [8, outputs, inputs, taps] float64; 8 taps for k = 3 (offsets parity - 1 and parity on the coarse grid), else 1.
     """
     inputs, middle = transposed.shape[:2]
     spread = transposed.double().reshape(inputs, middle, 8)
@@ -50,14 +55,16 @@ def merged_kernels(weight: Tensor | None, transposed: Tensor) -> Tensor:
 class MergedConv(nn.Module):
     """conv(concat(transposed(x), skip)): x [N, inputs, D, H, W], skip [N, C, 2D, 2H, 2W] -> [N, outputs, 2D, 2H, 2W].
 
-    conv: 3^3 with padding 1, or 1^3, with or without bias; transposed: 2^3 with stride 2, with or without bias.
+    Args:
+        conv: 3^3 with padding 1, or 1^3, with or without bias.
+        transposed: 2^3 with stride 2, with or without bias.
     """
 
     def __init__(self, conv: nn.Conv3d, transposed: nn.ConvTranspose3d) -> None:
         super().__init__()
         middle, self.taps = transposed.out_channels, conv.kernel_size[0]
         spread = transposed.weight.detach()
-        if transposed.bias is not None:  # one more input, which is 1 inside the grid and 0 around it
+        if transposed.bias is not None:  # one more input that is 1 inside the grid and 0 around it
             spread = torch.cat((spread, transposed.bias.detach().reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 2, 2)))
         self.with_ones = transposed.bias is not None
         kernels = merged_kernels(conv.weight.detach()[:, :middle], spread).float()
@@ -74,7 +81,7 @@ class MergedConv(nn.Module):
         y = self.fine(skip)
         if self.with_ones:
             x = torch.cat((x, x.new_ones(len(x), 1, *x.shape[2:])), dim=1)
-        # All parities at once, at one position more per axis than each of them needs.
+        # All parities at once, with one position more per axis than each needs.
         parts = F.conv3d(x, self.coarse, padding=self.taps // 2).unflatten(1, (8, -1))
         depth, height, width = x.shape[2:]
         for number, (i, j, k) in enumerate(PARITIES):
@@ -86,7 +93,7 @@ class MergedConv(nn.Module):
 
 
 class MergedUp(nn.Module):
-    """The U-Net's `Up` with its transposed convolution merged into the convolution behind it."""
+    """The U-Net's `Up` with its transposed convolution merged into the next convolution."""
 
     def __init__(self, up: Up) -> None:
         super().__init__()
@@ -99,7 +106,7 @@ class MergedUp(nn.Module):
 
 
 class MergedDecoderBlock(nn.Module):
-    """Swin UNETR's `DecoderBlock` with its transposed convolution merged into both convolutions behind it."""
+    """Swin UNETR's `DecoderBlock` with its transposed convolution merged into the two convolutions that follow."""
 
     def __init__(self, block: DecoderBlock) -> None:
         super().__init__()
@@ -117,7 +124,7 @@ class MergedDecoderBlock(nn.Module):
 
 
 def merge_upsampling(backbone: nn.Module) -> nn.Module:
-    """Replace the decoder's modules of a backbone by merged ones, in place; nothing else changes."""
+    """Replace the decoder modules of a backbone by merged ones, in place."""
     for name, module in list(backbone.named_children()):
         if isinstance(module, Up):
             setattr(backbone, name, MergedUp(module))

@@ -12,10 +12,10 @@ from umlite.models.config import HeadConfig
 
 
 class ParameterGenerator(nn.Module):
-    """From the bottleneck [N, C, d, h, w] to the numbers of each requested class's head [N, classes, P].
+    """Turns the bottleneck [N, C, d, h, w] into the parameters of each requested class's head, [N, classes, P].
 
-    `embedding` [classes, width] is the stored table: text features of the class prompts, or learned rows.
-    Subclasses say how an image vector and a row become P numbers.
+    `embedding` [classes, width] is a stored table of text features of the class prompts, or of learned rows. Subclasses
+    define how an image vector and a row become P parameters.
     """
 
     embedding: Tensor
@@ -32,17 +32,17 @@ class ParameterGenerator(nn.Module):
         )
 
     def image_vector(self, bottleneck: Tensor) -> Tensor:
-        """[N, gap_width]"""
+        """The image's features, [N, gap_width]."""
         return self.gap(bottleneck).flatten(1)
 
     def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
-        """Image vector and class vector joined, then the controller: [N, gap_width] -> [N, classes, P]."""
+        """Join image vector and class vector and apply the controller: [N, gap_width] -> [N, classes, P]."""
         raise NotImplementedError
 
     def fold(self, classes: Sequence[int]) -> nn.Module:
-        """The same function [N, gap_width] -> [N, classes, P] with everything that no image changes computed now.
+        """The function [N, gap_width] -> [N, classes, P] with everything that does not depend on the image precomputed.
 
-        A class's constants do not depend, to the bit, on which others are asked for.
+        The constants of a class are the same to the bit, whichever other classes are requested.
         """
         raise NotImplementedError
 
@@ -60,12 +60,12 @@ class SharedController(ParameterGenerator):
             self.text_to_vision = nn.Linear(config.embedding_width, config.task_width)
 
     def task_vector(self, c: int) -> Tensor:
-        """[task_width] of one class."""
+        """The task vector of one class, [task_width]."""
         row = self.embedding[c]
         return F.relu(self.text_to_vision(row)) if self.config.generator == "shared" else row
 
     def task_vectors(self) -> Tensor:
-        """[classes, task_width]"""
+        """The task vectors of all classes, [classes, task_width]."""
         return torch.stack([self.task_vector(c) for c in range(self.config.classes)])
 
     def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:

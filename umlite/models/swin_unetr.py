@@ -36,6 +36,8 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Module):
+    """A perceptron with one hidden layer of four times the channels."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear1 = nn.Linear(channels, 4 * channels)
@@ -61,7 +63,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Eight corners of each 2^3 block of tokens, normalised together, to twice the channels: [N, D/2, H/2, W/2, 2C]."""
+    """Merges the normalised corners of each 2^3 block of tokens: [N, D, H, W, C] to [N, D/2, H/2, W/2, 2C]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,6 +91,8 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """Turns the image into tokens of half its resolution: [N, 1, D, H, W] to [N, D/2, H/2, W/2, C]."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.proj = nn.Conv3d(1, channels, 2, stride=2)
@@ -137,7 +141,7 @@ class Conv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions 3^3 with instance norms; the input, through 1^3 and a norm where channels change, is added."""
+    """Two convolutions 3^3 with instance norms, plus the input (through 1^3 and a norm if the channels differ)."""
 
     def __init__(self, inputs: int, outputs: int, norm_act: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -153,6 +157,8 @@ class ResidualBlock(nn.Module):
 
 
 class EncoderBlock(nn.Module):
+    """A residual block, under MONAI's extra level of names."""
+
     def __init__(self, inputs: int, outputs: int, norm_act: Callable[..., Tensor]) -> None:
         super().__init__()
         self.layer = ResidualBlock(inputs, outputs, norm_act)

@@ -1,4 +1,4 @@
-"""The U-Net backbone (arXiv 2405.18356): four levels, every normalisation over the window it is given."""
+"""The U-Net backbone (arXiv 2405.18356): four levels, normalised over each window."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NormAct = Callable[..., Tensor]
 
 
 class WindowNormReLU(nn.Module):
-    """Normalisation of each window by its own statistics, with affine weight and bias, then ReLU.
+    """Normalises each window by its own statistics, applies affine weight and bias, then ReLU.
 
-    The published network always runs batch normalisation in training mode, on single windows; its running statistics
-    are never used. Window by window that is an instance norm, which stays the same in a batch.
+    The published network runs batch normalisation in training mode on single windows and never uses its running
+    statistics. For a single window that is an instance norm, which gives the same in a batch.
     """
 
     def __init__(self, channels: int, norm_act: NormAct) -> None:
@@ -44,7 +44,7 @@ class ConvNormReLU(nn.Module):
 
 
 class Down(nn.Module):
-    """Two convolutions; the first goes to half of the level's width."""
+    """Two convolutions, the first to half of the level's channels."""
 
     def __init__(self, inputs: int, outputs: int, norm_act: NormAct) -> None:
         super().__init__()

@@ -14,9 +14,11 @@ from umlite.models.unet import UNet
 
 
 class UniversalModel(nn.Module):
-    """Windows [N, 1, D, H, W] float32 in [0, 1] -> logits [N, classes, D, H, W], each window on its own.
+    """Windows [N, 1, D, H, W] float32 in [0, 1] -> logits [N, classes, D, H, W], each window computed on its own.
 
-    `kernels` chooses the implementation of the operations; parameters and results are the same up to rounding.
+    Args:
+        config: backbone and head.
+        kernels: implementations of the operations; results are the same up to rounding.
     """
 
     def __init__(self, config: NetworkConfig, kernels: KernelSet = REFERENCE) -> None:
@@ -34,12 +36,12 @@ class UniversalModel(nn.Module):
         )
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What does not depend on the classes: head input [N, K, D, H, W] and image vector [N, gap_width]."""
+        """The part that does not depend on classes: head input [N, K, D, H, W] and image vector [N, gap_width]."""
         bottleneck, feature = self.backbone(x)
         return self.head_input(feature), self.generator.image_vector(bottleneck)
 
     def forward(self, x: Tensor, classes: Sequence[int] | None = None) -> Tensor:
-        """`classes`: positions of the wanted heads, all by default."""
+        """Logits of the heads at these positions, or of all heads."""
         head_input, image = self.features(x)
         params = self.generator(image, range(self.config.head.classes) if classes is None else classes)
         return self.kernels.dynamic_heads(head_input, params)

@@ -1,9 +1,9 @@
-"""Convolutions 3^3 by Winograd's F(4, 3) in torch operations alone, for a CPU that has no C compiler.
+"""Convolutions 3^3 by Winograd's F(4, 3) in torch operations alone, for a CPU without a C compiler.
 
-    y = A^T [ (G w) * (B^T d) ]        along each axis; 216 products in place of 1728 for 4^3 outputs of a channel pair
+    y = A^T [ (G w) * (B^T d) ]        along each axis: 216 products instead of 1728 for 4^3 outputs of a channel pair
 
-The points 0, +-5/8, +-3/2 and infinity err a third as much as the usual ones at the same cost (umlite/cpu does the
-same in C, several times faster). Sources: Lavin and Gray, arXiv 1509.09308; Barabasz et al., arXiv 1803.10986.
+The points 0, +-5/8, +-3/2 and infinity have a third of the error of the usual ones at the same cost. umlite/cpu does
+the same in C, several times faster. Sources: Lavin and Gray, arXiv 1509.09308; Barabasz et al., arXiv 1803.10986.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 TILE, POINTS = 4, 6
 FINITE_POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
 BLOCK = 12288
-"""Tiles times channels computed at a time: about 10 MB, so that what one step writes the next finds in a cache."""
+"""Tiles times channels computed at a time: about 10 MB, so that each step finds its input in a cache."""
 LEAST_CHANNELS = 32
-"""With fewer the transforms cost more than the products that they save."""
+"""Least number of channels: with fewer, the transforms cost more than the products that they save."""
 
 
 def transforms() -> tuple[Tensor, Tensor, Tensor]:
@@ -39,7 +39,11 @@ def transforms() -> tuple[Tensor, Tensor, Tensor]:
 class WinogradConv3d(nn.Module):
     """A 3^3 convolution with padding 1: x [N, inputs, D, H, W] float32 -> [N, outputs, D, H, W], any grid.
 
-    weight: [outputs, inputs, 3, 3, 3]; bias: [outputs] or None. Keeps 8 times the weight's memory.
+    It keeps 8 times the weight's memory.
+
+    Args:
+        weight: [outputs, inputs, 3, 3, 3].
+        bias: [outputs] or None.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -90,7 +94,7 @@ class WinogradConv3d(nn.Module):
 
 
 def use_winograd(module: nn.Module) -> nn.Module:
-    """Replace every 3^3 convolution that gains by it, in place."""
+    """Replace every 3^3 convolution that becomes faster, in place."""
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Conv3d):
             if child.kernel_size == (3, 3, 3) and min(child.in_channels, child.out_channels) >= LEAST_CHANNELS:

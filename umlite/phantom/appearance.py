@@ -1,4 +1,4 @@
-"""Hounsfield units of every tissue in every contrast phase."""
+"""Hounsfield units of each tissue in each contrast phase."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tissue_hu(spec: PhantomSpec) -> dict[str, float]:
 
 
 def viable_tumour_hu(spec: PhantomSpec, lesion: LesionSpec, hosts: Sequence[float]) -> float:
-    """HU of what is alive in a tumour, in this phase. hosts: HU of its host's tissues, the one it grows from first.
+    """HU of the living part of a tumour in this phase, from the HU of its host's tissues, that of its origin first.
 
     Nearly always darker where contrast agent runs; a hypervascular liver tumour lights up in the arterial phase. Never
     between the tissues of its host, nor closer to them than LEAST_DIFFERENCE_HU and the noise of a voxel.

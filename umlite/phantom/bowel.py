@@ -1,4 +1,4 @@
-"""Stomach, duodenum, colon and small bowel, with what is in them."""
+"""Stomach, duodenum, colon and small bowel, with their contents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def draw_colon(scene: Scene) -> None:
 
 
 def draw_small_bowel(scene: Scene) -> None:
-    """Coiled loops in what room is left, with fluid, gas or oral contrast."""
+    """Coiled loops in the room that is left, with fluid, gas or oral contrast."""
     rng = scene.rng("small bowel")
     curve = pack_loops(scene, rng)
     field = tube(scene.grid, [curve])

@@ -36,7 +36,7 @@ _WALL_SHARE = 0.9  # how far a tumour of the colon grows into its lumen, in radi
 
 
 def grow_lesions(scene: Scene, kind: str, hosts: Sequence[str]) -> None:
-    """Adds the lesions of a kind that the spec asks for to those hosts that are in view, in picture and masks."""
+    """Add the spec's lesions of one kind to the hosts in view, in picture and masks."""
     for i, wanted in enumerate(scene.spec.lesions):
         if wanted.kind != kind:
             continue
@@ -53,7 +53,7 @@ def grow_lesions(scene: Scene, kind: str, hosts: Sequence[str]) -> None:
 def _find_centre(
     scene: Scene, rng: np.random.Generator, wanted: LesionSpec, host: Field
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """A centre in scanner and in body coordinates: the first of many random places with the right depth."""
+    """A centre in scanner and body coordinates: the first of many random places with a suitable depth."""
     axes = [axis[part] for axis, part in zip(scene.grid.axes_mm, host.box, strict=True)]
     low = np.array([np.floor(axis[0] / 20) * 20 for axis in axes])
     high = np.array([np.ceil(axis[-1] / 20) * 20 for axis in axes])
@@ -123,7 +123,7 @@ def _add(
 def _shape(
     scene: Scene, rng: np.random.Generator, wanted: LesionSpec, field: Field, centre: NDArray[np.float64]
 ) -> Array:
-    """A few balls melted into one, with a rough border; cysts are smooth and round."""
+    """A few balls blended into one shape with a rough border; cysts are smooth and round."""
     radius = wanted.diameter_mm / 2
     if wanted.kind == "kidney_cyst":
         return ellipsoid(field.points, centre, radius * rng.uniform(0.92, 1.08, 3))

@@ -32,7 +32,7 @@ _ARM_UP: Knots = ((156, -10, 305, 48), (175, -5, 340, 46))
 
 
 def limb_distance(scene: Scene) -> Array:
-    """Distance to shoulders, which every chest has, and to arms beside the body or over the head, on the whole grid."""
+    """Distance on the whole grid to the shoulders, if the chest is in view, and to arms beside the body or overhead."""
     distance = np.full(scene.grid.shape, FAR_MM, np.float32)
     for sign in (1, -1):
         flesh = [_SHOULDER, _ARM_DOWN if scene.spec.arms_down else _ARM_UP]

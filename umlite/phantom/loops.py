@@ -56,7 +56,7 @@ def _repel(
     keep_mm: float | NDArray[np.float64],
     skip: NDArray[np.bool_] | None,
 ) -> NDArray[np.float64]:
-    """Sum of the pushes that take points a [N, 3] halfway out to `keep_mm` from points b [M, 3]."""
+    """Sum of the displacements that move points a [N, 3] halfway to a distance of `keep_mm` from points b [M, 3]."""
     away = a[:, None] - b[None]
     distance = np.sqrt(np.einsum("nmk,nmk->nm", away, away)) + 1e-6
     overlap = np.maximum(keep_mm - distance, 0) / distance

@@ -45,7 +45,7 @@ _MARBLING_HU = (3.0, 28.0)
 
 
 def draw_muscles(scene: Scene) -> None:
-    """Paints the deep muscles and keeps organs out of them."""
+    """Paint the deep muscles and keep organs out of them."""
     marbling = scene.rng("marbling").uniform(*_MARBLING_HU)
     for knots in (*_HIP, _BACK, _PSOAS, _ILIACUS):
         for side in (1, -1):

@@ -1,4 +1,4 @@
-"""Seeded randomness: independent streams by name, and smooth noise that does not depend on the voxel size."""
+"""Seeded randomness: independent streams by name, and smooth noise that does not depend on voxel size."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ _BSPLINE_STD = 0.479**1.5
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """A generator for one purpose, the same whatever else was drawn before."""
+    """A random generator for one purpose, independent of everything else that is drawn."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
 
 
 def lattice_noise(rng: np.random.Generator, axes_mm: Sequence[Array], step_mm: float) -> Array:
     """Smooth noise of mean 0 and standard deviation near 1 on the product of three axes, float32 [X, Y, Z].
 
-    axes_mm: coordinates along x, y and z. step_mm: lattice step, about half the size of a blob. The lattice hangs on
-    coordinate 0 and repeats after 32 steps, so a finer or shifted grid sees the same noise.
+    The lattice starts at coordinate 0 and repeats after 32 steps, so a finer or shifted grid sees the same noise.
+
+    Args:
+        axes_mm: coordinates along x, y and z.
+        step_mm: lattice step, about half the size of a blob.
     """
     noise = rng.standard_normal((PERIOD,) * 3, dtype=np.float32) / np.float32(_BSPLINE_STD)
     for axis in (2, 1, 0):

@@ -1,4 +1,4 @@
-"""Where everything tube-like runs: knots (x, y, z, radius) in mm of body coordinates, varied for every phantom."""
+"""The course of every tube: knots (x, y, z, radius) in mm of body coordinates, varied for each phantom."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _FEMUR: tuple[Knots, ...] = (
 
 
 def draw_pelvic_bones(scene: Scene) -> None:
-    """Paints the bones of the pelvis and marks the heads of the femora."""
+    """Paint the bones of the pelvis and mark the heads of the femora."""
     grid = scene.grid
     sacrum = Field(grid, grid.box((-70, -110, -250), (70, 15, -128)))
     if sacrum.size:

@@ -31,11 +31,14 @@ _SPACING_MM = (0.5, 12.0)
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """A synthetic CT and its exact truth.
+    """A synthetic CT with its exact masks.
 
-    hu: float32 [X, Y, Z], whole HU in [-1024, 3071], axes RAS. affine: float64 [4, 4], voxel to RAS mm.
-    masks: bool [X, Y, Z] for every name of MODELLED, empty where the structure is missing or out of view.
-    spec: what was drawn. lesions: those that were placed, which may be fewer than the spec asks for.
+    Args:
+        hu: float32 [X, Y, Z], whole HU in [-1024, 3071], axes RAS.
+        affine: float64 [4, 4], from voxel index to RAS mm.
+        masks: bool [X, Y, Z] for each name of MODELLED, empty if the structure is missing or out of view.
+        spec: the parameters.
+        lesions: lesions that were placed, which may be fewer than the spec asks for.
     """
 
     hu: Array
@@ -51,7 +54,7 @@ class Phantom:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Organs that this patient has not got, whatever is in view."""
+        """Organs that this patient lacks, whatever is in view."""
         return self.spec.missing
 
     def image(self) -> nib.Nifti1Image:
@@ -65,16 +68,24 @@ class Phantom:
 
 
 def make_phantom(seed: int, spacing_mm: Sequence[float] = (3, 3, 3)) -> Phantom:
-    """Draws and renders the phantom of a seed. Raises RequestError for a spacing that is no three sizes in mm."""
+    """Draw and render the phantom of a seed.
+
+    Args:
+        seed: any whole number; the same seed gives the same phantom.
+        spacing_mm: size of the voxels along x, y and z.
+
+    Raises:
+        RequestError: a spacing that is not three positive lengths.
+    """
     return render_phantom(draw_spec(seed), spacing_mm)
 
 
 def render_phantom(spec: PhantomSpec, spacing_mm: Sequence[float] = (3, 3, 3)) -> Phantom:
-    """Renders drawn, or altered, parameters; the anatomy does not depend on the spacing, the noise does."""
+    """Render a phantom from its parameters. The anatomy does not depend on the spacing, but the noise does."""
     spacing = np.asarray(spacing_mm, np.float64)
     low, high = _SPACING_MM
     if spacing.shape != (3,) or not ((spacing >= low) & (spacing <= high)).all():
-        raise RequestError(f"spacing_mm must be three numbers from {low} to {high} mm, not {spacing_mm!r}.")
+        raise RequestError(f"Expected a spacing of three numbers from {low} to {high} mm, found {spacing_mm!r}.")
     scene = Scene(spec, ScanGrid(spec, spacing))
     draw_torso(scene)
     draw_limb_bones(scene)

@@ -23,11 +23,11 @@ _FRONT_MM, _BACK_MM, _TABLE_MM = 122.0, 112.0, 45.0
 
 
 class ScanGrid:
-    """Voxels, and where they lie in the body.
+    """The voxels of a scan and their places in the body.
 
-    shape, spacing_mm, affine (float64 [4, 4], RAS). x, y, z: body coordinates in mm (to the patient's right, front,
-    head; 0 at the disc between L1 and L2), float32 [X, Y, Z]; pose, size and a random deformation are undone there.
-    axes_mm: scanner coordinates along each axis, from the body's origin.
+    `affine` is float64 [4, 4], RAS. `x`, `y` and `z`, float32 [X, Y, Z], are body coordinates in mm to the patient's
+    right, front and head, 0 at the disc between L1 and L2, with pose, size and a random deformation undone. `axes_mm`
+    are scanner coordinates along each axis from the body's origin.
     """
 
     def __init__(self, spec: PhantomSpec, spacing_mm: Vector) -> None:
@@ -53,7 +53,7 @@ class ScanGrid:
         self.x += np.float32(spec.scoliosis_mm) * np.sin(self.z * np.float32(np.pi / 200))
 
     def box(self, low_mm: Vector, high_mm: Vector) -> Box:
-        """The smallest box of voxels sure to hold a box of body coordinates; may be empty."""
+        """The smallest box of voxels that surely holds a box of body coordinates; it may be empty."""
         centre = self._from_body @ (np.add(low_mm, high_mm) / 2)
         half = np.abs(self._from_body) @ (np.subtract(high_mm, low_mm) / 2) + _WARP_SLACK_MM
         return tuple(  # type: ignore[return-value]
@@ -62,7 +62,7 @@ class ScanGrid:
         )
 
     def to_scanner(self, body_mm: Vector) -> NDArray[np.float64]:
-        """Scanner coordinates of a point of the body, but for the random deformation."""
+        """Scanner coordinates of a point of the body, without the random deformation."""
         return self._from_body @ np.asarray(body_mm, np.float64)
 
     def at(self, box: Box) -> Points:
@@ -75,7 +75,7 @@ class ScanGrid:
 class Field:
     """A signed distance (mm, negative inside) on a box of the grid, FAR_MM where nothing was drawn.
 
-    arc_mm: for tubes, length from the start of the tube to the nearest point of its axis.
+    For tubes, `arc_mm` is the length from the start of the tube to the nearest point of its axis.
     """
 
     def __init__(self, grid: ScanGrid, box: Box) -> None:
@@ -93,7 +93,7 @@ class Field:
         return self.distance.size
 
     def add_plate(self, corners: NDArray[np.float64], thickness_mm: float, blend_mm: float) -> None:
-        """Joins a triangular plate with round edges."""
+        """Join a triangular plate with round edges."""
         reach = thickness_mm / 2 + 4 + blend_mm
         part, points = self._part(corners.min(axis=0) - reach, corners.max(axis=0) + reach)
         if points[0].size:
@@ -101,7 +101,7 @@ class Field:
             self.distance[part] = smooth_min(self.distance[part], plate, blend_mm)
 
     def add_tube(self, curve: NDArray[np.float64], blend_mm: float = 0.0) -> None:
-        """Joins a tube along curve [K, 4] (x, y, z, radius), each segment only near itself."""
+        """Join a tube along curve [K, 4] (x, y, z, radius), each segment only near itself."""
         arcs = arc_length(curve)
         for (*a, ra), (*b, rb), start, end in zip(curve[:-1], curve[1:], arcs[:-1], arcs[1:], strict=True):
             reach = max(ra, rb) + 5 + blend_mm

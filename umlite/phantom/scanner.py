@@ -65,7 +65,7 @@ def smooth(volume: Array, sigma: float, axis: int) -> Array:
 
 
 def _noise(scene: Scene) -> Array:
-    """Noise of the kernel's coarseness, stronger deep in the body, as photons are fewer there."""
+    """Noise with the kernel's coarseness, stronger deep in the body, where fewer photons arrive."""
     spec, grid = scene.spec, scene.grid
     noise = scene.rng("noise").standard_normal(grid.shape, dtype=np.float32)
     for axis in (0, 1, 2):

@@ -1,4 +1,4 @@
-"""What is being drawn: the picture, the masks, and which space is taken."""
+"""A phantom under construction: the picture, the masks and the occupied space."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MODELLED: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion that was placed. centre_mm: RAS world position. voxels: how many its mask has got."""
+    """One lesion that was placed, with its centre in RAS world coordinates and the number of voxels of its mask."""
 
     kind: str
     host: str
@@ -65,11 +65,11 @@ class Lesion:
 class Scene:
     """A phantom under construction.
 
-    hu: float32 [X, Y, Z]. masks: bool [X, Y, Z] by canonical name. taken: distance to the nearest thing that no later
-    organ may enter. frame: distance to the outside of ribs and muscles. skin, cavity (abdomen and pelvis) and
-    diaphragm are full distance arrays too; torso.py fills all four. fields: the organs placed so far.
-    paths, curves: knots and axes [K, 4] of the tubes. lesions: those placed so far; lesion_balls: their centres in
-    scanner coordinates, and radii.
+    `hu` is float32 [X, Y, Z]; `masks` are bool [X, Y, Z] by canonical name. `taken` is the distance to the nearest
+    structure that no later organ may enter. `frame` (the outside of ribs and muscles), `skin`, `cavity` (abdomen and
+    pelvis) and `diaphragm` are distances on the whole grid, which torso.py fills. `fields` are the organs placed so
+    far; `paths` and `curves` are knots and axes [K, 4] of the tubes; `lesions` are those placed so far, and
+    `lesion_balls` their centres in scanner coordinates and radii.
     """
 
     frame: Array
@@ -95,27 +95,27 @@ class Scene:
         return stream(self.spec.seed, name)
 
     def noise(self, name: str, box: Box, step_mm: float) -> Array:
-        """Smooth noise of its own for every name, standard deviation near 1."""
+        """Smooth noise with a standard deviation near 1, different for each name."""
         return self.grid.noise(self.rng(f"noise {name}"), box, step_mm)
 
     def roughen(self, name: str, field: Field, step_mm: float, amplitude_mm: float) -> None:
-        """Displaces a surface by smooth noise."""
+        """Displace a surface by smooth noise."""
         if field.size:
             field.distance += np.float32(amplitude_mm) * self.noise(name, field.box, step_mm)
 
     def paint(self, field: Field, hu: float | Array) -> None:
-        """Covers a field with HU; voxels that its surface crosses are mixed by the part that lies inside."""
+        """Paint a field with HU. Voxels that its surface crosses are mixed in proportion."""
         part = np.clip(np.float32(0.5) - field.distance * self._edge_per_mm, 0, 1)
         view = self.hu[field.box]
         view += part * (hu - view)
 
     def take(self, field: Field) -> None:
-        """Keeps later organs out of a field."""
+        """Keep later organs out of a field."""
         view = self.taken[field.box]
         np.minimum(view, field.distance, out=view)
 
     def place(self, name: str, field: Field, gap_mm: float = 0.8, inside_mm: float | None = 2.0) -> Field:
-        """Cuts an organ back to free space (and, unless None, to the cavity less `inside_mm`) and marks its mask."""
+        """Cut an organ back to free space (and, unless None, to the cavity less `inside_mm`) and mark its mask."""
         if field.size:
             np.maximum(field.distance, gap_mm - self.taken[field.box], out=field.distance)
             if inside_mm is not None:
@@ -126,12 +126,12 @@ class Scene:
         return field
 
     def mark(self, name: str, field: Field) -> None:
-        """Adds a field to a mask, cut to the body."""
+        """Add a field to a mask, cut to the body."""
         self.masks[name][field.box] |= (field.distance < 0) & (self.skin[field.box] < 0)
 
 
 def bone_hu(scene: Scene, field: Field, cortex_mm: float = 2.0) -> Array:
-    """Dense rim, spongy inside."""
+    """HU of a bone with a dense rim and a spongy inside."""
     marrow = scene.tissue["marrow"] + np.float32(28) * scene.noise("marrow", field.box, 3.5)
     rim = np.clip(1 + field.distance / np.float32(cortex_mm), 0, 1)
     return marrow + rim * (np.float32(scene.tissue["cortical_bone"]) - marrow)

@@ -55,7 +55,7 @@ def capsule(p: Points, a: Vector, b: Vector) -> tuple[Array, Array]:
 
 
 def triangle(p: Points, corners: ArrayLike) -> Array:
-    """Unsigned distance to a triangle (corners [3, 3]); less a half thickness it is a plate with round edges."""
+    """Unsigned distance to a triangle (corners [3, 3]). Minus half a thickness, it is a plate with round edges."""
     a, b, c = np.asarray(corners, np.float64)
     normal = np.cross(b - a, c - a)
     normal /= np.linalg.norm(normal)
@@ -71,7 +71,7 @@ def triangle(p: Points, corners: ArrayLike) -> Array:
 
 
 def rotate(p: Points, centre: Vector, matrix: NDArray[np.float64]) -> Points:
-    """Coordinates in a frame of its own: matrix [3, 3] applied to p - centre."""
+    """Coordinates in a rotated frame: matrix [3, 3] applied to p - centre."""
     x, y, z = (c - np.float32(m) for c, m in zip(p, centre, strict=True))
     m = matrix.astype(np.float32)
     return (

@@ -23,7 +23,7 @@ _STERNUM_Z = (92.0, 262.0)
 
 
 def draw_trunk_skeleton(scene: Scene) -> None:
-    """Paints the spine, which no organ may enter, ribs and sternum."""
+    """Paint the spine, which no organ may enter, ribs and sternum."""
     _spine(scene)
     _ribs(scene)
 

@@ -1,4 +1,4 @@
-"""What is drawn before anything is rendered: patient, scan and lesions, each a plain number that can be logged."""
+"""The parameters of a phantom: patient, scan and lesions as plain numbers, drawn before anything is rendered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STYLES = {"solid": 0.5, "necrotic": 0.2, "rim": 0.15, "faint": 0.15}
 
 @dataclass(frozen=True)
 class LesionSpec:
-    """One lesion that was asked for. `contrast` scales its difference to the host; `style` is a key of STYLES."""
+    """One requested lesion. `contrast` scales its difference to the host; `style` is a key of STYLES."""
 
     kind: str
     diameter_mm: float
@@ -45,14 +45,21 @@ class LesionSpec:
 
 @dataclass(frozen=True)
 class PhantomSpec:
-    """The drawn parameters of one phantom; `dataclasses.replace` makes a variant of the same patient.
+    """The drawn parameters of one phantom. `dataclasses.replace` makes a variant of the same patient.
 
-    scale: size against the reference adult, left-right, front-back, along the body.
-    visceral_fat: 0 lean to 1 obese. subcutaneous_mm: fat under the skin at the flank.
-    enhancement: strength of the contrast agent, 1 is usual. liver_fat_hu: how far steatosis lowers the liver.
-    rotation_deg: about x, y, z. scoliosis_mm: sideways bend. breath_mm: how far the diaphragm stands lower.
-    stomach_fill, bladder_fill: 1 is usual. z_range_mm: lower and upper end of the scan in body coordinates.
-    origin_mm: world position of the body's origin. blur_mm: standard deviation of the point spread function.
+    Args:
+        scale: size relative to the reference adult: left-right, front-back, along the body.
+        visceral_fat: from 0 (lean) to 1 (obese).
+        subcutaneous_mm: fat under the skin at the flank.
+        enhancement: strength of the contrast agent; 1 is usual.
+        liver_fat_hu: how far steatosis lowers the liver.
+        rotation_deg: about x, y and z.
+        scoliosis_mm: sideways bend of the spine.
+        breath_mm: how much lower the diaphragm is.
+        stomach_fill, bladder_fill: 1 is usual.
+        z_range_mm: lower and upper end of the scan in body coordinates.
+        origin_mm: world position of the body's origin.
+        blur_mm: standard deviation of the point spread function.
     """
 
     seed: int
@@ -85,7 +92,7 @@ class PhantomSpec:
 
 
 def draw_spec(seed: int) -> PhantomSpec:
-    """Draws a patient, a scan and lesions. Pure: the same seed gives the same parameters."""
+    """Draw a patient, a scan and lesions. The same seed gives the same parameters."""
     rng = stream(seed, "spec")
     sex = str(rng.choice(["female", "male"]))
     height = rng.normal(0.96 if sex == "female" else 1.01, 0.03)
@@ -126,7 +133,7 @@ def draw_spec(seed: int) -> PhantomSpec:
 
 
 def with_more_lesions(spec: PhantomSpec, mean: float) -> PhantomSpec:
-    """The same patient with further lesions, `mean` of them on average and six at most; pure, as `draw_spec` is."""
+    """The same patient with further lesions, `mean` of them on average and at most six. Equal input, equal output."""
     drawn = _draw_lesions(stream(spec.seed, "more lesions"), spec.field_of_view, mean)
     return replace(spec, lesions=spec.lesions + drawn)
 

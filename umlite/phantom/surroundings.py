@@ -1,4 +1,4 @@
-"""What lies between and around the organs: mesenteric vessels, metal, and the table."""
+"""The surroundings of the organs: mesenteric vessels, metal, and the table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw_mesentery(scene: Scene) -> None:
 
 
 def draw_metal(scene: Scene) -> tuple[float, float, float] | None:
-    """A hip stem or spinal screws. Returns where the artefacts start, in body coordinates, if it is in view."""
+    """A hip stem or spinal screws. Returns where artefacts start, in body coordinates, if the metal is in view."""
     if scene.spec.metal == "none":
         return None
     side = 1 if scene.rng("metal").random() < 0.5 else -1

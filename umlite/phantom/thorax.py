@@ -35,7 +35,7 @@ _MEDIASTINAL_VESSELS = {
 
 
 def draw_thorax(scene: Scene) -> None:
-    """Paints and places the organs of the chest, lungs with their lesions; the esophagus reaches the stomach."""
+    """Paint and place the organs of the chest, lungs with their lesions; the esophagus reaches the stomach."""
     _heart(scene)
     for name, blood in _MEDIASTINAL_VESSELS.items():
         field = tube(scene.grid, [scene.curves[name]])

@@ -126,7 +126,7 @@ def diaphragm_distance(p: Points, spec: PhantomSpec) -> Array:
 
 
 def draw_torso(scene: Scene) -> None:
-    """Fills the scene's skin, frame, cavity and diaphragm and paints skin, fat and the muscle wall."""
+    """Fill the scene's skin, frame, cavity and diaphragm, and paint skin, fat and the muscle wall."""
     spec, tissue, grid = scene.spec, scene.tissue, scene.grid
     p = (grid.x, grid.y, grid.z)
     scene.frame = frame_distance(p, spec)
@@ -154,7 +154,7 @@ def draw_torso(scene: Scene) -> None:
 
 
 def chest_wall_mm(p: Points) -> Array:
-    """Thickness of the chest wall, thicker behind where the back muscles lie."""
+    """Thickness of the chest wall, which is larger behind, at the back muscles."""
     return 15 + np.float32(0.1) * np.maximum(-p[1] - 20, 0)
 
 

@@ -35,7 +35,7 @@ _LUNG_HEADINGS = (
 
 
 def draw_vessels(scene: Scene) -> None:
-    """Paints and places the large vessels of the trunk."""
+    """Paint and place the large vessels of the trunk."""
     tissue = scene.tissue
     _vessel(scene, ["aorta"], tissue["aorta"], "aorta")
     if scene.spec.seed % 3 == 0:
@@ -73,7 +73,7 @@ def draw_hepatic_vessels(scene: Scene, liver: Field) -> None:
 
 
 def draw_lung_vessels(scene: Scene, lung: Field, side: int) -> None:
-    """Arteries and veins from the hilum outwards; they stay part of the lung."""
+    """Arteries and veins from the hilum outwards, which remain part of the lung."""
     field = Field(scene.grid, lung.box)
     rng = scene.rng(f"lung vessels {side}")
     for hilum, headings in zip(_LUNG_HILA, _LUNG_HEADINGS, strict=False):
@@ -109,7 +109,7 @@ def _vessel(
 
 
 def _mixed_cava(scene: Scene) -> Callable[[Field], Array]:
-    """Blood from the legs below, from the kidneys above: two densities, mixed at the renal veins."""
+    """Two densities of blood, from the legs below and from the kidneys above, mixed at the renal veins."""
 
     def hu(field: Field) -> Array:
         lower, upper = scene.tissue["lower_cava"], scene.tissue["upper_cava"]
