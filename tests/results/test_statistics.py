@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
@@ -12,6 +15,7 @@ from scipy import ndimage
 from support.segmentations import blobs, oblique_affine, segmentation_of
 from umlite.results import statistics as module
 from umlite.results.statistics import statistics
+from umlite.volume.reading import read_scan
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 EVERYWHERE = np.ones((3, 3, 3), bool)
@@ -77,6 +81,16 @@ def test_percentiles_equal_numpys(dtype: type, tolerance: float) -> None:
     for found in statistics(segmentation_of(masks, hu, affine)).classes[:3]:
         expected = np.percentile(hu[masks[found.name]].astype(np.float64), [5, 50, 95])
         np.testing.assert_allclose([found.hu.p5, found.hu.median, found.hu.p95], expected, atol=tolerance)
+
+
+def test_a_scan_that_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks, hu, affine = random_scan(0)
+    result = segmentation_of(masks, hu, affine)
+    nib.save(nib.Nifti1Image(hu, affine), tmp_path / "scan.nii.gz")
+    monkeypatch.setattr("umlite.volume.voxels.HELD_BYTES", 0)
+    scan = dataclasses.replace(read_scan(tmp_path / "scan.nii.gz"), affine=result.affine)
+    assert not scan.is_held
+    assert statistics(dataclasses.replace(result, scan=scan)) == statistics(result)
 
 
 def test_an_absurd_voxel_does_not_spoil_percentiles() -> None:
