@@ -185,6 +185,16 @@ def test_requests_that_cannot_be_served() -> None:
         match_cases(Path("p"), Path("u"))
 
 
+def test_two_masks_of_one_class_are_refused() -> None:
+    masks = masks_of(1)
+    save_masks(Path("a"), masks)
+    save(Path("b/liver_tumor.nii.gz"), masks["liver_tumor"])
+    save(Path("b/liver_lesion.nii.gz"), masks["liver_tumor"])
+    assert "are both liver_tumor" in run("a", "b", code=2).stderr
+    save(Path("labels.nii"), label_map(masks), names={"liver_lesion": 1, "liver_tumor": 27})
+    assert "Labels 1 and 27 of labels.nii are both liver_tumor" in run("a", "labels.nii", code=2).stderr
+
+
 def test_names() -> None:
     assert [case_key(n) for n in ("A_ct", "a_0000", "A_dseg", "A_ct_seg", "_ct")] == ["a", "a", "a", "a", "_ct"]
     assert read_names("published")[6] == "liver"

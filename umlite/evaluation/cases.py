@@ -67,7 +67,13 @@ class Masks:
                     'names, or "published" for the numbers of the published model.',
                     about="names",
                 )
-            self._numbers = {name: number for number, name in found.items()}
+            for number, name in found.items():
+                if self._numbers.setdefault(name, number) != number:
+                    raise InputError(
+                        f"Labels {self._numbers[name]} and {number} of {case.label_map} are both {name}: expected one "
+                        "label per class. Rename one of them.",
+                        about="names",
+                    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,12 +166,22 @@ def check_same_grid(one: Grid, other: Grid, names: tuple[Path, Path]) -> None:
 def _case_of(folder: Path) -> Case | None:
     inner = folder / _MASK_FOLDER
     if inner.is_dir():
-        masks = {class_name(scan_name(file)): file for file in _mask_files(inner)}
+        masks = _by_class(_mask_files(inner))
         return Case(folder.name, masks) if masks else None
     files = _mask_files(folder)
     if any(is_known(scan_name(file)) for file in files):
-        return Case(folder.name, {class_name(scan_name(file)): file for file in files})
+        return Case(folder.name, _by_class(files))
     return Case(folder.name, {}, files[0]) if len(files) == 1 else None
+
+
+def _by_class(files: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in files:
+        name = class_name(scan_name(file))
+        if name in found:
+            raise RequestError(f"{found[name]} and {file} are both {name}: expected one file per class. Move one away.")
+        found[name] = file
+    return found
 
 
 def _mask_files(folder: Path) -> list[Path]:
