@@ -1,9 +1,9 @@
-"""`umlite weights`: install, convert and list weights."""
+"""`umlite weights`: install, convert, list and show weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,15 @@ from umlite.commands.reporting import reported
 from umlite.errors import DownloadError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell
 
-weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert and list weights.")
+if TYPE_CHECKING:
+    from umlite.checks.smoke_test import SmokeTest
+    from umlite.weights.model_card import ModelCard
+
+weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Install, convert, list and show weights.")
+
+CheckOption = Annotated[
+    bool, typer.Option("--check/--no-check", help="Try the weights on a synthetic patient (seconds to a minute).")
+]
 
 
 @weights_app.command("list", cls=PanelledCommand)
@@ -57,6 +65,64 @@ def list_weights(as_json: JsonOption = False) -> None:
                 show(f"{row['name']}: {row['error']}")
 
 
+@weights_app.command("show", cls=PanelledCommand)
+def show_weights(
+    weights: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Installed name or .safetensors file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what weights are: network, classes, origin, licence, checksum."""
+    with reported(as_json):
+        from umlite.files import file_sha256
+        from umlite.weights.loading import count_parameters, read_card
+        from umlite.weights.store import resolve
+
+        path = resolve(weights)
+        card, parameters = read_card(path), count_parameters(path)
+        data = {
+            "name": card.name,
+            "file": str(path),
+            "sha256": file_sha256(path),
+            "megabytes": round(path.stat().st_size / 1e6, 1),
+            "backbone": card.network.backbone.kind,
+            "generator": card.network.head.generator,
+            "parameters": parameters,
+            "classes": card.classes,
+            "spacing_mm": card.spacing_mm,
+            "window": card.window,
+            "hu_range": card.hu_range,
+            "training": card.training,
+            "license": card.license,
+            "notice": card.notice,
+            "source": vars(card.source),
+        }
+        if as_json:
+            show_json(data)
+        else:
+            show_table(("", ""), _lines(card, data))
+
+
+def _lines(card: ModelCard, data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What `show` says, as words and their meaning."""
+    source = card.source
+    converted = f"{source.file}, SHA-256 {source.sha256}" if source.file else "not stated"
+    return [
+        ("name", card.name),
+        ("file", f"{data['file']} ({data['megabytes']} MB)"),
+        ("SHA-256", data["sha256"]),
+        ("backbone", card.network.backbone.kind),
+        ("generator", card.network.head.generator),
+        ("parameters", f"{data['parameters']:,}"),
+        ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
+        ("voxels", f"{' x '.join(f'{s:g}' for s in card.spacing_mm)} mm"),
+        ("window", f"{' x '.join(map(str, card.window))} voxels"),
+        ("HU", f"{card.hu_range[0]:g} to {card.hu_range[1]:g}"),
+        ("trained on", card.training or "not stated"),
+        ("converted from", f"{converted} {source.url}".strip()),
+        ("licence", card.license or "not stated"),
+        *([("notice", card.notice)] if card.notice else []),
+    ]
+
+
 @weights_app.command("convert", cls=PanelledCommand)
 def convert_weights(
     checkpoint: Annotated[Path, typer.Argument(help="Published or SuPreM checkpoint (.pth).")],
@@ -66,16 +132,20 @@ def convert_weights(
         str | None, typer.Option(help="Names in the order of the heads, comma separated, where they are not published.")
     ] = None,
     license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, kept in the file.")] = None,
+    trained_on: Annotated[str, typer.Option(help="Data that it was trained on, kept in the file.")] = "",
+    check: CheckOption = True,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a checkpoint into one safetensors file with everything umlite needs to know about it."""
+    """Turn a checkpoint into one safetensors file, and try it on a synthetic patient."""
     with reported(as_json):
+        from umlite.weights.conversion import UNSTATED_LICENSE, Origin
         from umlite.weights.installation import convert
 
         names = class_names.split(",") if class_names else None
-        conversion = convert(checkpoint, output, name=name, class_names=names, license=license, overwrite=overwrite)
-        card = conversion.card
+        origin = Origin(license or UNSTATED_LICENSE, trained_on)
+        conversion = convert(checkpoint, output, name=name, class_names=names, origin=origin, overwrite=overwrite)
+        card, tried = conversion.card, _tried(conversion.path) if check else None
         if as_json:
             show_json(
                 {
@@ -87,12 +157,14 @@ def convert_weights(
                     "license": card.license,
                     "source_sha256": card.source.sha256,
                     "unused_entries": len(conversion.dropped),
+                    "check": tried and tried.to_dict(),
                 }
             )
             return
         show(f"{card.network.backbone.kind}, {len(card.classes)} classes: {', '.join(card.classes)}")
         show(f"Licence: {card.license}")
         show(f"Written: {conversion.path}")
+        _show_trial(tried)
         if output is None:
             show(f"Use it:  umlite segment SCAN --weights {card.name}")
 
@@ -101,10 +173,11 @@ def convert_weights(
 def pull_weights(
     name: Annotated[str, typer.Argument(metavar="unet|swin_unetr")],
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Do not ask; for scripts.")] = False,
+    check: CheckOption = True,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a published checkpoint from its hub, check it, convert it and install it."""
+    """Download a published checkpoint from its hub, convert it, install it and try it on a synthetic patient."""
     with reported(as_json):
         from umlite.weights.installation import check_pull, license_notice, pull
 
@@ -119,8 +192,33 @@ def pull_weights(
             raise WeightsError(f"{error} (umlite weights convert FILE.pth)") from error
         if not verified:
             tell("Warning: the hub published no checksum, so the download could not be checked.")
+        card, tried = conversion.card, _tried(conversion.path) if check else None
         if as_json:
-            card = conversion.card
-            show_json({"file": str(conversion.path), "name": card.name, "source": vars(card.source)})
+            outcome = {"check": tried and tried.to_dict()}
+            show_json({"file": str(conversion.path), "name": card.name, "source": vars(card.source), **outcome})
         else:
-            show(f"Installed {conversion.card.name}: {conversion.path}")
+            show(f"Installed {card.name}: {conversion.path}")
+            _show_trial(tried)
+
+
+def _tried(path: Path) -> SmokeTest:
+    """The outcome of the smoke test; warnings go to stderr."""
+    from umlite.checks.smoke_test import smoke_test
+
+    tried = smoke_test(path, notify=tell)
+    for finding in tried.findings:
+        tell(f"Warning: {finding.sentence}")
+    if tried.findings:
+        tell(
+            "Warning: these weights may answer nonsense. Try them on a scan whose organs you know before you use them."
+        )
+    return tried
+
+
+def _show_trial(tried: SmokeTest | None) -> None:
+    if tried is None:
+        return
+    if tried.skipped:
+        show(f"Not tried: {tried.skipped}.")
+    elif not tried.findings:
+        show(f"Tried:   {len(tried.found)} of {len(tried.dice)} large organs of a synthetic patient found")

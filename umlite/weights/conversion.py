@@ -39,6 +39,15 @@ POSITION_INDEX = "attn.relative_position_index"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a checkpoint does not say of itself: its licence, what it was trained on, where it came from."""
+
+    license: str = UNSTATED_LICENSE
+    training: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
 class Conversion:
     """What a checkpoint became. `dropped`: its entries that the network does not use."""
 
@@ -47,14 +56,16 @@ class Conversion:
     dropped: tuple[str, ...]
 
 
+UNKNOWN_ORIGIN = Origin()
+
+
 def convert_checkpoint(
     checkpoint: Path,
     path: Path,
     *,
     name: str,
     class_names: Sequence[str] | None = None,
-    license: str = UNSTATED_LICENSE,
-    url: str = "",
+    origin: Origin = UNKNOWN_ORIGIN,
 ) -> Conversion:
     """Write the checkpoint's network to `path` (safetensors), in float32.
 
@@ -68,8 +79,8 @@ def convert_checkpoint(
         check_shapes(expected_tensors(config), tensors, checkpoint)
         _check_position_index({n: t for n, t in dropped.items() if n.endswith(POSITION_INDEX)}, config, stored)
         numbers = {n: stored.read(t).to(torch.float32, copy=True) for n, t in tensors.items()}
-    source = Source(checkpoint.name, file_sha256(checkpoint), url)
-    card = ModelCard(name, config, names, license=license, source=source)
+    source = Source(checkpoint.name, file_sha256(checkpoint), origin.url)
+    card = ModelCard(name, config, names, license=origin.license, training=origin.training, source=source)
     save_model(path, numbers, card)
     return Conversion(path, card, tuple(sorted(dropped)))
 

@@ -32,6 +32,7 @@ class Source:
     repo: str
     file: str
     license: str
+    training: str = ""
 
     def url(self, endpoint: str) -> str:
         """Address of the file at `endpoint`, the root of the hub or of a mirror."""
@@ -49,7 +50,13 @@ class Download:
 
 
 SOURCES = {
-    name: Source(name, "ljwztc/CLIP-Driven-Universal-Model", f"clip_driven_universal_{name}.pth", "CC BY-NC-ND 4.0")
+    name: Source(
+        name,
+        repo="ljwztc/CLIP-Driven-Universal-Model",
+        file=f"clip_driven_universal_{name}.pth",
+        license="CC BY-NC-ND 4.0",
+        training="CT scans of 14 public datasets (arXiv 2405.18356)",
+    )
     for name in ("unet", "swin_unetr")
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from umlite.errors import RequestError, WeightsError
-from umlite.weights.conversion import UNSTATED_LICENSE, Conversion, convert_checkpoint
+from umlite.weights.conversion import UNKNOWN_ORIGIN, Conversion, Origin, convert_checkpoint
 from umlite.weights.download import SOURCES, Progress, Source, download
 from umlite.weights.store import SUFFIX, install_path, store_folder
 
@@ -20,7 +20,7 @@ def convert(
     *,
     name: str | None = None,
     class_names: Sequence[str] | None = None,
-    license: str | None = None,
+    origin: Origin = UNKNOWN_ORIGIN,
     overwrite: bool = False,
 ) -> Conversion:
     """Convert a checkpoint into `output`, or install it under `name` (its file's name by default).
@@ -32,7 +32,7 @@ def convert(
     if path.suffix != SUFFIX:
         raise WeightsError(f"Expected an output that ends in {SUFFIX}, found {path}.", about="output")
     _check_free(path, overwrite)
-    return convert_checkpoint(checkpoint, path, name=name, class_names=class_names, license=license or UNSTATED_LICENSE)
+    return convert_checkpoint(checkpoint, path, name=name, class_names=class_names, origin=origin)
 
 
 def check_pull(name: str, *, overwrite: bool) -> None:
@@ -66,7 +66,8 @@ def pull(
     source, path = _source(name), install_path(name)
     folder = store_folder() / "downloads" / name
     found = download(source, folder, endpoint=endpoint, progress=progress)
-    conversion = convert_checkpoint(found.path, path, name=name, license=source.license, url=found.url)
+    origin = Origin(source.license, source.training, found.url)
+    conversion = convert_checkpoint(found.path, path, name=name, origin=origin)
     shutil.rmtree(folder)
     with contextlib.suppress(OSError):  # another download may be under way beside it
         folder.parent.rmdir()

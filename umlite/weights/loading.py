@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ def read_card(path: Path) -> ModelCard:
     """The model card alone, without torch. Raises WeightsError when the file is missing, damaged or not umlite's."""
     with _opened(path, "np") as file:
         return _card(file, path)
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers in a weights file, without reading them. Raises WeightsError as `read_card` does."""
+    with _opened(path, "np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def load_model(path: Path, kernels: KernelSet) -> tuple[UniversalModel, ModelCard]:

@@ -38,6 +38,7 @@ class ModelCard:
     name: what users call these weights. network: the architecture. classes: names in the order of the heads.
     spacing_mm, hu_range, window: how a scan becomes windows (voxel spacing, clipped HU, voxels along x, y, z).
     license: of the weights. notice: a sentence that marks every result made with them, or empty.
+    training: what they were trained on, in a few words, or empty. source: the file that they were converted from.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ModelCard:
     window: tuple[int, int, int] = PUBLISHED_WINDOW
     license: str = ""
     notice: str = ""
+    training: str = ""
     source: Source = field(default_factory=Source)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class ModelCard:
             )
         if len(self.hu_range) != 2 or not -1e6 < self.hu_range[0] < self.hu_range[1] < 1e6:
             raise WeightsError(f"Expected a HU range that rises, found {self.hu_range!r:.100}.")
-        for text in (self.name, self.license, self.notice, *vars(self.source).values()):
+        for text in (self.name, self.license, self.notice, self.training, *vars(self.source).values()):
             if not isinstance(text, str) or not text.isprintable() or len(text) > 2000:
                 raise WeightsError(f"Expected a short plain text, found {text!r:.100}.")
         try:
