@@ -18,7 +18,7 @@ from umlite.batch import Job, lay_out_jobs, run_jobs
 from umlite.cost import measuring
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
-from umlite.errors import DeviceError, OutputError, RequestError
+from umlite.errors import DeviceError, InputError, OutputError, RequestError, UmliteError
 from umlite.request import Request
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
@@ -144,6 +144,22 @@ def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, 
     (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
     assert str(kept.parent) in str(outcome.error)
     assert nib.load(kept).shape == nib.load(scan_file).shape
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_result_survives_statistics_that_fail(segmenter, scan_file, tmp_path, monkeypatch) -> None:
+    """The scan changes between the windows and its second reading."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def changed(*_: object) -> None:
+        raise InputError("The scan changed while it was read.")
+
+    monkeypatch.setattr("umlite.results.statistics._Counts.add", changed)
+    (outcome,) = run_jobs(segmenter, lay_out_jobs([scan_file], tmp_path / "out"), REQUEST, statistics=True)
+    assert isinstance(outcome.error, UmliteError)
+    assert "changed while it was read" in str(outcome.error)
+    (kept,) = tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz")
+    assert str(kept.parent) in str(outcome.error)
     assert not (tmp_path / "out").exists()
 
 
