@@ -1,4 +1,4 @@
-"""The command line: parse, call the API, show the outcome. Heavy imports wait until a command needs them."""
+"""The command line: parses, calls the API, shows the outcome. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _version(
 
 @app.command(cls=PanelledCommand)
 def demo(
-    scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; a synthetic phantom by default.")] = None,
+    scan: Annotated[Path | None, typer.Argument(help="NIfTI scan. Default: a synthetic phantom.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
-    weights: Annotated[str, typer.Option("--weights", help="Installed name or .safetensors file.")] = "demo",
+    weights: Annotated[str, typer.Option("--weights", help="Weights: installed name or .safetensors file.")] = "demo",
     seed: Annotated[int | None, typer.Option(help="Seed of the phantom.")] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try the software: segment a phantom (or SCAN) with the bundled weights; volumes, Dice, a picture."""
+    """Try the software: segment a phantom (or SCAN) with the bundled weights, and draw a picture."""
     with reported(as_json):
         from umlite.demo import DEMO_SEED, run_demo
 
@@ -94,7 +94,7 @@ def demo(
 
 @app.command("classes", cls=PanelledCommand)
 def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
-    """List the classes, their other names and the groups (of the published model, or of --weights)."""
+    """List classes, aliases and groups of the published model, or of --weights."""
     with reported(as_json):
         table = ClassTable(c.name for c in PUBLISHED)
         if weights is not None:

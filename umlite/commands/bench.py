@@ -1,4 +1,4 @@
-"""`umlite bench`: what each step of a scan takes on this machine."""
+"""`umlite bench`: the time of each step of a scan on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def bench(
     weights: WeightsOption = None,
     repeats: Annotated[int, typer.Option(help="Number of runs (p50 and p90 are reported).")] = 3,
     against: Annotated[
-        str | None, typer.Option(help="monai: also time the reference pipeline, in turns (needs MONAI).")
+        str | None, typer.Option(help="Other side to time in turns: monai, the reference pipeline (needs MONAI).")
     ] = None,
     reference_windows: Annotated[
-        int, typer.Option(help="Run this many windows of the reference and extrapolate (0: all).")
+        int, typer.Option(help="Number of windows that the reference runs; the rest is extrapolated (0: all).")
     ] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Time every step of segmenting SCAN, file to files. Results go to a temporary folder."""
+    """Time every step of segmenting SCAN, from file to files. Results go to a temporary folder."""
     if against not in (None, "monai"):
         raise RequestError(f"Expected --against monai, found {against!r}.")
     if repeats < 1 or reference_windows < 0:

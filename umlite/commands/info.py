@@ -1,4 +1,4 @@
-"""`umlite info`: versions, the device, and which engine would run and why."""
+"""`umlite info`: shows versions, the device, and which engine would run and why."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def info(
         segmenter = load(weights, options)
         setup, rows = segmenter.setup, segmenter.engine.layers()
     elif weights:
-        raise RequestError("--weights says whose layers to show: add --layers.")
+        raise RequestError("--weights names the weights whose layers to show: add --layers.")
     else:
         setup = choose_setup(options, tell)
     facts: dict[str, Any] = {

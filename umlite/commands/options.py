@@ -27,7 +27,7 @@ WHAT, HOW_MUCH, EXPERT = "What", "How much", "Expert"
 
 ScanArgument = Annotated[Path, typer.Argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="Installed name or .safetensors file.", rich_help_panel=WHAT)
+    str | None, typer.Option("--weights", help="Weights: installed name or .safetensors file.", rich_help_panel=WHAT)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=WHAT)]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=WHAT)]
@@ -40,19 +40,19 @@ def _option(text: str, panel: str, *names: str, kind: Any = None, metavar: str |
 OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "classes": _option("Names or groups, joined by commas. Default: all.", WHAT, "--classes", "-c", kind=str | None),
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
-    "windows": _option("all, or adaptive: skip windows that the requested classes cannot be in.", HOW_MUCH),
+    "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
     "max_vram": _option("GPU memory limit.", HOW_MUCH, kind=str | None, metavar="SIZE"),
-    "device": _option("auto, cpu, cuda, cuda:1, ...", EXPERT),
-    "engine": _option("fast or reference.", EXPERT),
-    "kernels": _option("native, torch or auto (native if available).", EXPERT),
+    "device": _option("Device: auto, cpu, cuda, cuda:1, ...", EXPERT),
+    "engine": _option("Engine: fast or reference.", EXPERT),
+    "kernels": _option("Kernels: native, torch or auto (native if available).", EXPERT),
     "precision": _option("GPU precision: auto, float16, bfloat16 or float32.", EXPERT),
     "threads": _option("CPU threads. Default: OMP_NUM_THREADS, else all cores.", EXPERT),
     "overlap": _option("Overlap of neighbouring windows (0 <= x < 1).", EXPERT),
-    "batch": _option("Windows computed at a time. Default: what the device is best at.", EXPERT),
-    "compile": _option("Compile the network with torch.compile: pays over many scans.", EXPERT, "--compile"),
+    "batch": _option("Number of windows at a time. Default: the best for the device.", EXPERT),
+    "compile": _option("Compile the network with torch.compile. Pays over many scans.", EXPERT, "--compile"),
 }
-"""Every field of EngineOptions and Request on the command line: its type, where that differs there, and its help."""
+"""Options for all fields of EngineOptions and Request: the type on the command line, if it differs, and the help."""
 
 RECORDS = (EngineOptions, Request)
 SIZES = ("max_ram", "max_vram")
@@ -62,7 +62,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take EngineOptions and Request: every field becomes an option of its own.
 
     A parameter annotated with one of the two gets the record. `parameter: Annotated[Request, "classes", "overlap"]`
-    offers these fields alone. Errors of the options are reported as those of the command are.
+    offers only these fields. Errors of options are reported like those of the command.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -91,7 +91,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load(weights: str | Path | None, options: EngineOptions) -> Segmenter:
-    """The segmenter that the options ask for; torch's own operations get its threads too. Raises as Segmenter does."""
+    """Load the segmenter that the options ask for, and give its threads to torch's own operations too."""
     import torch
 
     from umlite.api import Segmenter

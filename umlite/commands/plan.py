@@ -1,4 +1,4 @@
-"""`umlite plan`: what a scan will cost, before anything of it is computed."""
+"""`umlite plan`: predicts the cost of a scan before it is computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict windows, seconds, memory and output of a scan. The first time on a machine, a short calibration runs."""
+    """Predict windows, seconds, memory and output of SCAN. On first use, a short calibration runs."""
     code = show_plans(load(weights, options), [scan], request, recalibrate=recalibrate, as_json=as_json)
     if code:
         raise typer.Exit(code)
@@ -38,9 +38,13 @@ def plan(
 def show_plans(
     segmenter: Segmenter, scans: Sequence[Path], request: Request, *, recalibrate: bool = False, as_json: bool = False
 ) -> int:
-    """Predict and show what each scan will cost, within the limits of the segmenter's options.
+    """Predict and show the cost of each scan, and compare it with the limits of the segmenter's options.
 
-    Returns the exit code: not 0 where a scan is beyond the limits. Raises InputError for a scan that is none.
+    Returns:
+        The exit code, which is not 0 if a scan exceeds the limits.
+
+    Raises:
+        InputError: a scan cannot be read.
     """
     from umlite.cost.limits import Limits
     from umlite.cost.measuring import calibration_of

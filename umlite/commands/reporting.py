@@ -1,4 +1,4 @@
-"""Exit codes, messages of errors, and how a command ends that cannot go on."""
+"""Exit codes, messages of errors, and the end of a command that cannot go on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("_flags", default={})  # noqa
 
 @contextmanager
 def naming(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within: messages name these flags, given by the option's name."""
+    """Within this context, messages name these flags (option name -> flag)."""
     token = _flags.set(flags)
     try:
         yield
@@ -37,7 +37,7 @@ def message_of(error: Exception | None) -> str:
 
 @contextmanager
 def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
-    """Turn an UmliteError or an interruption into one message and an exit code; JSON holds what was `done` by then."""
+    """Turn an UmliteError or an interruption into one message and an exit code. JSON holds what was `done` by then."""
     try:
         yield
     except UmliteError as error:

@@ -62,7 +62,7 @@ def segment(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment CT scans: masks on each scan's own grid."""
+    """Segment CT scans, with masks on each scan's own grid."""
     report = _Report(silent=quiet or as_json)
     with reported(as_json, report.scans):
         from umlite.batch import lay_out_jobs, run_jobs
@@ -101,7 +101,7 @@ def segment(
 
 
 class _Report:
-    """What became of the scans, without their masks: those of thousands of scans would not fit in memory."""
+    """Outcomes of all scans without their masks, since those of thousands of scans would not fit in memory."""
 
     def __init__(self, silent: bool) -> None:
         self.silent = silent
@@ -109,7 +109,7 @@ class _Report:
         self._scans: list[dict[str, Any]] = []
 
     def add(self, outcome: Outcome) -> None:
-        """Show an outcome and keep what JSON holds of it."""
+        """Show an outcome, and keep its entry for JSON."""
         if outcome.error is None:
             self.done += 1
         elif not isinstance(outcome.error, UmliteError):
@@ -120,7 +120,7 @@ class _Report:
         self._scans.append(_as_dict(outcome))
 
     def scans(self) -> dict[str, Any]:
-        """Ready for JSON; empty where no scan is done yet."""
+        """Entries of all scans, ready for JSON; empty before the first."""
         return {"scans": self._scans} if self._scans else {}
 
 

@@ -1,4 +1,4 @@
-"""`umlite verify`: the chosen options against the reference engine, on the user's own scan and machine."""
+"""`umlite verify`: compares the chosen options with the reference engine, on the user's own scan and machine."""
 
 from __future__ import annotations
 

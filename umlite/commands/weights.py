@@ -26,7 +26,7 @@ CheckOption = Annotated[
 
 @weights_app.command("list", cls=PanelledCommand)
 def list_weights(as_json: JsonOption = False) -> None:
-    """Show the installed weights, their licences and where they are."""
+    """Show installed weights, their licences and files."""
     with reported(as_json):
         from umlite.weights.loading import read_card
         from umlite.weights.store import BUNDLED, installed, store_folder
@@ -126,12 +126,13 @@ def _lines(card: ModelCard, data: dict[str, Any]) -> list[tuple[str, str]]:
 @weights_app.command("convert", cls=PanelledCommand)
 def convert_weights(
     checkpoint: Annotated[Path, typer.Argument(help="Published or SuPreM checkpoint (.pth).")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; installed by default.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name to install under; the file's own by default.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: install it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name to install under. Default: the file's name.")] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="Names in the order of the heads, comma separated, where they are not published.")
+        str | None,
+        typer.Option(help="Names in the order of the heads, joined by commas, if they are not the published ones."),
     ] = None,
-    license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, kept in the file.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, which is kept in the file.")] = None,
     trained_on: Annotated[str, typer.Option(help="Data that it was trained on, kept in the file.")] = "",
     check: CheckOption = True,
     overwrite: OverwriteOption = False,
@@ -172,7 +173,9 @@ def convert_weights(
 @weights_app.command("pull", cls=PanelledCommand)
 def pull_weights(
     name: Annotated[str, typer.Argument(metavar="unet|swin_unetr")],
-    accept_license: Annotated[bool, typer.Option("--accept-license", help="Do not ask; for scripts.")] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the licence without asking.")
+    ] = False,
     check: CheckOption = True,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
