@@ -24,7 +24,8 @@ import numpy as np
 
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.batch import lay_out_jobs, run_jobs
+from umlite.batch.jobs import lay_out_jobs
+from umlite.batch.run import run_jobs
 from umlite.cost.forecast import Forecast
 from umlite.cost.measuring import calibration_of
 from umlite.machine.threads import available_threads

@@ -13,10 +13,11 @@ import numpy as np
 
 from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
-from umlite.files import make_folder, replacing
+from umlite.files import output_error
+from umlite.outputs.file_set import FileSet, together
 from umlite.progress import Progress, no_progress
 from umlite.results.metrics import dice
-from umlite.results.picture import save_picture
+from umlite.results.picture import write_picture
 from umlite.volume.reading import read_scan
 
 DEMO_SEED = 1_000_001  # a phantom that no training saw
@@ -87,23 +88,31 @@ def run_demo(
             f"{folder} holds a demonstration already. Choose another folder, or allow replacing it.",
             about=("overwrite", "output"),
         )
-    make_folder(folder)
-    truth: dict[str, np.ndarray] = {}
-    if scan is None:
-        from umlite.phantom import make_phantom
-
-        say(f"Making a phantom (seed {seed})")
-        phantom = make_phantom(seed, SPACING_MM)
-        scan, truth = folder / "scan.nii.gz", phantom.masks
-        with replacing(scan) as temporary:
-            nib.save(phantom.image(), temporary)
-    say(f"Segmenting {scan.name}")
     segmenter = Segmenter(weights, device="cpu")
-    start = time.perf_counter()
-    read = read_scan(scan)
-    result = segmenter.segment(read, progress=progress)
-    seconds = time.perf_counter() - start
-    result.save(folder / "masks")
-    notice = result.card.notice
-    picture = save_picture(folder / "picture.png", read, result.masks, result.classes, notice)
-    return Demonstration(result, truth, picture, scan, folder / "masks", seconds)
+    truth: dict[str, np.ndarray] = {}
+    with together(folder, overwrite=overwrite) as files:
+        place = scan or folder / "scan.nii.gz"
+        source: Path | nib.Nifti1Image = place
+        if scan is None:
+            from umlite.phantom import make_phantom
+
+            say(f"Making a phantom (seed {seed})")
+            phantom = make_phantom(seed, SPACING_MM)
+            source, truth = phantom.image(), phantom.masks
+            _save_scan(files, place, source)
+        say(f"Segmenting {place.name}")
+        start = time.perf_counter()
+        read = read_scan(source)
+        result = segmenter.segment(read, progress=progress)
+        seconds = time.perf_counter() - start
+        result.add_masks(files, folder / "masks")
+        picture = folder / "picture.png"
+        write_picture(files, picture, read, result.masks, result.classes, result.card.notice)
+    return Demonstration(result, truth, picture, place, folder / "masks", seconds)
+
+
+def _save_scan(files: FileSet, path: Path, image: nib.Nifti1Image) -> None:
+    try:
+        nib.save(image, files.new(path))
+    except OSError as error:
+        raise output_error(error, path) from error

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""What the system refuses when files are written, and what to do about it; folders, hashes, the disk's own cache."""
 
 from __future__ import annotations
 
@@ -6,49 +6,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from umlite.errors import OutputError
-
-
-@contextmanager
-def replacing(path: Path, *, overwrite: bool = True, published: list[Path] | None = None) -> Iterator[Path]:
-    """Give a temporary file to write, which becomes `path` when the block ends without an error.
-
-    If the block raises, KeyboardInterrupt included, the temporary file is removed and `path` stays as it was.
-
-    Args:
-        path: the file to write or replace. The temporary file is beside it and has the same suffixes.
-        overwrite: whether an existing file may be replaced.
-        published: gets `path` if it is a new file.
-
-    Raises:
-        OutputError: the system refuses (no permission, no such folder, disk full), or the file exists and must not be
-            replaced.
-    """
-    temporary = path.with_name(f".umlite-{secrets.token_hex(4)}-{path.name[-24:]}")
-    try:
-        with open(temporary, "xb") as created:
-            mode = os.fstat(created.fileno()).st_mode
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, mode)  # some writers make private files, whatever the user's mask
-        is_new = not os.path.lexists(path)
-        if overwrite or not _linked(temporary, path):
-            os.replace(temporary, path)
-        if is_new and published is not None:
-            published.append(path)
-    except OSError as error:
-        raise output_error(error, path) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -93,18 +57,36 @@ def output_error(error: OSError, path: Path) -> OutputError:
     return OutputError(f"Cannot write {path}: {advice}", about=about)
 
 
-def _linked(temporary: Path, path: Path) -> bool:
-    """Give the temporary file its name if that is free. Returns False on file systems without hard links.
+def nicety(call: Callable[..., object], *arguments: object) -> None:
+    """Ask the system for something that is welcome but not needed; some shares refuse to change modes, for one."""
+    with contextlib.suppress(OSError):
+        call(*arguments)
 
-    Raises:
-        FileExistsError: the name is taken.
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file before anything else is done. Where the file system has no such service, go on.
+
+    Raises OSError where the disk fails or is full.
     """
+    with open(path, "rb+") as file:
+        sync_open(file)
+
+
+def sync_open(file: IO[bytes]) -> None:
+    """As `sync`, of a file that is open for writing."""
+    file.flush()
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, "exists") from None
-        return False
-    return True
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

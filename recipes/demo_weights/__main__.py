@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from umlite.errors import UmliteError
-from umlite.files import replacing
+from umlite.outputs.file_set import replacing
 
 _ENVIRONMENT = (
     "With glibc, MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 saves the page faults of large "

@@ -14,7 +14,7 @@ from recipes.demo_weights.anatomy import class_of_structure, read_structures
 from recipes.demo_weights.recipe import EVALUATION_SEED
 from umlite.api import Segmenter
 from umlite.classes import ClassTable
-from umlite.files import replacing
+from umlite.outputs.file_set import replacing
 from umlite.phantom import make_phantom
 from umlite.results.metrics import dice
 

@@ -14,7 +14,8 @@ from umlite.classes import ClassTable
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
-from umlite.results.picture import save_picture
+from umlite.outputs.file_set import together
+from umlite.results.picture import write_picture
 from umlite.volume import voxels
 from umlite.volume.preparation import prepare_volume
 from umlite.volume.reading import read_scan
@@ -34,7 +35,8 @@ def draw(path: Path, axes: str = "RAS", liver: bool = True) -> np.ndarray:
     assert (frame.start, frame.stop) == ((5, 5, 0), (35, 25, 20))
     bits = BitMask.zeros(frame.shape, ["liver"])
     bits.bits[17:29, 7:19, 8:18] = liver
-    save_picture(path, scan, MasksOnScan(bits, frame), [TABLE[0]], "a caption")
+    with together(path.parent) as files:
+        write_picture(files, path, scan, MasksOnScan(bits, frame), [TABLE[0]], "a caption")
     return np.array(Image.open(path))
 
 

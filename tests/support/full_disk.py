@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from umlite.files import replacing
-from umlite.results import writing
+from umlite.outputs.file_set import FileSet
 
 needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, full: Callable[[Path], bool]) -> None:
     """Files of which `full` is true are written to a device that is really full."""
+    new = FileSet.new
 
-    @contextmanager
-    def on_full_disk(path: Path, **options: Any) -> Iterator[Path]:
-        with replacing(path, **options) as temporary:
-            if full(path):
-                temporary.unlink()
-                temporary.symlink_to("/dev/full")
-            yield temporary
+    def on_full_disk(files: FileSet, path: Path) -> Path:
+        staged = new(files, path)
+        if full(path):
+            staged.symlink_to("/dev/full")
+        return staged
 
-    monkeypatch.setattr(writing, "replacing", on_full_disk)
+    monkeypatch.setattr(FileSet, "new", on_full_disk)

@@ -26,7 +26,7 @@ from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
 if TYPE_CHECKING:
-    from umlite.batch import Outcome
+    from umlite.batch.run import Outcome
 
 
 @takes_options
@@ -65,11 +65,13 @@ def segment(
     """Segment CT scans, with masks on each scan's own grid."""
     report = _Report(silent=quiet or as_json)
     with reported(as_json, report.scans):
-        from umlite.batch import lay_out_jobs, run_jobs
+        from umlite.batch.jobs import lay_out_jobs
+        from umlite.batch.run import run_jobs
 
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
-        jobs = lay_out_jobs(scans, None if output is None else Path(output), label_map=label_map)
+        place = None if output is None else Path(output)
+        jobs = lay_out_jobs(scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
         segmenter = load(weights, options)
         if dry_run:
             from umlite.commands.plan import show_plans

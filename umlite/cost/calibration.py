@@ -11,9 +11,10 @@ from pathlib import Path
 import umlite
 from umlite.api import Segmenter
 from umlite.errors import OutputError
-from umlite.files import file_sha256, make_folder, replacing
+from umlite.files import file_sha256, make_folder
 from umlite.machine.cache_folder import cache_folder
 from umlite.machine.processor import processor_name
+from umlite.outputs.file_set import replacing
 
 FORMAT = 4
 

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from umlite.machine.memory import peak_bytes, start_peak
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.postprocessing import postprocess
+from umlite.outputs.file_set import together
 from umlite.results.writing import write_masks
-from umlite.volume.reading import read_scan
+from umlite.volume.reading import Scan, read_scan
 
 SECONDS = 4.0
 """Time to spend on windows, with at least one run of each kind."""
@@ -139,8 +140,8 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     restored = _seconds(lambda: deque(on_scan.slabs(), maxlen=0))
     tiny = read_scan(_noise((4, 4, 4), fine))
     blank = BitMask.zeros(tiny.shape, names)
-    write_tiny = _seconds(lambda: write_masks(folder / "files", names, [blank], tiny))
-    write = _seconds(lambda: write_masks(folder / "files", names, on_scan.slabs(), scan))
+    write_tiny = _seconds(lambda: _write(folder / "files", names, [blank], tiny))
+    write = _seconds(lambda: _write(folder / "files", names, on_scan.slabs(), scan))
     return {
         "read_voxel_s": max(read["flat"] - byte * sizes["flat"], 0.0) / voxels,
         "read_byte_s": byte,
@@ -151,6 +152,11 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
         "write_voxel_s": max(write - restored - write_tiny, 0.0) / voxels / len(names),
         "write_file_s": write_tiny / len(names),
     }
+
+
+def _write(folder: Path, names: tuple[str, ...], slabs: Iterable[BitMask], scan: Scan) -> None:
+    with together(folder) as files:
+        write_masks(files, folder, names, slabs, scan)
 
 
 def _seconds(work: Callable[[], object]) -> float:

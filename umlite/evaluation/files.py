@@ -6,14 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from umlite import __version__
 from umlite.evaluation.agreement import Agreement
 from umlite.evaluation.evaluation import Evaluation
-from umlite.files import make_folder, replacing
+from umlite.outputs.file_set import together
 
 FILES = ("cases.csv", "cohort.csv", "evaluation.json")
 _METRICS = (
@@ -38,11 +37,9 @@ def write_evaluation(folder: Path, found: Evaluation, *, overwrite: bool = True)
         OutputError: the files cannot be written.
     """
     texts = (_case_table(found), _cohort_table(found), _json(found))
-    make_folder(folder)
-    with ExitStack() as files:
+    with together(folder, overwrite=overwrite) as files:
         for name, text in zip(FILES, texts, strict=True):
-            temporary = files.enter_context(replacing(folder / name, overwrite=overwrite))
-            temporary.write_text(text, encoding="utf-8", newline="")
+            files.write_text(folder / name, text)
     return [folder / name for name in FILES]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from umlite.classes import AnatomyClass
-from umlite.files import make_folder, replacing
+from umlite.files import output_error
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
+from umlite.outputs.file_set import FileSet
 from umlite.volume.reading import Scan
 
 WINDOW_HU = (-160.0, 240.0)  # soft tissue, as radiologists view an abdomen
@@ -21,15 +22,16 @@ GAP = 12
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # RAS axis across each plane
 
 
-def save_picture(
-    path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
+def write_picture(
+    files: FileSet, path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
 ) -> Path:
     """Write a PNG: slices through the middle of the masks, with outlines over the scan and a legend of visible classes.
 
     The patient's right is on the left, as radiologists show it.
 
     Args:
-        path: the file to write.
+        files: the set that it joins.
+        path: the file, under the name that it will have.
         scan: the scan; read again if its voxels are not in memory.
         masks: masks on its grid.
         classes: the classes to outline.
@@ -53,9 +55,11 @@ def save_picture(
         panel = _panel(grey, shown, classes, axis, spacing, seen)
         ImageDraw.Draw(panel).text((6, 4), name, fill=(255, 255, 255), font=ImageFont.load_default(15))
         panels.append(panel)
-    make_folder(path.parent)
-    with replacing(path) as temporary:
-        _compose(panels, list(seen.values()), caption).save(temporary, format="PNG")
+    picture = _compose(panels, list(seen.values()), caption)
+    try:
+        picture.save(files.new(path), format="PNG")
+    except OSError as error:
+        raise output_error(error, path) from error
     return path
 
 

@@ -14,6 +14,7 @@ from umlite.classes import AnatomyClass, ClassTable
 from umlite.errors import RequestError
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.probability_on_scan import STEPS
+from umlite.outputs.file_set import FileSet, together
 from umlite.results.label_map import LabelMap
 from umlite.results.probabilities import Probabilities
 from umlite.results.writing import is_label_map, write_label_map, write_masks, write_probabilities
@@ -114,14 +115,13 @@ class Segmentation:
 
     def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
         """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
-        names = [c.name for c in self.classes]
-        return write_masks(folder, names, self.masks.slabs(), self.scan, overwrite=overwrite)
+        with together(folder, overwrite=overwrite) as files:
+            return self.add_masks(files, folder)
 
     def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
         """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
-        names = {c.index: (c.name, c.color) for c in self.classes}
-        labels = LabelMap(self.masks, self.classes)
-        return [write_label_map(path, labels, names, self.scan, overwrite=overwrite)]
+        with together(path.parent, overwrite=overwrite) as files:
+            return self.add_label_map(files, path)
 
     def save_probabilities(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
         """Write folder/<class>_probability.nii.gz, all or none: uint8 steps of 1 / 255, which the header scales.
@@ -130,9 +130,23 @@ class Segmentation:
             OutputError: a file cannot be written.
             RequestError: probabilities were not requested.
         """
+        self._soft()
+        with together(folder, overwrite=overwrite) as files:
+            return self.add_probabilities(files, folder)
+
+    def add_masks(self, files: FileSet, folder: Path) -> list[Path]:
+        """Write masks as `save_masks` does, into a set that may hold more."""
+        return write_masks(files, folder, [c.name for c in self.classes], self.masks.slabs(), self.scan)
+
+    def add_label_map(self, files: FileSet, path: Path) -> list[Path]:
+        """Write a label map as `save_label_map` does, into a set that may hold more."""
+        names = {c.index: (c.name, c.color) for c in self.classes}
+        return [write_label_map(files, path, LabelMap(self.masks, self.classes), names, self.scan)]
+
+    def add_probabilities(self, files: FileSet, folder: Path) -> list[Path]:
+        """Write probabilities as `save_probabilities` does, into a set that may hold more."""
         soft = self._soft()
-        arrays = ((c.name, soft.on_scan(c.name)) for c in self.classes)
-        return write_probabilities(folder, arrays, self.scan, overwrite=overwrite)
+        return write_probabilities(files, folder, ((c.name, soft.on_scan(c.name)) for c in self.classes), self.scan)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the masks, ready for JSON."""

@@ -6,12 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from umlite import __version__
-from umlite.files import make_folder, replacing
+from umlite.outputs.file_set import FileSet
 from umlite.results.lesions import Lesion
 from umlite.results.statistics import Statistics
 from umlite.volume.reading import scan_name
@@ -38,17 +37,17 @@ def statistics_paths(output: Path, *, label_map: bool) -> tuple[Path, Path, Path
 
 
 def write_statistics(
-    paths: tuple[Path, Path, Path], found: Statistics, about: dict[str, Any], *, overwrite: bool = True
+    files: FileSet, paths: tuple[Path, Path, Path], found: Statistics, about: dict[str, Any]
 ) -> list[Path]:
     """Write the three files of `statistics_paths`.
 
     The table of lesions has its header alone where there is none.
 
     Args:
+        files: the set that they join.
         paths: where to.
         found: what is written.
         about: what else the JSON file says, such as the names of scan and weights.
-        overwrite: whether existing files may be replaced.
 
     Raises:
         OutputError: the files cannot be written.
@@ -59,11 +58,8 @@ def write_statistics(
         _lesion_table(content["lesions"]),
         json.dumps(content, indent=2, allow_nan=False) + "\n",
     )
-    with ExitStack() as files:
-        for path, text in zip(paths, texts, strict=True):
-            make_folder(path.parent)
-            temporary = files.enter_context(replacing(path, overwrite=overwrite))
-            temporary.write_text(text, encoding="utf-8", newline="")
+    for path, text in zip(paths, texts, strict=True):
+        files.write_text(path, text)
     return list(paths)
 
 

@@ -1,11 +1,10 @@
-"""Masks to NIfTI files on the scan's own grid, all of them or none."""
+"""Masks to NIfTI files on the scan's own grid, as members of a set of files."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +12,10 @@ import nibabel as nib
 import numpy as np
 
 from umlite.errors import OutputError
-from umlite.files import make_folder, output_error, replacing
+from umlite.files import output_error
 from umlite.masks.bitmask import BitMask, ClassMask
 from umlite.masks.probability_on_scan import SLOPE, ProbabilityOnScan
+from umlite.outputs.file_set import FileSet
 from umlite.results.label_table import label_extension
 from umlite.results.sparse_gzip import SparseGzip
 from umlite.volume.forms import Forms
@@ -24,6 +24,8 @@ from umlite.volume.reading import Scan
 _GZIP_LEVEL = 1
 """The level of nibabel. Masks are mostly runs of zeros, which level 6 compresses little better and much slower."""
 _BLOCK_VOXELS = 1 << 18
+_WAITING_BYTES = 1 << 18
+"""Compressed bytes of a file that wait in memory before it is opened to append them."""
 
 
 class Planes(Protocol):
@@ -38,99 +40,86 @@ class Planes(Protocol):
     def __getitem__(self, index: tuple[slice, slice, slice], /) -> np.ndarray: ...
 
 
-def write_masks(
-    folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan, *, overwrite: bool = True
-) -> list[Path]:
+def write_masks(files: FileSet, folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
     """Write one NIfTI file per class, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
-    Files appear only when all are written. If anything raises, KeyboardInterrupt included, no new file or folder stays.
-    Equal slabs give equal bytes.
+    Equal slabs give equal bytes. One file at a time is open.
 
     Args:
-        folder: created if needed.
+        files: the set that they join.
+        folder: the set's folder, or one in it.
         names: canonical class names.
         slabs: masks of all these classes on whole planes of the scan's last axis, in order, read one at a time.
         scan: gives the grid and its place in space.
-        overwrite: whether existing files may be replaced.
 
     Returns:
-        The files written.
+        The files, under the names that they will have.
 
     Raises:
-        OutputError: a file cannot be written, or exists and must not be replaced.
+        OutputError: a file cannot be written.
     """
     written: list[Path] = []
-    with _all_or_nothing(folder) as published, ExitStack() as files:
-        outputs = []
-        for name in names:
-            path = _named(folder, name, ".nii.gz", written)
-            temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
-            header = _result_header(scan.forms, scan.shape, np.dtype(np.uint8))
-            outputs.append(files.enter_context(_Output(temporary, path, header)))
-        planes = 0
-        for slab in slabs:
-            planes += slab.shape[2]
-            if slab.shape[:2] != scan.shape[:2] or planes > scan.shape[2]:
-                raise OutputError(_wrong_shape(folder, f"masks of {(*slab.shape[:2], planes)}", scan))
-            for output, (_, mask) in zip(outputs, slab.class_masks(names), strict=True):
-                for block in _blocks(mask, np.dtype(np.uint8)):
-                    output.write(block)
-        if planes != scan.shape[2]:
-            raise OutputError(_wrong_shape(folder, f"masks of {(*scan.shape[:2], planes)}", scan))
-        for output in outputs:
-            output.close()
+    outputs = []
+    for name in names:
+        path = _named(folder, name, ".nii.gz", written)
+        outputs.append(_Output(files, path, _result_header(scan.forms, scan.shape, np.dtype(np.uint8))))
+    planes = 0
+    for slab in slabs:
+        planes += slab.shape[2]
+        if slab.shape[:2] != scan.shape[:2] or planes > scan.shape[2]:
+            raise OutputError(_wrong_shape(folder, f"masks of {(*slab.shape[:2], planes)}", scan))
+        for output, (_, mask) in zip(outputs, slab.class_masks(names), strict=True):
+            for block in _blocks(mask, np.dtype(np.uint8)):
+                output.write(block)
+    if planes != scan.shape[2]:
+        raise OutputError(_wrong_shape(folder, f"masks of {(*scan.shape[:2], planes)}", scan))
+    for output in outputs:
+        output.close()
     return written
 
 
 def write_probabilities(
-    folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan, *, overwrite: bool = True
+    files: FileSet, folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan
 ) -> list[Path]:
     """Write one NIfTI file per class, `folder`/<name>_probability.nii.gz, in uint8 steps of 1 / 255.
 
-    The header holds that slope, so readers see probabilities from 0 to 1. All files appear, or none.
+    The header holds that slope, so readers see probabilities from 0 to 1.
 
     Args:
-        folder: created if needed.
+        files: the set that they join.
+        folder: the set's folder, or one in it.
         arrays: name and probability of each class, read one after the other.
         scan: gives the grid and its place in space.
-        overwrite: whether existing files may be replaced.
 
     Returns:
-        The files written.
+        The files, under the names that they will have.
 
     Raises:
-        OutputError: a file cannot be written, or exists and must not be replaced.
+        OutputError: a file cannot be written.
     """
     written: list[Path] = []
-    with _all_or_nothing(folder) as published, ExitStack() as files:
-        for name, array in arrays:
-            path = _named(folder, name, "_probability.nii.gz", written)
-            _check(path, array, scan)
-            temporary = files.enter_context(replacing(path, overwrite=overwrite, published=published))
-            _write(temporary, path, array, _result_header(scan.forms, array.shape, array.dtype, SLOPE))
+    for name, array in arrays:
+        path = _named(folder, name, "_probability.nii.gz", written)
+        _check(path, array, scan)
+        _write(files, path, array, _result_header(scan.forms, array.shape, array.dtype, SLOPE))
     return written
 
 
 def write_label_map(
-    path: Path,
-    labels: Planes,
-    names: Mapping[int, tuple[str, tuple[int, int, int]]],
-    scan: Scan,
-    *,
-    overwrite: bool = True,
+    files: FileSet, path: Path, labels: Planes, names: Mapping[int, tuple[str, tuple[int, int, int]]], scan: Scan
 ) -> Path:
     """Write a label map as one NIfTI file that also holds the names and colours of its labels.
 
     Args:
-        path: ends in .nii or .nii.gz.
+        files: the set that it joins.
+        path: in the set's folder; ends in .nii or .nii.gz.
         labels: integers of the scan's shape, stored as uint8, or as uint16 if a label is above 255. An object that only
             looks like an array must hold no labels but those of `names`.
         names: label -> (name, (red, green, blue) in 0..255). `read_label_names` reads them back.
         scan: gives the grid and its place in space.
-        overwrite: whether an existing file may be replaced.
 
     Returns:
-        The file written.
+        The file, under the name that it will have.
 
     Raises:
         OutputError: a wrong name, shape or label, or a file that cannot be written.
@@ -139,15 +128,13 @@ def write_label_map(
     if not is_label_map(path):
         raise OutputError(f"Cannot write {path}: expected a name that ends in .nii or .nii.gz.", about="output")
     _check(path, labels, scan)
-    _check_place(path)
     found = [int(labels.min()), int(labels.max())] if isinstance(labels, np.ndarray) else []
     lowest, highest = min(*found, *names, 0), max(*found, *names, 0)
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535.")
     header = _result_header(scan.forms, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
     header.extensions.append(label_extension(names))
-    with _all_or_nothing(path.parent), replacing(path, overwrite=overwrite) as temporary:
-        _write(temporary, path, labels, header)
+    _write(files, path, labels, header)
     return path
 
 
@@ -159,11 +146,6 @@ def is_label_map(path: Path) -> bool:
 def _check(path: Path, array: Planes, scan: Scan) -> None:
     if array.shape != scan.shape or array.dtype.kind not in "biu":
         raise OutputError(_wrong_shape(path, f"{array.dtype} of {array.shape}", scan))
-
-
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise OutputError(f"Cannot write {path}: a folder of that name exists. Choose another name.", about="output")
 
 
 def _wrong_shape(path: Path, found: str, scan: Scan) -> str:
@@ -178,83 +160,67 @@ def _named(folder: Path, name: str, ending: str, written: list[Path]) -> Path:
     path = folder / f"{name}{ending}"
     if not name or not name.isprintable() or Path(name).name != name or path in written:
         raise OutputError(f"Cannot write a mask named {name!r}: expected a plain file name that is not used yet.")
-    _check_place(path)
     written.append(path)
     return path
 
 
-@contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[list[Path]]:
-    """Create `folder`. If the block raises, remove the folders created here and the new files that the block lists."""
-    made = [f for f in (folder, *folder.parents) if not f.exists()]
-    published: list[Path] = []
-    try:
-        make_folder(folder)
-        yield published
-    except BaseException:
-        for path in published:
-            path.unlink(missing_ok=True)
-        for new in made:
-            if new.is_dir() and not any(new.iterdir()):
-                new.rmdir()
-        raise
-
-
 class _Output:
-    """A NIfTI file that is written block by block and compressed if its name ends in .gz. Raises OutputError.
+    """A NIfTI file of a set that is written block by block and compressed if its name ends in .gz.
+
+    It is open only while bytes are appended, so that any number of them can be under way. Raises OutputError.
 
     Args:
-        temporary: the file to write.
+        files: the set that it joins.
         path: the name that it will get.
         header: its header, written first.
     """
 
-    def __init__(self, temporary: Path, path: Path, header: nib.Nifti1Header) -> None:
+    def __init__(self, files: FileSet, path: Path, header: nib.Nifti1Header) -> None:
         self._path = path
+        self._staged = files.new(path)
+        self._waiting = io.BytesIO()
+        self._packed = SparseGzip(self._waiting, _GZIP_LEVEL) if path.name.lower().endswith(".gz") else None
         head = io.BytesIO()
         header.write_to(head)
-        with self._refusals():
-            self._file = open(temporary, "wb")  # noqa: SIM115
-            self._packed = SparseGzip(self._file, _GZIP_LEVEL) if path.name.lower().endswith(".gz") else None
         self.write(head.getvalue())
-
-    def __enter__(self) -> _Output:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # `close` has reported it, or the file is about to be removed
-            self._file.close()
 
     def write(self, block: bytes | int) -> None:
         """Append bytes, or a number of zero bytes."""
-        with self._refusals():
-            if self._packed is None:
-                self._file.write(bytes(block))
-            elif isinstance(block, int):
-                self._packed.write_zeros(block)
-            else:
-                self._packed.write(block)
+        if self._packed is None:
+            self._waiting.write(bytes(block))
+        elif isinstance(block, int):
+            self._packed.write_zeros(block)
+        else:
+            self._packed.write(block)
+        if self._waiting.tell() >= _WAITING_BYTES:
+            self._append()
 
     def close(self) -> None:
         """Complete the file."""
-        with self._refusals():
-            if self._packed is not None:
-                self._packed.close()
-            self._file.close()
+        if self._packed is not None:
+            self._packed.close()
+        self._append()
 
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise output_error(error, self._path) from error
+    def _append(self) -> None:
+        with _refusals(self._path), open(self._staged, "ab") as file:
+            file.write(self._waiting.getbuffer())
+        self._waiting.seek(0)
+        self._waiting.truncate()
 
 
-def _write(temporary: Path, path: Path, array: Planes, header: nib.Nifti1Header) -> None:
-    with _Output(temporary, path, header) as output:
-        for block in _blocks(array, header.get_data_dtype()):
-            output.write(block)
-        output.close()
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def _write(files: FileSet, path: Path, array: Planes, header: nib.Nifti1Header) -> None:
+    output = _Output(files, path, header)
+    for block in _blocks(array, header.get_data_dtype()):
+        output.write(block)
+    output.close()
 
 
 def _blocks(array: Planes, dtype: np.dtype) -> Iterator[bytes | int]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from umlite.errors import InputError
-from umlite.files import replacing
+from umlite.outputs.file_set import replacing
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from umlite.errors import WeightsError
-from umlite.files import make_folder, open_file, replacing
+from umlite.files import make_folder, open_file
+from umlite.outputs.file_set import replacing
 from umlite.weights.model_card import ModelCard
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Files that come to be together, and what killed runs leave of them."""
