@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from umlite.classes import MAX_CLASSES, AnatomyClass, ClassTable
+from umlite.dicom.reading import read_source
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
@@ -32,13 +33,15 @@ from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.volume.preparation import Frame, Volume
-from umlite.volume.reading import Scan, read_scan
+from umlite.volume.reading import Scan
 from umlite.weights.model_card import ModelCard
 from umlite.weights.store import resolve
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
     from torch import Tensor
+
+    from umlite.dicom.series import Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +182,7 @@ class Segmenter:
 
     def segment(
         self,
-        scan: str | os.PathLike[str] | SpatialImage | Scan,
+        scan: str | os.PathLike[str] | SpatialImage | Scan | Series,
         request: Request | Classes = None,
         *,
         progress: Progress = no_progress,
@@ -189,7 +192,7 @@ class Segmenter:
         """Segment a scan: post-processed masks of the requested classes on the scan's own grid.
 
         Args:
-            scan: path of a NIfTI file, a nibabel image, or a Scan.
+            scan: path of a NIfTI file or of DICOM, a nibabel image, a series, or a Scan.
             request: classes ("liver,tumors", a list, None for all) or a whole `Request`.
             progress: called with the number of windows done and the number of all windows.
             folder: holds a temporary file for probabilities, one byte per class and voxel of the model's grid; the
@@ -213,18 +216,18 @@ class Segmenter:
         del prepared  # the volume need not be in memory while masks are cleaned
         return self.finish(decided)
 
-    def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan) -> Prepared:
+    def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan | Series) -> Prepared:
         """Read a scan, unless it is a Scan already, and turn it into what the network sees.
 
         Args:
-            scan: path of a NIfTI file, a nibabel image, or a Scan.
+            scan: path of a NIfTI file or of DICOM, a nibabel image, a series, or a Scan.
 
         Raises:
             InputError: the scan cannot be read or used.
         """
         watch = _Stopwatch()
         with watch("read"), _memory_errors("to read this scan"):
-            scan = scan if isinstance(scan, Scan) else read_scan(scan)
+            scan = scan if isinstance(scan, Scan) else read_source(scan)
         with watch("prepare"), _memory_errors("to resample this scan"):
             volume = self.engine.prepare(scan)
         return Prepared(scan, volume, watch.seconds)

@@ -21,6 +21,7 @@ from umlite.commands.options import (
 from umlite.commands.plan import plan
 from umlite.commands.reporting import reported
 from umlite.commands.segment import segment
+from umlite.commands.series import series
 from umlite.commands.verify import verify
 from umlite.commands.weights import weights_app
 from umlite.terminal import show, show_json, show_table, tell, window_bars
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="Run the Universal Model on CT scans. Research software, not a medical device.",
 )
 app.add_typer(weights_app, name="weights")
-for command in (segment, plan, verify, bench):
+for command in (segment, series, plan, verify, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
 

@@ -6,11 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from umlite.errors import RequestError
 from umlite.progress import Notify, no_notice
 from umlite.results.writing import is_label_map
 from umlite.volume.reading import scan_name
+
+if TYPE_CHECKING:
+    from umlite.dicom.series import Series
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,13 @@ class Job:
         scan: the file, under the name that was given.
         output: a label map's file, or a folder of masks.
         label_map: which of the two.
+        series: the DICOM that the name stands for; None for a file.
     """
 
     scan: Path
     output: Path
     label_map: bool = False
+    series: Series | None = None
 
     @property
     def home(self) -> Path:

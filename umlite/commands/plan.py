@@ -18,6 +18,7 @@ from umlite.terminal import show, show_json, show_table, tell
 if TYPE_CHECKING:
     from umlite.api import Segmenter
     from umlite.cost.prediction import Prediction
+    from umlite.dicom.series import Series
 
 
 @takes_options
@@ -36,7 +37,12 @@ def plan(
 
 
 def show_plans(
-    segmenter: Segmenter, scans: Sequence[Path], request: Request, *, recalibrate: bool = False, as_json: bool = False
+    segmenter: Segmenter,
+    scans: Sequence[Path | Series],
+    request: Request,
+    *,
+    recalibrate: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Predict and show the cost of each scan, and compare it with the limits of the segmenter's options.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from umlite.commands.options import (
     takes_options,
 )
 from umlite.commands.reporting import BAD_INPUT, DEFECT, message_of, reported
+from umlite.commands.series import with_series
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError, UmliteError
 from umlite.request import Request
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 @takes_options
 def segment(
-    scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help="NIfTI files (.nii, .nii.gz).")],
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help="NIfTI files; folders, zips or files of DICOM.")],
     request: Request,
     options: EngineOptions,
     output: Annotated[
@@ -44,6 +46,13 @@ def segment(
         ),
     ] = None,
     weights: WeightsOption = None,
+    series: Annotated[
+        str | None,
+        typer.Option("--series", help="DICOM series: numbers, UIDs or all.", rich_help_panel=WHAT),
+    ] = None,
+    fill_gaps: Annotated[
+        bool, typer.Option("--fill-gaps", help="Interpolate missing DICOM slices.", rich_help_panel=WHAT)
+    ] = False,
     label_map: Annotated[
         bool, typer.Option("--label-map", help="One label map per scan in the folder.", rich_help_panel=WHAT)
     ] = False,
@@ -71,12 +80,14 @@ def segment(
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         place = None if output is None else Path(output)
-        jobs = lay_out_jobs(scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
+        sources = with_series(scans, series, fill_gaps=fill_gaps)
+        jobs = lay_out_jobs(sources.scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
+        jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
         segmenter = load(weights, options)
         if dry_run:
             from umlite.commands.plan import show_plans
 
-            raise typer.Exit(show_plans(segmenter, [job.scan for job in jobs], request, as_json=as_json))
+            raise typer.Exit(show_plans(segmenter, [job.series or job.scan for job in jobs], request, as_json=as_json))
         from umlite.cost.forecast import Forecast
         from umlite.cost.limits import Limits
 

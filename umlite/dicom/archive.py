@@ -32,7 +32,9 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-            raise InputError(f"{path} is a damaged zip archive ({error}). Copy or download it again.") from error
+            raise InputError(
+                f"{path} is a damaged ZIP archive ({error}): expected a whole one. Copy or download it again."
+            ) from error
 
     def members(self) -> Iterator[Member]:
         """Its regular files."""

@@ -77,25 +77,29 @@ class Found:
         if not self.series:
             if self.damaged:
                 more = f" {len(self.damaged) - 1} more are damaged too." if len(self.damaged) > 1 else ""
-                return f"{self._where} holds no DICOM that can be read: {self.damaged[0]}{more}"
-            return f"{self._where} holds no DICOM files: expected a CT series. Check the path."
-        told = "; ".join(f"series {s.number}: {s.reason}" for s in self.series[:5])
+                return f"{self._where} holds no DICOM that can be read, expected a CT series: {self.damaged[0]}{more}"
+            kind = "is a ZIP archive without" if self.paths[0].is_file() and _is_zip(self.paths[0]) else "holds no"
+            return f"{self._where} {kind} DICOM files: expected a CT series. Check the path."
+        told = "; ".join(f"series {s.number} ({s.reason})" for s in self.series[:5])
         more = f"; and {len(self.series) - 5} more" if len(self.series) > 5 else ""
         advice = (
             " Choose one by its number." if any(s.is_scan for s in self.series) else " Export the CT series itself."
         )
-        told = told.rstrip(".")
-        return f"{self._where} holds no axial CT of at least 10 slices ({told}{more}).{advice}"
+        return (
+            f"{self._where} is DICOM without a CT to take: expected an axial one of at least 10 slices, found "
+            f"{told.rstrip('.')}{more}.{advice}"
+        )
 
 
 def is_dicom_path(path: Path) -> bool:
     """Whether a path is to be read as DICOM: a folder, a zip archive or a DICOM file. Raises InputError."""
-    if path.is_dir():
-        return True
-    if not path.is_file():
-        return False
-    with reading(path), open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
+    with reading(path):
+        if path.is_dir():
+            return True
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
     return head.startswith(_ZIP) or format_of(head) == DICOM
 
 

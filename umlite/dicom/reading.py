@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
-from umlite.dicom.finding import find_series
+from umlite.dicom.finding import find_series, is_dicom_path
 from umlite.dicom.frames import Frame
 from umlite.dicom.series import Series
 from umlite.dicom.spacing import Plan, Row, plan_volume
@@ -16,10 +18,8 @@ from umlite.dicom.voxels import series_voxels
 from umlite.errors import InputError
 from umlite.volume.forms import Forms
 from umlite.volume.header import Header
-from umlite.volume.reading import Scan
+from umlite.volume.reading import Scan, read_scan
 from umlite.volume.voxels import Voxels
-
-_SUFFIXES = (".dcm", ".ima", ".zip")
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,18 @@ def read_series(source: Series | Path) -> Scan:
     if not all(map(np.isfinite, voxels.ends())):
         raise InputError(f"{opened.series.label} has values that no number holds. Export the series again.")
     path = opened.series.path
-    name = series_name(opened.series)
+    name = opened.series.name
     return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, header.warnings)
 
 
-def series_name(series: Series) -> str:
-    """A name for files: that of its folder, archive or file, without what ends it. No word of the headers is in it."""
-    path = series.path.resolve()
-    return path.stem if path.suffix.lower() in _SUFFIXES else path.name
+def read_source(source: str | os.PathLike[str] | SpatialImage | Series) -> Scan:
+    """Read a scan of any format: DICOM, or what `read_scan` reads.
+
+    DICOM is a folder, a zip archive or a file that holds one CT series, or one that `find_series` found.
+    Raises InputError as `read_series` and `read_scan` do.
+    """
+    if isinstance(source, Series):
+        return read_series(source)
+    if isinstance(source, (str, os.PathLike)) and is_dicom_path(Path(source)):
+        return read_series(Path(source))
+    return read_scan(source)

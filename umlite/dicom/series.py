@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _CT_CLASSES = {
 _AXIAL = 0.7
 """Least cosine of the angle between the normal of axial planes and the body's axis."""
 _NO_SCANS = ("LOCALIZER", "SCOUT", "MIP", "MINIP", "PROJECTION IMAGE", "DOSEINFO", "SCREEN SAVE", "3D", "PERFUSION")
+_SUFFIXES = (".dcm", ".ima", ".zip")
 _HU = ("", "HU", "US")
 """Kinds of rescaled values that a CT may have; US is "unspecified", which many programs write."""
 
@@ -67,10 +69,19 @@ class Series:
     left_out: tuple[str, ...] = ()
     fill_gaps: bool = False
 
+    def __str__(self) -> str:
+        return self.label
+
     @property
     def frames(self) -> tuple[Frame, ...]:
         """Its planes, sorted; empty where it has none."""
         return () if self.stack is None else self.stack.frames
+
+    @property
+    def name(self) -> str:
+        """For files: that of its folder, archive or file, without its ending. No word of the headers is in it."""
+        path = self.path.resolve()
+        return path.stem if path.suffix.lower() in _SUFFIXES else path.name
 
     @property
     def label(self) -> str:
@@ -130,9 +141,7 @@ def _entries(path: Path, headers: list[Header]) -> list[Series]:
 
 
 def _numbered(entry: Series, number: int) -> Series:
-    return Series(
-        entry.path, number, entry.about, entry.files, entry.stack, entry.reason, entry.is_scan, entry.left_out
-    )
+    return dataclasses.replace(entry, number=number)
 
 
 def _key(header: Header) -> tuple[str, ...]:

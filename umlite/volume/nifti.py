@@ -171,7 +171,7 @@ def _describe(path: Path, start: bytes) -> str:
 
 def _advice(start: bytes) -> str:
     if format_of(start) == DICOM:
-        return "DICOM is not supported yet: convert the series with dcm2niix first."
+        return "DICOM is not supported here: convert the series with dcm2niix first."
     return "Export or convert the scan to NIfTI."
 
 
@@ -183,7 +183,7 @@ def _directory_message(path: Path) -> str:
             entry.suffix.lower() in (".dcm", ".ima") or format_of(b"".join(read_blocks(entry, HEAD_BYTES))) == DICOM
         ):
             return (
-                f"{path} is a folder of DICOM files: {_EXPECTED}. DICOM is not supported yet: convert the series with "
+                f"{path} is a folder of DICOM files: {_EXPECTED}. DICOM is not supported here: convert the series with "
                 f"dcm2niix first."
             )
     return f"{path} is a folder: {_EXPECTED}. Name one file."
