@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,54 @@ def test_numbers_must_be_finite_and_may_be_large(tmp_path: Path, number: float, 
     else:
         with pytest.raises(WeightsError, match=f"{name} holds NaN or infinite"):
             save_model(tmp_path / "net.safetensors", tensors, small_card(model))
+
+
+def rewritten(source: Path, path: Path, change: Callable[[dict], None], length: int | None = None) -> Path:
+    """The weights file `source` with another header."""
+    data = source.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + data[8 + size :])
+    return path
+
+
+def overlap(header: dict) -> None:
+    first, second = [name for name in header if name.startswith("backbone")][:2]
+    header[second]["data_offsets"] = header[first]["data_offsets"]
+
+
+def beyond(header: dict) -> None:
+    next(v for k, v in header.items() if k.startswith("backbone"))["data_offsets"][1] = 2**60
+
+
+def integers(header: dict) -> None:
+    next(v for k, v in header.items() if k.startswith("backbone"))["dtype"] = "I32"
+
+
+def strange_names(header: dict) -> None:
+    for name in [name for name in header if name.startswith("backbone")]:
+        header["\x1b[2J\nError: " + name] = header.pop(name)
+
+
+@pytest.mark.parametrize("change", [overlap, beyond, integers, strange_names])
+def test_headers_that_lie(tmp_path: Path, small_weights: Path, change: Callable[[dict], None]) -> None:
+    path = rewritten(small_weights, tmp_path / "net.safetensors", change)
+    with pytest.raises(WeightsError) as caught:
+        load_model(path, REFERENCE)
+    assert str(caught.value).replace("\n  ", "").isprintable()
+
+
+@pytest.mark.parametrize("length", [0, 10**8, 2**40, 2**63, 2**64 - 1])
+def test_headers_of_any_length_cost_nothing(tmp_path: Path, small_weights: Path, length: int) -> None:
+    path = rewritten(small_weights, tmp_path / "net.safetensors", lambda _: None, length)
+    with pytest.raises(WeightsError, match="Cannot read"):
+        read_card(path)
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.safetensors")
+    for path in (tmp_path / "net.safetensors", Path("/dev/zero")):
+        with pytest.raises(WeightsError, match="a pipe or a device"):
+            read_card(path)
