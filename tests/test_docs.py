@@ -18,8 +18,8 @@ def class_page() -> str:
     lines = [
         "# Classes",
         "",
-        "A request may use any of these names, aliases, numbers or groups, in any case, with spaces, dashes or underscores.",
-        "Numbers are the published ones, and the voxel values of a label map. This page is made from `umlite/classes.py`.",
+        "A request may use these names, aliases, numbers or groups, in any case, with spaces, dashes or underscores.",
+        "Numbers are the published ones and the voxel values of a label map. Made from `umlite/classes.py`.",
         "",
         "| number | name | published name | kind | host organ | aliases |",
         "|---|---|---|---|---|---|",
