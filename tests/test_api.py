@@ -108,7 +108,7 @@ def test_masks_lie_at_the_same_place_in_every_orientation(segmenter: Segmenter, 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (40, 30, 1), (1, 1, 1), (2, 60, 5)])
 def test_small_and_thin_scans(segmenter: Segmenter, shape: tuple[int, int, int]) -> None:
-    result = segmenter.segment(make_scan(shape), "organs")
+    result = segmenter.segment(read_scan(make_scan(shape), force_geometry=True), "organs")
     assert result.mask("liver").shape == shape
 
 

@@ -245,7 +245,7 @@ def test_bad_scans(kind: str, tmp_path: Path, small_weights: Path) -> None:
 
 
 def test_an_image_that_cannot_be_hu_is_warned_about(tmp_path: Path, small_weights: Path) -> None:
-    image = scan_with(tmp_path / "png.nii.gz", np.random.default_rng(0).integers(0, 256, (8, 8, 8)).astype(np.uint8))
+    image = scan_with(tmp_path / "png.nii.gz", np.random.default_rng(0).integers(0, 256, (20, 20, 20)).astype(np.uint8))
     result = run("segment", image, "-c", "liver", "--weights", small_weights, "-q")
     assert "Warning: png.nii.gz" in result.stderr
     assert "HU" in result.stderr

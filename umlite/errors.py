@@ -19,6 +19,10 @@ class InputError(UmliteError):
     """A scan that cannot be read or segmented."""
 
 
+class GeometryError(InputError):
+    """A scan whose size in mm no body has; `read_scan` can be told to read it all the same."""
+
+
 class RequestError(UmliteError):
     """A class, an option or a combination of options that does not exist."""
 

@@ -38,7 +38,7 @@ def segmenter(small_weights: Path) -> Segmenter:
 
 @pytest.mark.parametrize("shape", [(40, 36, 30), (9, 8, 11), (17, 40, 16)])
 def test_windows_are_those_that_run(segmenter: Segmenter, shape: tuple[int, int, int]) -> None:
-    scan = read_scan(make_scan(shape))
+    scan = read_scan(make_scan(shape), force_geometry=True)
     cost = predict(segmenter, RATES, segmenter.prepare(scan), ["liver", "spleen"])
     counts = segmenter.segment(scan, "liver,spleen").windows
     assert (cost.windows, cost.windows_run) == (counts.total, counts.run)

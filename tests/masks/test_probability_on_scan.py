@@ -38,7 +38,7 @@ def expected_of(model: np.ndarray, frame: Frame) -> np.ndarray:
 def test_the_same_as_the_whole_grid(axes: str, degrees: float, border: bool) -> None:
     """border: a scan of tissue up to its edge, which is not cropped."""
     image = make_scan((17, 20, 12) if not border else (8, 8, 8))
-    scan = read_scan(turned(image, axes, degrees))
+    scan = read_scan(turned(image, axes, degrees), force_geometry=True)
     volume = prepare_volume(scan, (2.5, 3.0, 4.0), (-175, 250))
     frame = volume.frame
     model = np.random.default_rng(0).integers(0, 256, frame.shape).astype(np.uint8)
@@ -53,7 +53,7 @@ def test_the_same_as_the_whole_grid(axes: str, degrees: float, border: bool) -> 
 
 def test_air_is_nowhere() -> None:
     air = nib.Nifti1Image(np.full((5, 6, 7), -1000, np.int16), np.diag([4.0, 4, 4, 1]))
-    frame = prepare_volume(read_scan(air), (4.0, 4.0, 4.0), (-175, 250)).frame
+    frame = prepare_volume(read_scan(air, force_geometry=True), (4.0, 4.0, 4.0), (-175, 250)).frame
     found = ProbabilityOnScan(np.zeros(frame.shape, np.uint8), frame)[:, :, :]
     assert found.shape == (5, 6, 7)
     assert not found.any()

@@ -18,7 +18,7 @@ from umlite.volume.reading import read_scan
 
 def segmentation_of(masks: dict[str, np.ndarray], hu: np.ndarray, affine: np.ndarray) -> Segmentation:
     """A segmentation with these masks on a scan's grid; classes in the order of `masks`."""
-    scan = read_scan(nib.Nifti1Image(hu, affine))
+    scan = read_scan(nib.Nifti1Image(hu, affine), force_geometry=True)
     grid = Grid(scan.shape, scan.affine)
     frame = Frame((0, 1, 2), grid, grid, (0, 0, 0), scan.shape)
     classes = ClassTable(c.name for c in PUBLISHED).resolve(list(masks))

@@ -114,11 +114,11 @@ def test_a_scan_that_stays_in_its_file(
     affine = nib.affines.from_matvec(AFFINES[name], (-33.5, 12.25, 700))
     path = tmp_path / "scan.nii.gz"
     nib.save(nib.Nifti1Image(ct_like(shape), affine), path)
-    expected = prepare_volume(read_scan(path), MODEL_MM, HU)
+    expected = prepare_volume(read_scan(path, force_geometry=True), MODEL_MM, HU)
     for part in (1, 30_000):
         monkeypatch.setattr(voxels, "HELD_BYTES", 0)
         monkeypatch.setattr(voxels, "_SLAB_BYTES", part)
-        scan = read_scan(path)
+        scan = read_scan(path, force_geometry=True)
         if "sheared" not in name:
             monkeypatch.setattr(voxels, "read_array", lambda *_: pytest.fail("read as a whole"))
         volume = prepare_volume(scan, MODEL_MM, HU)
@@ -132,7 +132,7 @@ def test_a_file_that_changed_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(voxels, "HELD_BYTES", 0)
     hu = ct_like((9, 8, 70))
     nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "scan.nii")
-    scan = read_scan(tmp_path / "scan.nii")
+    scan = read_scan(tmp_path / "scan.nii", force_geometry=True)
     hu[-1, -1, -1] += 1
     nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "scan.nii")
     with pytest.raises(InputError, match="changed while it was read"):
@@ -152,7 +152,7 @@ def test_affine_that_was_stored_as_float32(tmp_path: Path) -> None:
     hu = ct_like((120, 110, 90))
     nib.save(nib.Nifti1Image(hu, affine), tmp_path / "scan.nii.gz")
     expected = monai_steps()(LoadImage(image_only=True, ensure_channel_first=True)(tmp_path / "scan.nii.gz"))
-    volume = prepare_volume(read_scan(tmp_path / "scan.nii.gz"), MODEL_MM, HU)
+    volume = prepare_volume(read_scan(tmp_path / "scan.nii.gz", force_geometry=True), MODEL_MM, HU)
     step = max(np.abs(np.diff(hu.astype(float), axis=axis)).max() for axis in range(3))
     assert_as_monai(volume, expected, atol=3 * 1e-4 * step / 425)
 
@@ -215,7 +215,7 @@ shapes = st.tuples(*[st.integers(1, 24)] * 3)
 
 def frame_of(degrees: tuple[float, ...], spacing: tuple[float, ...], shape: tuple[int, ...]) -> tuple[Scan, Volume]:
     affine = nib.affines.from_matvec(rotation((degrees[0], degrees[1], degrees[2])) @ np.diag(spacing), (5, -6, 70))
-    scan = read_scan(nib.Nifti1Image(np.full(shape, 40, np.int16), affine))
+    scan = read_scan(nib.Nifti1Image(np.full(shape, 40, np.int16), affine), force_geometry=True)
     return scan, prepare_volume(scan, MODEL_MM, HU)
 
 
@@ -248,7 +248,7 @@ def test_planes_are_those_of_the_whole(data: st.DataObject) -> None:
     shear = np.eye(3) + data.draw(st.sampled_from([0.0, 3e-6, 0.3])) * np.eye(3)[:, [1, 2, 0]]
     affine = nib.affines.from_matvec((turn @ shear @ np.diag(signs))[:, axes] @ np.diag(spacing), (5, -6, 70))
     hu = np.where(np.random.default_rng(0).random(shape) < data.draw(st.sampled_from([1, 0.01])), 40, -1000)
-    volume = prepare_volume(read_scan(nib.Nifti1Image(hu.astype(np.int16), affine)), MODEL_MM, HU)
+    volume = prepare_volume(read_scan(nib.Nifti1Image(hu.astype(np.int16), affine), force_geometry=True), MODEL_MM, HU)
     labels = np.arange(1, volume.voxels.numel() + 1, dtype=np.uint32).reshape(volume.voxels.shape)
     whole = restore(labels, volume.frame)
     first, end = sorted(data.draw(st.tuples(*[st.integers(0, shape[2])] * 2)))

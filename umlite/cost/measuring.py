@@ -76,7 +76,7 @@ class _Windows:
 def _windows(segmenter: Segmenter) -> _Windows:
     """Costs of windows: from two windows of one class, two of all classes, and five of all over the same voxels."""
     window, spacing, names = segmenter.card.window, segmenter.card.spacing_mm, segmenter.classes.names
-    scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing))
+    scan = read_scan(_noise((window[0] + window[0] // 2, *window[1:]), spacing), force_geometry=True)
     shapes, count = RunShapes.of(scan, segmenter.prepare(scan).volume, window), len(names)
     device = segmenter.setup.device
     layout = SumsLayout(on_host=device.type == "cpu")
@@ -123,13 +123,13 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     files = {name: folder / f"{name}.nii.gz" for name in ("noise", "flat")}
     nib.save(noise, files["noise"])
     nib.save(flat, files["flat"])
-    read = {name: _seconds(lambda path=path: read_scan(path)) for name, path in files.items()}  # type: ignore[misc]
+    read = {name: _seconds(lambda path=path: read_scan(path, force_geometry=True)) for name, path in files.items()}  # type: ignore[misc]
     sizes = {name: path.stat().st_size for name, path in files.items()}
     byte = max(read["noise"] - read["flat"], 0.0) / (sizes["noise"] - sizes["flat"])
-    scan = read_scan(files["noise"])
+    scan = read_scan(files["noise"], force_geometry=True)
     voxels = math.prod(scan.shape)
     prepared = _seconds(lambda: segmenter.prepare(scan))
-    closer = read_scan(_noise(shape, near))
+    closer = read_scan(_noise(shape, near), force_geometry=True)
     prepared_closer = _seconds(lambda: segmenter.prepare(closer))
     volume, volume_closer = segmenter.prepare(scan).volume, segmenter.prepare(closer).volume
     more = volume_closer.voxels.numel() - volume.voxels.numel()
@@ -138,7 +138,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     cleaned = _seconds(lambda: postprocess(organs, names))
     on_scan = MasksOnScan(organs, volume.frame)
     restored = _seconds(lambda: deque(on_scan.slabs(), maxlen=0))
-    tiny = read_scan(_noise((4, 4, 4), fine))
+    tiny = read_scan(_noise((4, 4, 4), fine), force_geometry=True)
     blank = BitMask.zeros(tiny.shape, names)
     write_tiny = _seconds(lambda: _write(folder / "files", names, [blank], tiny))
     write = _seconds(lambda: _write(folder / "files", names, on_scan.slabs(), scan))

@@ -18,7 +18,7 @@ from umlite.dicom.voxels import series_voxels
 from umlite.errors import InputError
 from umlite.volume.forms import Forms
 from umlite.volume.header import Header
-from umlite.volume.reading import Scan, read_scan
+from umlite.volume.reading import Opened, Scan, read_scan, scan_of
 from umlite.volume.voxels import Voxels
 
 
@@ -103,28 +103,27 @@ def _filled(frames: tuple[Frame, ...], plan: Plan) -> Remark:
     return Remark("filled", f"{made} of {len(plan.planes)} slices were interpolated, not measured: {gaps}.")
 
 
-def read_series(source: Series | Path) -> Scan:
+def read_series(source: Series | Path, *, force_geometry: bool = False) -> Scan:
     """Read a CT series: one that `find_series` found, or the only one of a folder, a zip archive or a file.
 
+    force_geometry: as of `read_scan`.
     Raises InputError where it cannot be one volume of HU in a known place, or where a package is missing.
     """
-    opened = open_series(source if isinstance(source, Series) else only_series(source))
-    header, voxels = opened.header, opened.read()
-    if not all(map(np.isfinite, voxels.ends())):
-        raise InputError(f"{opened.series.label} has values that no number holds. Export the series again.")
-    path = opened.series.path
-    name = opened.series.name
-    return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, header.warnings)
+    series = source if isinstance(source, Series) else only_series(source)
+    opened = open_series(series)
+    made = Opened(opened.header, series.name, series.label, series.path, lambda _notify: opened.read())
+    return scan_of(made, force_geometry=force_geometry)
 
 
-def read_source(source: str | os.PathLike[str] | SpatialImage | Series) -> Scan:
+def read_source(source: str | os.PathLike[str] | SpatialImage | Series, *, force_geometry: bool = False) -> Scan:
     """Read a scan of any format: DICOM, or what `read_scan` reads.
 
     DICOM is a folder, a zip archive or a file that holds one CT series, or one that `find_series` found.
+    force_geometry: as of `read_scan`.
     Raises InputError as `read_series` and `read_scan` do.
     """
     if isinstance(source, Series):
-        return read_series(source)
+        return read_series(source, force_geometry=force_geometry)
     if isinstance(source, (str, os.PathLike)) and is_dicom_path(Path(source)):
-        return read_series(Path(source))
-    return read_scan(source)
+        return read_series(Path(source), force_geometry=force_geometry)
+    return read_scan(source, force_geometry=force_geometry)

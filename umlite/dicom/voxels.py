@@ -18,7 +18,8 @@ from umlite.dicom.spacing import Plan, Plane
 from umlite.errors import InputError
 from umlite.machine.threads import available_threads
 from umlite.volume.geometry import Size
-from umlite.volume.voxels import HELD_BYTES, Ends, HeldVoxels, Voxels
+from umlite.volume.values import Counter, Ends, Values
+from umlite.volume.voxels import HELD_BYTES, HeldVoxels, Voxels
 
 _MOST_THREADS = 8
 
@@ -27,14 +28,14 @@ _MOST_THREADS = 8
 class SeriesVoxels:
     """Voxels in the files of a series that were all read once.
 
-    frames, planes: of the stack and of the volume. kind: of the HU. range_hu: least and greatest. checksums: CRC-32 of
-    each frame's HU.
+    frames, planes: of the stack and of the volume. kind: of the HU. found: least, greatest and distribution. checksums:
+    CRC-32 of each frame's HU.
     """
 
     frames: tuple[Frame, ...]
     planes: tuple[Plane, ...]
     kind: np.dtype
-    range_hu: Ends
+    found: Values
     checksums: tuple[int, ...]
 
     @property
@@ -51,7 +52,10 @@ class SeriesVoxels:
         return False
 
     def ends(self) -> Ends:
-        return self.range_hu
+        return self.found.low, self.found.high
+
+    def values(self) -> Values:
+        return self.found
 
     def whole(self) -> np.ndarray:
         return _assemble(self.frames, self.planes, self.kind, self.checksums)
@@ -65,19 +69,20 @@ def series_voxels(frames: Sequence[Frame], plan: Plan) -> Voxels:
     """Read every plane once: held where all are at most HELD_BYTES. Raises InputError."""
     check_syntax(frames[0])
     pixels = frames[0].pixels
-    kind, low, high, checksums = np.dtype(np.int16), np.inf, -np.inf, []
+    kind, checksums = np.dtype(np.int16), []
+    counter = Counter((pixels.columns, pixels.rows, len(frames)))
     held = 2 * pixels.rows * pixels.columns * len(plan.planes) <= HELD_BYTES
     kept = np.empty((len(frames) if held else 0, pixels.rows, pixels.columns), kind)
     for number, hu in enumerate(_decoded(frames)):
         kind = np.promote_types(kind, hu.dtype)
-        low, high = min(low, float(hu.min())), max(high, float(hu.max()))
+        counter.add(hu.T[:, :, None])
         if held:
             kept = kept.astype(kind, copy=False)
             kept[number] = hu
         else:
             checksums.append(_checksum(hu))
     if not held:
-        return SeriesVoxels(tuple(frames), plan.planes, kind, (low, high), tuple(checksums))
+        return SeriesVoxels(tuple(frames), plan.planes, kind, Values(*counter.ends, counter.counts), tuple(checksums))
     if plan.is_filled:
         return HeldVoxels(_blend(dict(enumerate(kept)), plan.planes, kind))
     return HeldVoxels(kept.transpose(2, 1, 0))

@@ -201,7 +201,7 @@ def _by_key(cases: list[Case], path: Path) -> dict[str, Case]:
 
 
 def _read(path: Path) -> Scan:
-    scan = read_scan(path)
+    scan = read_scan(path, force_geometry=True)
     if scan.voxels.dtype != np.int16 and any((slab % 1 != 0).any() for slab in scan.slabs()):
         raise InputError(f"{path} holds fractions: expected a mask of 0 and 1, or whole labels. Round it first.")
     return scan

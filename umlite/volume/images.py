@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 
 from umlite.volume.header import Header
-from umlite.volume.unpacking import Notify, read_blocks
+from umlite.volume.unpacking import Notify, read_blocks, reading
 from umlite.volume.voxels import HeldVoxels, Stored, Voxels, file_voxels, to_hu
 
 _FIELDS = ("dim", "datatype", "pixdim", "xyzt_units", "intent_code", "sform_code", "qform_code")
@@ -60,6 +60,7 @@ def voxels_of_image(data: Any, header: Header, notify: Notify) -> Voxels:
     if is_plain_proxy(data):
         path = Path(data.file_like)
         return file_voxels(Stored(path, data.offset, header.shape, header.dtype, header.slope, header.inter), notify)
-    if type(data) is ArrayProxy:
-        return HeldVoxels(to_hu(data.get_unscaled().reshape(header.shape, order="A"), header.slope, header.inter))
-    return HeldVoxels(to_hu(np.asanyarray(data).reshape(header.shape, order="A"), 1.0, 0.0))
+    with reading(Path("The image")):
+        if type(data) is ArrayProxy:
+            return HeldVoxels(to_hu(data.get_unscaled().reshape(header.shape, order="A"), header.slope, header.inter))
+        return HeldVoxels(to_hu(np.asanyarray(data).reshape(header.shape, order="A"), 1.0, 0.0))

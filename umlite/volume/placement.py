@@ -21,7 +21,6 @@ from umlite.volume.forms import Forms
 from umlite.volume.geometry import Grid, Size, spacing_of
 from umlite.volume.plausibility import is_body_sized
 
-_MOST_SPACING_MM = 10.0
 _LEAST_SHEAR = 1e-3
 _SINGULAR = 1e-6
 _MOST_ENTRY = 1e9
@@ -206,8 +205,6 @@ def _unit(header: nib.Nifti1Header, extent: np.ndarray, warnings: list[str]) -> 
 
 def _warn_about_axes(affine: np.ndarray, zooms: np.ndarray, shape: Size) -> Iterator[str]:
     spacing = spacing_of(affine)
-    if (spacing > _MOST_SPACING_MM).any():
-        yield f"Voxels of {_times(spacing)} mm are over 10 mm apart: expect coarse masks."
     axes = affine[:3, :3] / spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > _LEAST_SHEAR:
         yield "The affine is sheared (gantry tilt?): the scan is resampled to right angles and masks back to its own."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from nibabel.spatialimages import SpatialImage
 
 from umlite.errors import InputError
 from umlite.volume.forms import Forms
-from umlite.volume.geometry import spacing_of
+from umlite.volume.geometry import Grid, spacing_of
 from umlite.volume.header import Header, describe, describe_image
 from umlite.volume.images import unchanged_file, voxels_of_image
 from umlite.volume.nifti import open_nifti
-from umlite.volume.unpacking import reading
+from umlite.volume.plausibility import Finding, check_geometry, check_values
+from umlite.volume.unpacking import Notify, reading
 from umlite.volume.voxels import Stored, Voxels, file_voxels, planes_of
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
@@ -33,6 +35,7 @@ class Scan:
     name: file name without its suffixes; "image" for an image without a file.
     path: None for an image without a file.
     warnings: one sentence each.
+    findings: those of the warnings that are about the plausibility of size and values, with their codes.
     """
 
     voxels: Voxels
@@ -42,6 +45,7 @@ class Scan:
     name: str
     path: Path | None
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def hu(self) -> np.ndarray:
@@ -74,49 +78,77 @@ class Scan:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
 
-def read_scan(source: str | os.PathLike[str] | SpatialImage) -> Scan:
+def read_scan(source: str | os.PathLike[str] | SpatialImage, *, force_geometry: bool = False) -> Scan:
     """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img, NIfTI-1 or -2) or a nibabel image.
 
     What a file is its content decides, not its name. An image that was loaded from a file and not changed since is read
     from that file. One in memory that already is int16 or float32 HU shares its memory with the result. A large file is
     read and checked, not held.
-    Raises InputError for anything that is not one readable volume of finite numbers in a known place.
+
+    Args:
+        source: a path, or an image of nibabel.
+        force_geometry: read a scan whose size in mm no body has, with a warning in place of the error.
+
+    Raises:
+        GeometryError: no body has this size; told before any voxel is read.
+        InputError: this is not one readable volume of finite numbers in a known place.
     """
+    return scan_of(_open(source), force_geometry=force_geometry)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A scan that is described and not yet read: what each format has to give.
+
+    name: of results. label: what messages call it. path: None for an image without a file.
+    read: gives its voxels, tells what is unusual about their file, raises InputError.
+    """
+
+    header: Header
+    name: str
+    label: str
+    path: Path | None
+    read: Callable[[Notify], Voxels]
+
+
+def scan_of(opened: Opened, *, force_geometry: bool = False) -> Scan:
+    """Check the size, read the voxels, check their values. Raises as `read_scan`."""
+    header = opened.header
+    findings = check_geometry(Grid(header.shape, header.affine), opened.label, force=force_geometry)
+    told: list[str] = []
+    voxels = opened.read(told.append)
+    if not all(map(math.isfinite, voxels.ends())):
+        raise InputError(_not_finite_message(voxels, opened.label))
+    findings += check_values(voxels.values())
+    warnings = (*header.warnings, *told, *(finding.sentence for finding in findings))
+    stored_bytes = header.dtype.itemsize
+    return Scan(voxels, header.affine, header.forms, stored_bytes, opened.name, opened.path, warnings, tuple(findings))
+
+
+def _open(source: str | os.PathLike[str] | SpatialImage) -> Opened:
     if isinstance(source, SpatialImage):
         path = unchanged_file(source)
-        return _scan_of_image(source) if path is None else _scan_of_file(path)
+        return _open_image(source) if path is None else _open_file(path)
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"Expected the path of a NIfTI scan or a nibabel image, found {type(source).__name__}.")
-    return _scan_of_file(Path(source))
+    return _open_file(Path(source))
 
 
-def _scan_of_file(path: Path) -> Scan:
+def _open_file(path: Path) -> Opened:
     file = open_nifti(path)
     with reading(path):
         header = describe(file.header, str(path))
-    warnings: list[str] = []
     stored = Stored(file.voxels_path, file.offset, header.shape, header.dtype, header.slope, header.inter)
-    return _scan(file_voxels(stored, warnings.append), header, path, warnings)
+    return Opened(header, scan_name(path), str(path), path, lambda notify: file_voxels(stored, notify))
 
 
-def _scan_of_image(image: SpatialImage) -> Scan:
+def _open_image(image: SpatialImage) -> Opened:
     filename = image.get_filename()
     path = None if filename is None else Path(filename)
-    with reading(path or Path("The image")):
-        header = describe_image(image, "The image" if path is None else str(path))
-        warnings: list[str] = []
-        voxels = voxels_of_image(image.dataobj, header, warnings.append)
-    return _scan(voxels, header, path, warnings)
-
-
-def _scan(voxels: Voxels, header: Header, path: Path | None, warnings: list[str]) -> Scan:
-    """warnings: about the voxels' file."""
-    low, high = voxels.ends()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(_not_finite_message(voxels, "The image" if path is None else str(path)))
-    found = (*header.warnings, *warnings, *_warn_about_values(low, high))
-    name = "image" if path is None else scan_name(path)
-    return Scan(voxels, header.affine, header.forms, header.dtype.itemsize, name, path, found)
+    name, label = ("image", "The image") if path is None else (scan_name(path), str(path))
+    with reading(path or Path(label)):
+        header = describe_image(image, label)
+    return Opened(header, name, label, path, lambda notify: voxels_of_image(image.dataobj, header, notify))
 
 
 def _not_finite_message(voxels: Voxels, label: str) -> str:
@@ -131,13 +163,6 @@ def _not_finite_message(voxels: Voxels, label: str) -> str:
         f"{label} has {count:,} voxels that are NaN or infinite, the first at {first}: expected finite HU. "
         f"Replace them, with -1024 for air."
     )
-
-
-def _warn_about_values(low: float, high: float) -> Iterator[str]:
-    if low >= 0 and high <= 255:
-        yield f"Intensities run from {low:g} to {high:g}, within 0..255: these cannot be HU."
-    elif low >= 0 and high > 1000:
-        yield f"Intensities run from {low:g} to {high:g}, none below 0: the offset of -1024 HU is probably missing."
 
 
 def scan_name(path: Path) -> str:

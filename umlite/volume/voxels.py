@@ -18,15 +18,12 @@ from umlite.errors import InputError
 from umlite.volume.geometry import Size
 from umlite.volume.nifti import read_array, read_slabs
 from umlite.volume.unpacking import Notify, reading
+from umlite.volume.values import Counter, Ends, Values, parts_of, range_of
 
 HELD_BYTES = 1 << 28
 """Stored voxels of more bytes than these are not held."""
 _SLAB_BYTES = 1 << 22
-_PART_VOXELS = 1 << 22
 _INT16 = np.iinfo(np.int16)
-
-Ends = tuple[float, float]
-"""Least and greatest of some values."""
 
 
 class Voxels(Protocol):
@@ -50,6 +47,9 @@ class Voxels(Protocol):
 
     def ends(self) -> Ends:
         """Least and greatest HU; not finite where any voxel is not."""
+
+    def values(self) -> Values:
+        """How their HU are distributed, from the pass that read them."""
 
     def whole(self) -> np.ndarray:
         """All of them as one array, which may be the one that is held: not to be written to."""
@@ -79,6 +79,11 @@ class HeldVoxels:
 
     def ends(self) -> Ends:
         return range_of(self.hu)
+
+    def values(self) -> Values:
+        counter = Counter(self.shape)
+        counter.add(self.hu)
+        return Values(*counter.ends, counter.counts)
 
     def whole(self) -> np.ndarray:
         return self.hu
@@ -114,23 +119,22 @@ class Stored:
 class FileVoxels:
     """Voxels in a file that was read to its end once.
 
-    stored_ends: least and greatest stored number. checksum: CRC-32 of the stored voxels.
+    stored_ends: least and greatest stored number. counts: as of `Values`. checksum: CRC-32 of the stored voxels.
     """
 
     stored: Stored
     stored_ends: Ends
+    counts: np.ndarray
     checksum: int
 
     @classmethod
     def checked(cls, stored: Stored, notify: Notify | None = None) -> FileVoxels:
         """Read the file once, a few planes at a time. Raises InputError."""
-        lows, highs, checksum = [], [], 0
+        counter, checksum = Counter(stored.shape, stored.slope, stored.inter), 0
         for slab in stored.slabs(planes_of(stored.shape, stored.dtype), notify):
-            low, high = range_of(slab)
-            lows.append(low)
-            highs.append(high)
+            counter.add(slab)
             checksum = _checksum(slab, checksum)
-        return cls(stored, (float(np.min(lows)), float(np.max(highs))), checksum)
+        return cls(stored, counter.ends, counter.counts, checksum)
 
     @property
     def shape(self) -> Size:
@@ -148,6 +152,9 @@ class FileVoxels:
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (np.array(self.stored_ends) * self.stored.slope + self.stored.inter).astype(self.dtype)
         return float(scaled.min()), float(scaled.max())
+
+    def values(self) -> Values:
+        return Values(*self.ends(), self.counts)
 
     def whole(self) -> np.ndarray:
         raw = self.stored.array()
@@ -205,23 +212,17 @@ def to_hu(
             return raw
         keep = in_place and raw.dtype.itemsize == 2
         hu = raw.view(np.int16) if keep else np.empty_like(raw, dtype=np.int16, subok=False)
-        for part in _parts(raw):
+        for part in parts_of(raw):
             hu[part] = raw[part].astype(np.int64) * int(slope) + int(inter)
         return hu
     if plain:
         with np.errstate(over="ignore"):
             return raw.astype(np.float32, order="K", copy=False)
     hu = np.empty_like(raw, dtype=np.float32, subok=False)
-    for part in _parts(raw):
+    for part in parts_of(raw):
         with np.errstate(over="ignore", invalid="ignore"):
             hu[part] = raw[part].astype(np.float64) * slope + inter
     return hu
-
-
-def range_of(values: np.ndarray) -> Ends:
-    """Least and greatest value; not finite where any voxel is not, since NaN spreads through both."""
-    parts = [(values[part].min(), values[part].max()) for part in _parts(values)]
-    return float(np.min([low for low, _ in parts])), float(np.max([high for _, high in parts]))
 
 
 def _hu_dtype(stored: np.dtype, slope: float, inter: float, ends: Callable[[], Ends]) -> np.dtype:
@@ -233,14 +234,6 @@ def _hu_dtype(stored: np.dtype, slope: float, inter: float, ends: Callable[[], E
         return whole
     scaled = [value * slope + inter for value in ends()]
     return whole if min(scaled) >= _INT16.min and max(scaled) <= _INT16.max else single
-
-
-def _parts(array: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """Pieces of a few million voxels, cut across the axis that is slowest in memory."""
-    axis = int(np.argmax(np.abs(array.strides)))
-    step = max(1, _PART_VOXELS * array.shape[axis] // array.size)
-    for start in range(0, array.shape[axis], step):
-        yield (slice(None),) * axis + (slice(start, start + step),)
 
 
 def _checksum(slab: np.ndarray, before: int) -> int:
