@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +15,6 @@ from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
 from umlite.engines.torch import TorchEngine
 from umlite.errors import DeviceError, RequestError
-from umlite.kernels import triton as kernels
 
 
 class PretendGpu:
@@ -95,39 +91,6 @@ def test_without_triton_torch_operations_run_and_the_plan_says_so(gpu: PretendGp
         choose_setup(EngineOptions(kernels="native"))
     with pytest.raises(DeviceError, match=r"torch\.compile needs Triton"):
         choose_setup(EngineOptions(compile=True))
-
-
-@pytest.fixture
-def triton_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Triton is found, of whatever version the test says that its package has."""
-    kernels.available.cache_clear()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
-    yield
-    kernels.available.cache_clear()
-
-
-@pytest.mark.usefixtures("triton_found")
-@pytest.mark.parametrize(
-    ("package", "found", "enough"),
-    [
-        ("triton", "3.7.1", True),
-        ("triton", "3.10.0", True),
-        ("triton", "3.6.0", False),
-        ("triton", "2.1.0", False),
-        ("triton-rocm", "3.7.1+rocm7", True),
-        ("triton-windows", "3.7.0.post20", True),
-    ],
-)
-def test_an_old_triton_will_not_do(monkeypatch: pytest.MonkeyPatch, package: str, found: str, enough: bool) -> None:
-    def version(name: str) -> str:
-        if name != package:
-            raise importlib.metadata.PackageNotFoundError
-        return found
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    usable, which = kernels.available()
-    assert usable == enough
-    assert found in which
 
 
 def test_an_old_gpu_runs_torch_operations(gpu: PretendGpu) -> None:

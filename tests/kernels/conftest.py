@@ -9,11 +9,8 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def _compiled_kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    try:
-        import triton
-    except ImportError:
-        yield
-        return
-    with triton.knobs.cache.scope():
-        triton.knobs.cache.dir = str(request.config.cache.mkdir("triton"))
+    cache = getattr(request.config, "cache", None)
+    with pytest.MonkeyPatch.context() as patch:
+        if cache is not None:
+            patch.setenv("TRITON_CACHE_DIR", str(cache.mkdir("triton")))
         yield

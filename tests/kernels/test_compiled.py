@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("triton", reason="needs Triton, which compiles for GPUs without one")
 
-from support.gpu.budgets import DEFAULT_TARGETS, TABLE, Case, all_cases, allowed, compile_case, cost
+from support.gpu.budgets import DEFAULT_TARGETS, EXACT, TABLE, Case, all_cases, allowed, compile_case, cost
 from support.gpu.stub_driver import TARGETS
 
 CASES = all_cases()
@@ -28,7 +28,7 @@ def test_every_case_has_a_budget_for_every_gpu() -> None:
         rows = [row for name, row in table.items() if name.split(":")[0] == case.name]
         assert rows, f"{case.name} has no budget"
         assert all(list(row) == list(TARGETS) for row in rows), f"{case.name} lacks a GPU"
-        assert all({"3.7", "3.9"} <= set(column) for row in rows for column in row.values()), f"{case.name}: Triton"
+        assert all(set(EXACT) <= set(columns) for row in rows for columns in row.values()), f"{case.name}: Triton"
     assert {name.split(":")[0] for name in table} <= {case.name for case in CASES}, "a budget belongs to no case"
 
 

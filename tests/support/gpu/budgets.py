@@ -5,8 +5,8 @@ their costs into it again, all of them or those whose names start with one of th
 
     PYTHONPATH=tests python -m support.gpu.budgets [name ...]
 
-Compilers differ: the table has a column for each minor version of Triton that it was made with, and the command
-writes the one of the version that runs it. Another version may not spill and may take a quarter more instructions.
+Compilers differ: the table has a column for each minor version of Triton in EXACT. Another version may not spill and
+may take a quarter more instructions than the most in these; where it takes more, the command writes a column for it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from support.gpu.stub_driver import TARGETS
 
 TABLE = Path(umlite.kernels.triton.__file__).with_name("budgets.json")
 VERSION = ".".join(triton.__version__.split(".")[:2])
+EXACT = ("3.6", "3.7", "3.9")  # of torch 2.10 and 2.11, of torch 2.13, the newest
+MORE = 1.25
 DEFAULT_TARGETS = ("sm_80", "sm_90", "gfx942")
 
 TENSOR_CORES = {  # instructions that are a matrix product on tensor cores
@@ -75,7 +77,7 @@ def all_cases() -> list[Case]:
 
 
 def compile_case(case: Case, target: str) -> list[tuple[str, Launch, Code]]:
-    """(name in the table, launch, code) of each kernel of a case; spills and missing instructions are errors."""
+    """(name in the table, launch, code) of each kernel of a case; missing instructions are errors."""
     launches = record(case.launch, target)
     assert launches, f"{case.name} launched nothing"
     found = []
@@ -84,7 +86,6 @@ def compile_case(case: Case, target: str) -> list[tuple[str, Launch, Code]]:
         if name in [earlier for earlier, _, _ in found]:
             continue  # the same kernel once more, window after window say
         code = compile_launch(launch, target)
-        assert code.spilled == 0, f"{name} spills on {target}"
         found.append((name, launch, code))
     codes = [code for _, _, code in found]
     for width in case.loads:
@@ -95,28 +96,27 @@ def compile_case(case: Case, target: str) -> list[tuple[str, Launch, Code]]:
 
 
 def cost(case: Case, launch: Launch, code: Code) -> dict[str, float]:
-    """Registers a thread, shared bytes a block, and instructions that a thread issues for one element."""
+    """Registers a thread, shared bytes a block, instructions that a thread issues for one element, bytes spilled."""
     counts = code.loops[0] if case.loop and code.loops else code.counts
     instructions = counts["total"] * code.threads / case.elements(launch.options)
     if case.loads_a_turn:
         loads = sum(count for name, count in counts.items() if name.startswith(LOADS))
         assert loads, f"{case.name} on {code.target}: the longest loop loads nothing"
         instructions *= case.loads_a_turn / loads
-    return {"registers": code.registers, "shared": code.shared, "instructions": round(instructions, 3)}
+    found = {"registers": code.registers, "shared": code.shared, "instructions": round(instructions, 3)}
+    return {**found, "spilled": code.spilled}
 
 
 def allowed(name: str, target: str) -> dict[str, float]:
-    """The table's entry for the Triton that runs; for another one, a quarter more instructions than the largest known.
-
-    A kernel that is not in the table fails: it has no budget yet.
-    """
+    """The most that each cost may be. A kernel that is not in the table fails: it has no budget yet."""
     columns = json.loads(TABLE.read_text()).get(name, {}).get(target)
-    assert columns, (
-        f"{name} has no budget for {target}: write one with python -m support.gpu.budgets {name.split('/')[0]}"
-    )
-    if VERSION in columns:
-        return columns[VERSION]
-    return {"instructions": 1.25 * max(column["instructions"] for column in columns.values())}
+    stem = name.split("/")[0]
+    assert columns, f"{name} has no budget for {target}: write one with python -m support.gpu.budgets {stem}"
+    return {"spilled": 0, **columns[VERSION]} if VERSION in columns else _of_another_version(columns)
+
+
+def _of_another_version(columns: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {"spilled": 0, "instructions": MORE * max(columns[version]["instructions"] for version in EXACT)}
 
 
 def _loads(code: Code, width: int) -> bool:
@@ -138,20 +138,32 @@ def write(names: list[str]) -> None:
         for target, kernels in costs.items():
             for name, launch, code in kernels:
                 found = cost(case, launch, code)
-                table.setdefault(name, {}).setdefault(target, {})[VERSION] = found
                 print(name, target, *found.values(), flush=True)
+                _note(table.setdefault(name, {}).setdefault(target, {}), found)
         TABLE.write_text(_format({name: row for name, row in sorted(table.items()) if name.split(":")[0] in known}))
+
+
+def _note(columns: dict[str, dict[str, float]], found: dict[str, float]) -> None:
+    """Make or drop this version's column; one in EXACT must not spill."""
+    spilled = found.pop("spilled")
+    columns.pop(VERSION, None)
+    if VERSION in EXACT:
+        assert spilled == 0, "the kernel spills"
+        columns[VERSION] = found
+    elif spilled or found["instructions"] > _of_another_version(columns)["instructions"]:
+        columns[VERSION] = {**found, "spilled": spilled} if spilled else found
 
 
 def _format(table: dict[str, Any]) -> str:
     """One line for each kernel and target."""
-    blocks = [
-        f"{json.dumps(name)}: {{\n"
-        + ",\n".join(f"  {json.dumps(target)}: {json.dumps(row[target])}" for target in TARGETS if target in row)
-        + "\n}"
-        for name, row in table.items()
-    ]
-    return "{\n" + ",\n".join(blocks) + "\n}\n"
+
+    def line(target: str, columns: dict[str, Any]) -> str:
+        return f"  {json.dumps(target)}: {json.dumps(dict(sorted(columns.items())))}"
+
+    def block(name: str, row: dict[str, Any]) -> str:
+        return f"{json.dumps(name)}: {{\n" + ",\n".join(line(g, row[g]) for g in TARGETS if g in row) + "\n}"
+
+    return "{\n" + ",\n".join(block(name, row) for name, row in table.items()) + "\n}\n"
 
 
 if __name__ == "__main__":

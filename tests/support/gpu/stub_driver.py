@@ -50,9 +50,9 @@ class StubDriver:
 @contextmanager
 def pretend(target: str) -> Iterator[None]:
     """Within: Triton and launch code see `target` (a key of TARGETS) as the GPU."""
-    saved = driver._active, driver._default
+    saved = dict(vars(driver))
     driver.set_active(StubDriver(TARGETS[target]))
     try:
         yield
     finally:
-        driver._active, driver._default = saved
+        vars(driver).update(saved)

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import re
 import sys
 
 from umlite.errors import DeviceError
 
-OLDEST = (3, 7)
-"""The oldest Triton that these kernels were compiled and interpreted with."""
-_PACKAGES = ("triton", "triton-rocm", "triton-windows", "pytorch-triton-rocm", "pytorch-triton")
-
 
 @functools.cache
 def available() -> tuple[bool, str]:
-    """Whether this Python has a Triton that will do, and which version, or why not. Imports nothing."""
+    """Whether this Python has a Triton that will do, and which version, or why not. Imports Triton where it is there.
+
+    Whether it will do is told by what it can do, whatever its version.
+    """
     if importlib.util.find_spec("triton") is None:
         if sys.platform != "linux":
             return False, f"Triton has no build for {sys.platform}"
         return False, "Triton is not installed (it comes with torch's CUDA and ROCm builds)"
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in _PACKAGES:
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            continue
-        if tuple(map(int, re.findall(r"\d+", found)[:2])) < OLDEST:
-            return False, f"Triton {found} is older than {OLDEST[0]}.{OLDEST[1]}, the oldest that was tried"
-        return True, f"Triton {found}"
-    return True, "Triton of an unknown version"
+    try:
+        import triton
+        import triton.language as tl
+    except Exception as error:  # a build for another system fails in many ways
+        said = " ".join(str(error).split())[:200]
+        return False, f"Triton cannot be imported ({type(error).__name__}: {said})"
+    if not hasattr(tl, "tuple"):
+        return False, f"Triton {triton.__version__} is too old: it knows no tuples in kernels, as 3.3 and newer do"
+    return True, f"Triton {triton.__version__}"
 
 
 def require() -> None:

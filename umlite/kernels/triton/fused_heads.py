@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 import triton
+import triton.language as tl
 from torch import Tensor
 
 from umlite.kernels.triton.fused_heads_dot import WIDTH, fused_heads_dot
@@ -116,4 +118,15 @@ def _kernel(variant: Variant, channels: int, features: int) -> tuple[Any, dict[s
     options |= {"BLOCK": variant.block, "num_warps": variant.warps, "enable_fp_fusion": True}
     if not variant.step:
         return fused_heads_fma, options
-    return fused_heads_dot, {**options, "STEP": variant.step, "WIDTH": WIDTH}
+    return fused_heads_dot, {**options, "STEP": variant.step, "WIDTH": WIDTH, "OUT": max(variant.step, narrowest())}
+
+
+@functools.cache
+def narrowest() -> int:
+    """Columns of the narrowest product: 8, or what a Triton asks for that does not pad narrow ones by itself."""
+    try:
+        from triton.backends.nvidia.compiler import min_dot_size
+    except ImportError:  # no part of what Triton promises to keep; those that pad came later
+        return 8
+    _, columns, _ = min_dot_size(triton.runtime.driver.active.get_current_target())(tl.float16, tl.float16)
+    return max(8, columns)

@@ -83,12 +83,12 @@ def fused_heads_dot(
     FEATURES: tl.constexpr,  # a multiple of WIDTH
     WIDTH: tl.constexpr,
     STEP: tl.constexpr,  # classes of a product
+    OUT: tl.constexpr,  # columns of the last product: STEP and zeros
     BLOCK: tl.constexpr,
 ):
     """Programs: blocks of voxels of one window."""
     TYPE: tl.constexpr = feature.dtype.element_ty
     CLASS: tl.constexpr = (2 * K + 3) * ROW + 4
-    OUT: tl.constexpr = STEP if STEP > 8 else 8  # columns of the last product
     o_voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     m_voxel = o_voxel < voxels
     i_window = i_window.to(tl.int64)
@@ -103,7 +103,7 @@ def fused_heads_dot(
     o_row = o_hidden // K * CLASS + o_hidden % K * ROW
     o_first = tl.where((o_input == K)[:, None], (o_own + (2 * K + 1) * ROW)[None, :], o_row[None, :] + o_input[:, None])
     o_second = o_row[None, :] + (K * ROW + o_hidden % K)[:, None]
-    o_third = (o_own + 2 * K * ROW)[:, None]
+    o_third = tl.broadcast_to((o_own + 2 * K * ROW)[:, None], (K * STEP, OUT))
     m_second = (o_hidden // K)[:, None] == (o_hidden // K)[None, :]
     m_third = (o_hidden // K)[:, None] == o_class[None, :]
 
