@@ -151,7 +151,12 @@ def save(path: Path, data: FileDataset, syntax: str = ExplicitVRLittleEndian) ->
     data.file_meta.TransferSyntaxUID = uid
     if not uid.is_little_endian:
         data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
-    data.save_as(path, implicit_vr=uid.is_implicit_VR, little_endian=uid.is_little_endian, enforce_file_format=True)
+    data.file_meta.FileMetaInformationVersion = b"\0\1"
+    data.file_meta.ImplementationClassUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
+    data.file_meta.FileMetaInformationGroupLength = 0
+    pydicom.dcmwrite(
+        path, data, implicit_vr=uid.is_implicit_VR, little_endian=uid.is_little_endian, force_encoding=True
+    )
 
 
 def as_nifti(path: Path, hu: np.ndarray, affine: np.ndarray) -> Path:
@@ -173,8 +178,8 @@ def _common(shot: Shot, kind: str, instance: str) -> FileDataset:
     data.Modality, data.SeriesNumber, data.SeriesDescription = "CT", shot.number, "Phantom"
     data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "Phantom^Test", "P1", "", "O"
     data.StudyDate, data.StudyTime, data.AcquisitionDate = "20260102", "101500", "20260102"
-    data.AccessionNumber = data.ReferringPhysicianName = data.StudyID = data.PositionReferenceIndicator = ""
-    data.PatientPosition, data.Manufacturer, data.KVP = shot.position, "umlite tests", "120"
+    data.AccessionNumber = data.ReferringPhysicianName = data.Laterality = data.PositionReferenceIndicator = ""
+    data.StudyID, data.PatientPosition, data.Manufacturer, data.KVP = "1", shot.position, "umlite tests", "120"
     data.ContentDate, data.ContentTime, data.AcquisitionTime = "20260102", "101500", "101500"
     return data
 
