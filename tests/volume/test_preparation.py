@@ -12,8 +12,8 @@ from monai.transforms import Compose, CropForeground, LoadImage, Orientation, Sc
 from safetensors.numpy import load_file
 from scipy.ndimage import gaussian_filter
 
-from umlite.errors import InputError
-from umlite.volume import voxels
+from umlite.errors import DeviceError, InputError
+from umlite.volume import preparation, voxels
 from umlite.volume.preparation import Volume, prepare_volume, restore
 from umlite.volume.reading import Scan, read_scan
 
@@ -269,3 +269,22 @@ def test_a_blob_keeps_its_centre(degrees: tuple[float, float, float], spacing: t
     centre = scan.affine @ [*inside.mean(axis=0), 1]
     expected = volume.affine @ [*np.argwhere(blob).mean(axis=0), 1]
     assert np.linalg.norm((centre - expected)[:3]) <= 0.75 * max(*spacing, 1.5)
+
+
+def test_memory_is_checked_before_it_is_taken(scan_of: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Voxels of 100 mm: a file of a few bytes that covers a body, and more."""
+    scan = scan_of(np.full((20, 8, 8), 40, np.int16), np.diag([100.0, 100, 100, 1]))
+    for limit in ({"max_ram": 10**9}, {}):
+        if not limit:
+            monkeypatch.setattr(preparation, "free_bytes", lambda _device: 10**9)
+        monkeypatch.setattr(preparation, "resample_linear", lambda *_: pytest.fail("memory was taken"))
+        with pytest.raises(DeviceError, match=r"becomes 1268 x 468 x 468 voxels for the network, which need 2\.22 GB"):
+            prepare_volume(scan, MODEL_MM, HU, **limit)
+
+
+def test_padding_counts(scan_of: MakeScan) -> None:
+    """A rod of one voxel becomes a column as wide as a window."""
+    scan = scan_of(np.full((1, 1, 20), 40, np.int16), np.diag([1.5, 1.5, 100, 1]))
+    assert prepare_volume(scan, MODEL_MM, HU, max_ram=60_000_000).voxels.shape == (1, 1, 1268)
+    with pytest.raises(DeviceError, match=r"1 x 1 x 1268 voxels"):
+        prepare_volume(scan, MODEL_MM, HU, max_ram=40_000_000)

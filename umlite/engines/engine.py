@@ -48,7 +48,7 @@ class Engine(ABC):
         Returns:
             The volume, with its voxels on the host or on the setup's device.
         """
-        return prepare_volume(scan, self.card.spacing_mm, self.card.hu_range)
+        return prepare_volume(scan, self.card.spacing_mm, self.card.hu_range, max_ram=self.setup.options.max_ram)
 
     @abstractmethod
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:

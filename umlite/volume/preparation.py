@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from umlite.errors import InputError
+from umlite.errors import DeviceError, InputError
+from umlite.machine.memory import free_bytes
 from umlite.volume.geometry import Grid, Size, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
 from umlite.volume.reading import Scan
 from umlite.volume.resampling import resample_linear, resample_linear_planes, resample_nearest, tensor_of
 
+_WINDOW = 96
 _MOST_VOXELS = 1 << 30
 """A whole body, 700 x 700 x 2000 mm, has 2.9e8 voxels at 1.5 mm; more than this is a wrong spacing."""
 
@@ -87,11 +89,21 @@ def prepare_volume(
     spacing_mm: tuple[float, float, float],
     hu_range: tuple[float, float],
     resample: Resample = resample_on_host,
+    max_ram: int | None = None,
 ) -> Volume:
     """Reorient, resample, scale and crop a scan for the network. The scan is not changed.
 
-    spacing_mm: of the model, in x, y, z order. hu_range: what becomes 0 and 1. resample: where that happens.
-    Raises InputError when the scan's spacing would make an absurdly large volume.
+    Args:
+        scan: the scan.
+        spacing_mm: of the model, in x, y, z order.
+        hu_range: what becomes 0 and 1.
+        resample: where that happens.
+        max_ram: memory limit in bytes, beside what the machine has free; of no account on a GPU.
+
+    Raises:
+        InputError: the scan's spacing would make an absurdly large volume.
+        DeviceError: the volume does not fit in memory, which is told before any is taken.
+
     Source: model.md section 1, steps 2 to 5; MONAI's Orientation, Spacing, ScaleIntensityRange, CropForeground.
     """
     axes, flips = ras_axes(scan.affine)
@@ -103,6 +115,8 @@ def prepare_volume(
             f"{scan.name} claims to cover {extent} mm, too much for a CT scan: expected at most a human body. "
             f"Check the voxel spacing in its header."
         )
+    if resample is resample_on_host:
+        _check_memory(scan.name, model.shape, max_ram)
     voxels = resample(scan, axes, index_map(model, stored), model.shape, hu_range)
     start, stop = foreground_box(voxels)
     cropped = voxels[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].contiguous()
@@ -141,6 +155,20 @@ def foreground_box(voxels: torch.Tensor) -> tuple[tuple[int, int, int], tuple[in
             return (0, 0, 0), (0, 0, 0)
         start[axis], stop[axis] = int(found[0]), int(found[-1]) + 1
     return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+
+
+def _check_memory(name: str, shape: Size, max_ram: int | None) -> None:
+    """The volume is held twice while it is cropped, then padded to the size of a window."""
+    volume, padded = math.prod(shape), math.prod(max(n, _WINDOW) for n in shape)
+    wanted = 4 * max(2 * volume, volume + padded)
+    room = [n for n in (free_bytes(torch.device("cpu")), max_ram) if n is not None]
+    if wanted > min(room, default=wanted):
+        size = " x ".join(map(str, shape))
+        raise DeviceError(
+            f"{name} becomes {size} voxels for the network, which need {wanted / 1e9:.2f} GB of memory; "
+            f"{min(room) / 1e9:.2f} GB may be taken. Check the spacing in its header, crop it, or allow more memory.",
+            about="max_ram",
+        )
 
 
 def _resampled(
