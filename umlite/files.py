@@ -1,4 +1,4 @@
-"""What the system refuses when files are written, and what to do about it; folders, hashes, the disk's own cache."""
+"""Folders, hashes, writing through to the disk, and advice for what the system refuses."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ def output_error(error: OSError, path: Path) -> OutputError:
 
 
 def nicety(call: Callable[..., object], *arguments: object) -> None:
-    """Ask the system for something that is welcome but not needed; some shares refuse to change modes, for one."""
+    """Try something that is welcome but not needed: some shares refuse to change modes, for example."""
     with contextlib.suppress(OSError):
         call(*arguments)
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file before anything else is done. Where the file system has no such service, go on.
+    """Write a file through to the disk. Continue if the file system cannot.
 
-    Raises OSError where the disk fails or is full.
+    Raises OSError if the disk fails or is full.
     """
     with open(path, "rb+") as file:
         sync_open(file)
 
 
 def sync_open(file: IO[bytes]) -> None:
-    """As `sync`, of a file that is open for writing."""
+    """Write a file that is open for writing through to the disk, like `sync`."""
     file.flush()
     try:
         os.fsync(file.fileno())
@@ -83,7 +83,7 @@ def sync_open(file: IO[bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk hold the names in a folder, where the system can do that."""
+    """Write the names in a folder through to the disk, if the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Which scans a run has, and where each result goes."""
+"""The scans of a run, and the place of each result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Job:
 
     @property
     def home(self) -> Path:
-        """The folder that all files of the result are in, or in folders of it."""
+        """The folder that holds all files of the result, directly or in folders."""
         return self.output.parent if self.label_map else self.output
 
     @property

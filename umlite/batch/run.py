@@ -1,4 +1,4 @@
-"""One scan after the other, and one bad scan never stops the others."""
+"""Runs one scan after the other. A bad scan does not stop the others."""
 
 from __future__ import annotations
 

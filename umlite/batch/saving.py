@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saved:
-    """The files of a result, its statistics where they were asked for, and the seconds that both took."""
+    """The files of a result, its statistics if requested, and the seconds that both took."""
 
     files: tuple[Path, ...]
     statistics: Statistics | None
@@ -142,7 +142,7 @@ def _write(result: Segmentation, statistics: Statistics | None, job: Job, *, ove
 
 
 def _rescue(result: Segmentation, statistics: Statistics | None, job: Job) -> str:
-    """Finished work is not thrown away because the disk refuses it: keep it where temporary files go, or here."""
+    """Keep a finished result in the temporary folder or the current one if it cannot be written."""
     for parent in (None, "."):
         try:
             folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-", dir=parent))

@@ -1,4 +1,4 @@
-"""26-connected components of a mask that comes a few planes at a time."""
+"""26-connected components of a mask that is read a few planes at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Labels = npt.NDArray[np.int32]
 
 
 class Components:
-    """Numbers the components of one mask while it comes slab by slab along the last axis, in order.
+    """Numbers the components of a mask that is read slab by slab along its last axis, in order.
 
     A slab's own labels are provisional: two of them turn out to be one component where a later slab joins them.
     `numbers` gives the final ones.
@@ -53,7 +53,7 @@ class Components:
         return labels, iter([*stacks, stack])
 
     def finish(self) -> Iterator[Stack]:
-        """The last plane once more, with an empty one behind it; to be called when all planes came."""
+        """The last plane again, with an empty one behind it. Call it after all planes."""
         if self._last.any():
             x, y = self._corner
             stack = self._stacked(np.zeros((*self._last.shape[:2], 1), np.int32), (x, y))
@@ -82,7 +82,7 @@ class Components:
         return Stack(out, (low[0] - 1, low[1] - 1, 0))
 
     def _join(self, before: npt.NDArray[np.int32], after: npt.NDArray[np.int32]) -> None:
-        """Make one of the components that touch across two neighbouring planes; both have an empty border."""
+        """Join components that touch across two neighbouring planes, which both have an empty border."""
         inner = after[1:-1, 1:-1]
         if not before.any():
             return
@@ -136,7 +136,7 @@ class Stack:
 
 
 def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.unsignedinteger], int]:
-    """26-connected components of a mask [X, Y, Z], numbered from 1 in memory order, and how many there are."""
+    """Labels of 26-connected components of a mask [X, Y, Z], from 1 in memory order, and their number."""
     padded = mask
     if min(mask.shape) <= 3:
         # cc3d 4.1.1 reserves one label per four voxels. In a thin array of single voxels that is too few: it raises.

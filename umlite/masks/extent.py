@@ -23,7 +23,7 @@ class Diameter:
 
     Args:
         length_mm: its length.
-        vector_mm: from one end to the other, float64 [3].
+        vector_mm: vector from one end to the other, float64 [3].
     """
 
     length_mm: float
@@ -31,14 +31,14 @@ class Diameter:
 
 
 def longest_diameter(places: Places, axes_mm: Vectors) -> Diameter:
-    """The longest line between two of the points halfway between voxels of a set and their neighbours.
+    """The longest line within a set of voxels, between points halfway to their neighbours.
 
     Args:
-        places: [n, 3], the set's voxels or all that have a face neighbour outside it; n > 0.
-        axes_mm: [3, k], the steps of the grid along its k axes that count, as columns; voxels reach along these.
+        places: [n, 3], n > 0: the voxels of the set, or only those with a face neighbour outside it.
+        axes_mm: [3, k], the steps along k axes of the grid, as columns; voxels extend along these axes.
 
     Returns:
-        The first of the longest ones.
+        The longest line; the first one in a tie.
     """
     points = places.astype(np.float64) @ axes_mm.T
     points = _far_out(points, float(np.linalg.norm(axes_mm, axis=0).max()))
@@ -57,10 +57,10 @@ def longest_diameter(places: Places, axes_mm: Vectors) -> Diameter:
 
 
 def width_across(places: Places, axes_mm: Vectors, line_mm: Vectors) -> float:
-    """How far a plane set of voxels reaches at a right angle to a line in its plane, mm.
+    """Width of a flat set of voxels at a right angle to a line in its plane, mm.
 
     Args:
-        places: [n, 2], as of `longest_diameter`.
+        places: [n, 2], see `longest_diameter`.
         axes_mm: [3, 2], the steps along the plane's axes, as columns.
         line_mm: [3], a vector in the plane.
     """
@@ -70,14 +70,14 @@ def width_across(places: Places, axes_mm: Vectors, line_mm: Vectors) -> float:
 
 
 def hull_of_slices(places: Places, axis: int) -> Places:
-    """The voxels at the corners of each slice's convex hull, which hold the ends of every longest line.
+    """Voxels at the corners of each slice's convex hull, among which are the ends of every longest line.
 
     Args:
         places: [n, 3].
-        axis: across the slices.
+        axis: axis across the slices.
 
     Returns:
-        Those of `places`, sorted by slice.
+        Rows of `places`, sorted by slice.
     """
     u, v = (a for a in range(3) if a != axis)
     ordered = places[np.lexsort((places[:, v], places[:, u], places[:, axis]))]
@@ -93,7 +93,8 @@ class Clusters:
     """A set of voxels in cubes of 8 x 8 x 8, to find its distance to another one.
 
     Args:
-        centres_mm, radii_mm: the middle of each cube's voxels, [n, 3], and how far they reach from it, [n].
+        centres_mm: the middle of each cube's voxels, [n, 3].
+        radii_mm: how far the voxels reach from it, [n].
         points_mm: the voxel centres of each cube.
     """
 
@@ -103,7 +104,7 @@ class Clusters:
 
     @classmethod
     def of(cls, places: Places, axes_mm: Vectors) -> Clusters:
-        """Of voxels [n, 3], n > 0: all of a set, or those that have a face neighbour outside it."""
+        """Make clusters of voxels [n, 3], n > 0: all of a set, or only those with a face neighbour outside it."""
         cubes = places // _CUBE
         order = np.lexsort(cubes.T)
         cuts = np.flatnonzero((np.diff(cubes[order], axis=0) != 0).any(axis=1)) + 1
@@ -113,7 +114,7 @@ class Clusters:
         return cls(centres, radii, points)
 
     def distance(self, other: Clusters) -> float:
-        """The distance between the nearest voxel centres of two sets, mm."""
+        """Distance between the nearest voxel centres of two sets, mm."""
         apart = np.linalg.norm(self.centres_mm[:, None] - other.centres_mm[None], axis=2)
         reach = self.radii_mm[:, None] + other.radii_mm[None]
         near = np.argwhere(apart - reach <= (apart + reach).min())
@@ -129,7 +130,7 @@ class Clusters:
 
 
 def _far_out(points: Vectors, reach_mm: float) -> Vectors:
-    """Points without those that are too near the middle to be an end of the longest line."""
+    """Points that are far enough from the middle to be an end of the longest line."""
     radii = np.linalg.norm(points - points.mean(axis=0), axis=1)
     far = points[int(np.argmax(radii))]
     found = np.linalg.norm(points - far, axis=1).max()

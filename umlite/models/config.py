@@ -24,10 +24,12 @@ class UNetConfig:
 
     @property
     def feature_channels(self) -> int:
+        """Channels of the last layer, at full resolution."""
         return self.channels[0]
 
     @property
     def bottleneck_channels(self) -> int:
+        """Channels of the coarsest level."""
         return self.channels[-1]
 
     @classmethod
@@ -49,10 +51,12 @@ class SwinUNETRConfig:
 
     @property
     def feature_channels(self) -> int:
+        """Channels of the last layer, at full resolution."""
         return self.feature_size
 
     @property
     def bottleneck_channels(self) -> int:
+        """Channels of the coarsest level."""
         return 16 * self.feature_size
 
     @classmethod

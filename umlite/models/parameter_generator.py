@@ -149,5 +149,6 @@ class _FoldedPerClass(nn.Module):
 
 
 def build_generator(config: HeadConfig, bottleneck_channels: int) -> ParameterGenerator:
+    """The generator of a configuration, with parameters still to be loaded."""
     kind = PerClassControllers if config.generator == "per_class" else SharedController
     return kind(config, bottleneck_channels)

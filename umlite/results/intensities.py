@@ -1,4 +1,4 @@
-"""Intensities of a class, counted in bins while they come: moments and percentiles without all voxels in memory."""
+"""Intensities of a class, counted in bins as they are read: moments and percentiles without all voxels in memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Intensities:
 
     Args:
         mean, minimum, maximum: exact.
-        sd: of a sample (n - 1), 0 of one voxel.
-        p5, median, p95: percentiles, linear between neighbours as numpy's. Exact where the scan holds whole numbers.
+        sd: standard deviation of a sample (n - 1); 0 for a single voxel.
+        p5, median, p95: percentiles, interpolated linearly as by numpy; exact if the scan holds whole numbers.
     """
 
     mean: float
@@ -40,11 +40,11 @@ class Intensities:
 class Histogram:
     """Counts of one class's HU.
 
-    Whole numbers have a bin each. Other HU fall into 65,536 bins between the scan's ends (at most 16,384 HU from 0),
-    so that percentiles are exact to one bin: 0.06 HU where a scan covers 4096 HU.
+    Each whole number has its own bin. Other HU fall into 65,536 bins over the scan's range (at most 16,384 HU from 0),
+    so percentiles are exact to one bin: 0.06 HU for a scan that covers 4096 HU.
 
     Args:
-        ends: least and greatest HU of the scan.
+        ends: smallest and largest HU of the scan.
         whole: whether all HU are whole numbers.
     """
 
@@ -72,7 +72,7 @@ class Histogram:
         self._counts[first : first + len(counts)] += counts
 
     def result(self) -> Intensities | None:
-        """What was counted, None where nothing was."""
+        """The intensities; None if nothing was counted."""
         count = int(self._counts.sum())
         if not count:
             return None

@@ -22,22 +22,22 @@ class Lesion:
     Diameters run between the outlines: a row of n voxels is n steps long.
 
     Args:
-        id: the class's name and a number from 1 on, by volume, the largest first.
-        class_name: of the tumour or cyst.
+        id: name of the class and a number from 1, the largest lesion first.
+        class_name: name of the tumour or cyst.
         voxels, volume_ml: its size.
         axial_diameter_mm: the longest line within one axial slice.
-        perpendicular_mm: how far it reaches across that line, in that slice.
-        diameter_slice: that slice, 0-based, along the scan's slice axis; the first where several are equal.
+        perpendicular_mm: its width across that line in that slice.
+        diameter_slice: that slice, 0-based, along the scan's slice axis; the first one in a tie.
         diameter_mm: the longest line in space.
         centroid_mm: mean of its voxel centres, in the scan's RAS coordinates.
-        first_slice, last_slice: its axial slices, 0-based, both inside.
-        mean_hu: of its voxels.
-        host: of the class's possible hosts that were asked for, the one that holds most of it; None where none does.
-        host_share: the share of its voxels inside the host, 0 where there is no host.
-        contrast_hu: its mean HU minus that of the host outside all lesions asked for; None without a host.
+        first_slice, last_slice: its first and last axial slice, 0-based.
+        mean_hu: mean HU of its voxels.
+        host: the requested host organ of the class that holds most of it; None if none holds any.
+        host_share: share of its voxels inside the host; 0 without a host.
+        contrast_hu: its mean HU minus that of the host outside all requested lesions; None without a host.
         mean_logit, max_logit: None, since a segmentation keeps no logits.
-        nearest_vessel, vessel_distance_mm: the nearest of the vessels asked for and the distance between the nearest
-            voxel centres, 0 where it overlaps the vessel; None where no vessel was found.
+        nearest_vessel, vessel_distance_mm: the nearest requested vessel and the distance between the nearest voxel
+            centres, 0 if they overlap; None if no vessel was found.
     """
 
     id: str
@@ -102,13 +102,13 @@ class LesionTally:
 
 
 class HostTally:
-    """Mean HU of an organ outside the lesions that were asked for."""
+    """Mean HU of an organ outside the requested lesions."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
     def add(self, mask: npt.NDArray[np.bool_], hu: Hu, bits: BitMask, lesions: Sequence[str]) -> None:
-        """Count the next planes of the organ. lesions: names in `bits`."""
+        """Count the next planes of the organ, without voxels of these lesions."""
         for name in lesions:
             mask = mask & ~bits.mask(name)
         self._sum += float(hu[mask].sum(dtype=np.float64))
@@ -116,19 +116,19 @@ class HostTally:
 
     @property
     def mean_hu(self) -> float | None:
-        """None where nothing of it lies outside lesions."""
+        """The mean HU; None if nothing of the organ lies outside lesions."""
         return self._sum / self._count if self._count else None
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What lesions are compared with.
+    """The organs and vessels that lesions are compared with.
 
     Args:
         affine: voxel index -> RAS mm, float64 [4, 4].
         slice_axis: the scan's axis across its axial slices.
-        hosts: mean HU of the organs asked for that can be hosts, outside lesions, by name.
-        vessels: the vessels asked for that were found, by name.
+        hosts: mean HU outside lesions of the requested organs that can be hosts, by name.
+        vessels: the requested vessels that were found, by name.
     """
 
     affine: npt.NDArray[np.float64]
@@ -140,12 +140,12 @@ class Surroundings:
 def describe_lesions(
     name: str, hosts: Sequence[str], tally: ClassTally, sums: LesionTally, around: Surroundings
 ) -> list[Lesion]:
-    """Every component of one class, the largest first.
+    """Describe every component of one class, the largest first.
 
     Args:
-        name: of the tumour or cyst.
-        hosts: that it can lie in.
-        tally, sums: what was counted of it, finished.
+        name: name of the tumour or cyst.
+        hosts: organs that it can lie in.
+        tally, sums: its finished counts.
         around: its surroundings.
     """
     numbers, count = tally.components.numbers()
@@ -204,7 +204,7 @@ def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], aroun
 
 
 def _axial_diameter(corners: Places, axes_mm: npt.NDArray[np.float64], axis: int) -> tuple[float, float, int]:
-    """Longest line within a slice, the width across it, and the slice. corners: sorted by slice."""
+    """Longest line within a slice, the width across it, and the slice, from corners sorted by slice."""
     plane = [a for a in range(3) if a != axis]
     slices = np.split(corners[:, plane], np.flatnonzero(np.diff(corners[:, axis])) + 1)
     numbers = np.unique(corners[:, axis]).tolist()

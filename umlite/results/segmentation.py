@@ -135,16 +135,16 @@ class Segmentation:
             return self.add_probabilities(files, folder)
 
     def add_masks(self, files: FileSet, folder: Path) -> list[Path]:
-        """Write masks as `save_masks` does, into a set that may hold more."""
+        """Write masks like `save_masks`, as part of a larger set of files."""
         return write_masks(files, folder, [c.name for c in self.classes], self.masks.slabs(), self.scan)
 
     def add_label_map(self, files: FileSet, path: Path) -> list[Path]:
-        """Write a label map as `save_label_map` does, into a set that may hold more."""
+        """Write a label map like `save_label_map`, as part of a larger set of files."""
         names = {c.index: (c.name, c.color) for c in self.classes}
         return [write_label_map(files, path, LabelMap(self.masks, self.classes), names, self.scan)]
 
     def add_probabilities(self, files: FileSet, folder: Path) -> list[Path]:
-        """Write probabilities as `save_probabilities` does, into a set that may hold more."""
+        """Write probabilities like `save_probabilities`, as part of a larger set of files."""
         soft = self._soft()
         return write_probabilities(files, folder, ((c.name, soft.on_scan(c.name)) for c in self.classes), self.scan)
 

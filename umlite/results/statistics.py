@@ -1,4 +1,4 @@
-"""Numbers of a segmentation: volumes, intensities, places and lesions, from one pass over scan and masks."""
+"""Statistics of a segmentation: volumes, intensities, places and lesions, from one pass over scan and masks."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 _SLAB_VOXELS = 1 << 22
 _FACES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
-"""Ends of the axes of RAS."""
+"""Names of the ends of each RAS axis."""
 COORDINATES = "mm, RAS: x grows to the patient's right, y to the front, z to the head; voxel centres"
 
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """What is known of one class on the scan's grid.
+    """Statistics of one class on the scan's grid.
 
     Args:
-        name: of the class.
-        voxels, volume_ml: how large it is; voxels of sheared and oblique grids too.
-        hu: None where the class is empty, as are the following ones.
-        first_voxel, last_voxel: ends of the smallest box around it, 0-based, both inside, in the scan's own axes.
+        name: canonical name.
+        voxels, volume_ml: its size, also on sheared and oblique grids.
+        hu: its intensities; this and the next three are None if the class is empty.
+        first_voxel, last_voxel: corners of the smallest box around it, 0-based and inclusive, in the scan's own axes.
         centroid_mm: mean of the voxel centres, in the scan's RAS coordinates.
         components: number of its 26-connected pieces.
         surface_mm2: area of its surface by marching cubes at half height, closed where the scan ends.
-        cut_faces: the scan's faces that it touches (left, right, posterior, anterior, inferior, superior): there the
-            scan may end before the organ.
+        cut_faces: faces of the scan that it touches (left, right, posterior, anterior, inferior, superior), where the
+            scan may end before the organ does.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ClassStatistics:
 
     @property
     def complete(self) -> bool | None:
-        """Whether it touches no face of the scan; None where it is empty, which may mean that it is out of view."""
+        """Whether it touches no face of the scan; None if it is empty, which may mean that it is out of view."""
         return not self.cut_faces if self.voxels else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class ClassStatistics:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Numbers of one segmentation.
+    """Statistics of one segmentation.
 
     Args:
-        classes: in the order asked for.
-        lesions: of the tumours and cysts asked for, class by class, the largest first.
-        slice_axis: the scan's axis across its axial slices, 0 to 2: the one closest to head and feet.
+        classes: the requested classes, in order.
+        lesions: lesions of the requested tumours and cysts, class by class, the largest first.
+        slice_axis: the scan's axis across its axial slices (0 to 2), the one closest to head and feet.
     """
 
     classes: tuple[ClassStatistics, ...]
@@ -100,12 +100,12 @@ class Statistics:
 
 
 def statistics(result: Segmentation) -> Statistics:
-    """Measure every class and lesion of a segmentation, on the scan's own grid.
+    """Measure each class and lesion of a segmentation on the scan's own grid.
 
     Scan and masks are read once, some planes at a time.
 
     Raises:
-        InputError: the scan is read anew and cannot be any more.
+        InputError: the scan cannot be read again.
     """
     counts = _Counts(result.scan, result.classes)
     planes = max(1, _SLAB_VOXELS // (result.scan.shape[0] * result.scan.shape[1]))
@@ -117,7 +117,7 @@ def statistics(result: Segmentation) -> Statistics:
 
 
 class _Counts:
-    """Everything that is counted of one scan while it passes by."""
+    """Everything that is counted while a scan is read."""
 
     def __init__(self, scan: Scan, classes: Sequence[AnatomyClass]) -> None:
         self._scan = scan
@@ -144,7 +144,7 @@ class _Counts:
                 self._hosts[name].add(mask, hu[box], here, list(self._lesions))
 
     def result(self) -> Statistics:
-        """What was counted, when all planes were added."""
+        """The statistics, once all planes have been added."""
         for tally in self._tallies.values():
             tally.finish()
         affine = self._scan.affine
@@ -187,7 +187,7 @@ def _describe(name: str, tally: ClassTally, scan: Scan) -> ClassStatistics:
 
 
 def _cut_faces(ends: Sequence[Sequence[int]], scan: Scan) -> tuple[str, ...]:
-    """Names of the scan's faces that first or last voxels lie at, left to superior."""
+    """Names of the scan's faces that the box from the first to the last voxel touches, from left to superior."""
     axes, flips = ras_axes(scan.affine)
     found = []
     for axis, flip, (low, high) in zip(axes, flips, _FACES, strict=True):

@@ -1,4 +1,4 @@
-"""What is counted of one class while scan and masks pass by, a few planes at a time."""
+"""Counts of one class, collected while scan and masks are read a few planes at a time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ClassTally:
     """Counts of one class: HU, places along each axis, components, surface.
 
     Args:
-        scan: whose voxels will be counted.
-        surface: whether to keep the places of the voxels at the surface too.
+        scan: the scan whose voxels are counted.
+        surface: whether to keep the places of voxels at the surface.
     """
 
     def __init__(self, scan: Scan, *, surface: bool) -> None:
@@ -34,7 +34,7 @@ class ClassTally:
         self._surface: list[tuple[Places, Labels]] | None = [] if surface else None
 
     def add(self, mask: npt.NDArray[np.bool_], hu: Hu, box: Box) -> Labels:
-        """Count the class's voxels in the next planes, which are all inside `box`; at least one.
+        """Count the voxels of the class in the next planes: at least one, all inside `box`.
 
         Returns:
             Provisional labels of the components, of the mask's shape.
@@ -47,12 +47,12 @@ class ClassTally:
         return labels
 
     def finish(self) -> None:
-        """Count what the planes to come decide, when there are none."""
+        """Finish counts that depend on the next planes, when there are none."""
         self._count_surface(self.components.finish())
 
     @property
     def voxels(self) -> int:
-        """How many were counted."""
+        """Number of voxels counted."""
         return int(self.profiles[0].sum())
 
     def surface_mm2(self, axes_mm: npt.NDArray[np.float64]) -> float:
