@@ -73,3 +73,12 @@ def test_sharing() -> None:
     assert data["threads"]["scans"] == 8
     assert data["threads"]["different"] == 0
     assert data["processes"] == {**data["processes"], "different": 0, "missing": 0}
+
+
+def test_interrupts() -> None:
+    data = report("interrupts")
+    for kind in ("kills_new", "kills_replacing", "interruptions_new", "interruptions_replacing"):
+        found = data[kind]
+        assert found["moments"] > 5
+        assert found["old_or_new"] + found["marked"] == found["moments"]
+        assert (found["untold"], found["wrong"], found["left"]) == (0, 0, 0)

@@ -103,7 +103,7 @@ class Saver:
                 found = measure(result)
                 timings["statistics"] = time.perf_counter() - start
                 start = time.perf_counter()
-            files = _write(result, found, job, overwrite=self._overwrite)
+            files = write_result(result, found, job, overwrite=self._overwrite)
             timings["write"] = time.perf_counter() - start
         except (UmliteError, OSError) as error:
             raise OutputError(f"{error} {_rescue(result, found, job)}", about="output") from error
@@ -129,7 +129,8 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-def _write(result: Segmentation, statistics: Statistics | None, job: Job, *, overwrite: bool) -> list[Path]:
+def write_result(result: Segmentation, statistics: Statistics | None, job: Job, *, overwrite: bool) -> list[Path]:
+    """Write masks or a label map, with probabilities and statistics where there are any, as one set."""
     with together(job.home, overwrite=overwrite, clean=True) as files:
         add = result.add_label_map if job.label_map else result.add_masks
         add(files, job.output)
@@ -147,7 +148,7 @@ def _rescue(result: Segmentation, statistics: Statistics | None, job: Job) -> st
         try:
             folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-", dir=parent))
             output = folder / ("labels.nii.gz" if job.label_map else "masks")
-            kept = _write(result, statistics, Job(job.scan, output, job.label_map), overwrite=True)
+            kept = write_result(result, statistics, Job(job.scan, output, job.label_map), overwrite=True)
         except (OSError, UmliteError):
             continue
         return f"The finished result was kept in {kept[0].parent}."

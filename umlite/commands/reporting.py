@@ -43,7 +43,7 @@ def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterat
     except UmliteError as error:
         message, code = message_of(error), BAD_INPUT
     except KeyboardInterrupt as interruption:
-        message = "Interrupted: no partial file was left."
+        message = _interrupted()
         code = getattr(interruption, "exit_code", INTERRUPTED)
     else:
         return
@@ -51,3 +51,11 @@ def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterat
         show_json({**done(), "error": message, "exit_code": code})
     tell(f"Error: {message}" if code == BAD_INPUT else message)
     raise typer.Exit(code)
+
+
+def _interrupted() -> str:
+    from umlite.outputs.file_set import unfinished
+
+    if markers := unfinished():
+        return f"Interrupted. {markers[0]} says which results are incomplete; the next run there completes them."
+    return "Interrupted: no partial file was left."
