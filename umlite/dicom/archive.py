@@ -40,7 +40,7 @@ class Archive:
         """Its regular files."""
         for info in self._zip.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if not info.is_dir() and kind in (0, stat.S_IFREG):
+            if not info.filename.endswith("/") and kind in (0, stat.S_IFREG):
                 yield Member(self, info)
 
     def refusal(self, info: zipfile.ZipInfo) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from umlite.dicom.codestream import stated_size
 from umlite.dicom.frames import Frame, Pixels
 from umlite.dicom.header import Header
 from umlite.dicom.library import pydicom
@@ -31,6 +32,7 @@ _PACKAGES = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg-openjpeg",
 }
 """What decodes a compressed syntax where pydicom itself does not."""
+_RLE = "1.2.840.10008.1.2.5"
 _MOST_FRAGMENTS = 1 << 16
 _MOST_OVERHEAD = 1 << 20
 _INT16 = np.iinfo(np.int16)
@@ -129,11 +131,19 @@ def _decode(frame: Frame, data: bytes) -> np.ndarray:
         "pixel_representation": int(pixels.signed),
         "pixel_keyword": "PixelData",
     }
-    decoder = library.pixels.get_decoder(frame.header.syntax)
+    syntax = frame.header.syntax
+    if syntax != _RLE and stated_size(data) != (pixels.rows, pixels.columns):
+        raise InputError(f"{frame.name} holds a compressed image of another size than it states, or a damaged one.")
+    decoder = library.pixels.get_decoder(syntax)
+    plugin = min(
+        decoder.available_plugins, key=lambda name: name == "gdcm"
+    )  # which ends the process where data are bad
     try:
-        array, _ = decoder.as_array(library.encaps.encapsulate([data]), index=0, raw=True, **options)
+        array, _ = decoder.as_array(
+            library.encaps.encapsulate([data]), index=0, raw=True, decoding_plugin=plugin, **options
+        )
     except Exception as error:  # decoders raise anything where data are damaged
-        raise InputError(f"{frame.name} cannot be decoded ({_name(frame.header.syntax)}): copy it again.") from error
+        raise InputError(f"{frame.name} cannot be decoded ({_name(syntax)}): copy it again.") from error
     return array
 
 

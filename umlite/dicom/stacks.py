@@ -11,6 +11,7 @@ import numpy as np
 from umlite.dicom.frames import Frame
 from umlite.dicom.pixels import stored_bytes
 from umlite.dicom.spacing import SAME_MM, Row
+from umlite.errors import InputError
 
 _SAME_DIRECTION, _SAME_SPACING = 1e-3, 1e-3
 _LEAST_APART, _FAR = 3, 3.0
@@ -69,15 +70,23 @@ def _along(frame: Frame, first: Frame) -> float:
 
 
 def _without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], int]:
-    """Without planes of one instance UID that lie in one place: files that were copied twice."""
-    seen: set[tuple[str, int, float]] = set()
+    """Without planes that repeat another of one instance UID and place, pixel for pixel: files that were copied."""
+    seen: dict[tuple[str, int, float], Frame] = {}
     kept = []
     for frame in frames:
         key = (frame.header.instance_uid, frame.index, round(_along(frame, frames[0]), 2))
-        if not frame.header.instance_uid or key not in seen:
+        first = seen.setdefault(key, frame)
+        if first is frame or not frame.header.instance_uid or _content(first) != _content(frame):
             kept.append(frame)
-        seen.add(key)
     return kept, len(frames) - len(kept)
+
+
+def _content(frame: Frame) -> bytes:
+    """What a plane holds, to compare it; its name where that cannot be read, so that it equals no other."""
+    try:
+        return stored_bytes(frame)
+    except InputError:
+        return frame.name.encode(errors="replace")
 
 
 def _parts(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
@@ -150,7 +159,7 @@ def _one_each(frames: list[Frame]) -> tuple[list[Frame], int, str]:
     places = _places(frames)
     if len(places) == len(frames):
         return frames, 0, ""
-    different = sum(1 for place in places if len(place) > 1 and len({stored_bytes(frame) for frame in place}) > 1)
+    different = sum(1 for place in places if len(place) > 1 and len({_content(frame) for frame in place}) > 1)
     if different:
         problem = f"at {different} of its {len(places)} places lie several slices that nothing tells apart"
         return [place[0] for place in places], len(frames) - len(places), problem
