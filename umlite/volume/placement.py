@@ -23,7 +23,7 @@ from umlite.volume.plausibility import is_body_sized
 
 _LEAST_SHEAR = 1e-3
 _SINGULAR = 1e-6
-_MOST_ENTRY = 1e9
+_MOST_ENTRY, _LEAST_STEP = 1e9, 1e-9
 _LONGEST_QUATERNION = 1.01
 """Squared length of what may be a rounded rotation: three digits of each of its numbers."""
 _FORMS_DIFFER = 5e-4
@@ -217,7 +217,7 @@ def _fault(affine: np.ndarray) -> str:
     if not (np.abs(affine) <= _MOST_ENTRY).all():
         return "has NaN, infinite or absurd entries"
     spacing = spacing_of(affine)
-    if (spacing == 0).any() or abs(np.linalg.det(affine[:3, :3] / spacing)) < _SINGULAR:
+    if (spacing < _LEAST_STEP).any() or abs(np.linalg.det(affine[:3, :3] / spacing)) < _SINGULAR:
         return "is singular"
     return ""
 
