@@ -108,7 +108,7 @@ def test_pieces_of_a_body_are_not_blamed(kind: str) -> None:
         ((106, 80, 46), (0.003, 0.003, 0.003), "too-small"),
         ((106, 80, 46), (30.0, 30.0, 30.0), "too-large"),
         ((512, 512, 100), (2.5, 2.5, 5.0), "too-large"),
-        ((4, 4, 3), (3.0, 3.0, 180000.0), "too-small"),
+        ((4, 4, 3), (3.0, 3.0, 180000.0), "too-large"),
     ],
 )
 def test_geometry(shape: tuple[int, int, int], spacing: tuple[float, float, float], code: str | None) -> None:

@@ -217,19 +217,19 @@ def _times(numbers: np.ndarray) -> str:
 
 GEOMETRY_CHECKS: Sequence[Check[Grid]] = (
     Check(
+        "too-large",
+        _too_large,
+        f"the longest side is over {MOST_LENGTH_MM:g} mm, or the second-longest over {MOST_WIDTH_MM:g} mm",
+        "Whole-body scans are up to 2100 mm long, and the widest fields of view 850 mm.",
+        refuses=True,
+    ),
+    Check(
         "too-small",
         _too_small,
         f"the second-longest side is under {LEAST_SIDE_MM:g} mm, or under {LEAST_FINE_SIDE_MM:g} mm in voxels under "
         f"{FINE_MM:g} mm",
         "A CT of the body reconstructs 80 mm or more, in voxels of 0.15 mm or more. Metres that are called mm make 0.5 "
         "mm of 500, centimetres make 50.",
-        refuses=True,
-    ),
-    Check(
-        "too-large",
-        _too_large,
-        f"the longest side is over {MOST_LENGTH_MM:g} mm, or the second-longest over {MOST_WIDTH_MM:g} mm",
-        "Whole-body scans are up to 2100 mm long, and the widest fields of view 850 mm.",
         refuses=True,
     ),
     Check(
