@@ -167,7 +167,7 @@ def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
 
 def test_a_scan_too_large_for_the_memory(segmenter: Segmenter, scan_file: Path, monkeypatch) -> None:
     monkeypatch.setattr("umlite.machine.memory.free_bytes", lambda _device: 10_000)
-    with pytest.raises(DeviceError, match=r"1 classes over .* GB are free.*fewer classes"):
+    with pytest.raises(DeviceError, match=r"1 classes over .* are free.*fewer classes"):
         segmenter.segment(scan_file, "spleen")
 
 

@@ -151,7 +151,7 @@ def test_limits_and_dry_run(scan_file: Path, small_weights: Path) -> None:
     assert plan["windows"] > 0
     assert not Path("out").exists()
     message = fails(*base, "--max-ram", "1MB")
-    assert "more than the 1 MB allowed" in message
+    assert "1 MB may be taken" in message
     assert not Path("out").exists()
     assert "--max-ram" in fails(*base, "--max-ram", "much")
     (scan,) = json.loads(run(*base, "--json").stdout)["scans"]
@@ -431,13 +431,16 @@ def test_help_needs_no_torch() -> None:
     assert "not a medical device" in " ".join(output.split())
 
 
-def test_help_is_quick() -> None:
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        umlite("--help").communicate()
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['umlite', '--help']; from umlite.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'nibabel', 'scipy', 'pydicom', 'highdicom', 'PIL', 'safetensors'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_version() -> None:

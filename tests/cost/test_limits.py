@@ -6,8 +6,8 @@ import pytest
 
 from umlite.cost.limits import Limits
 from umlite.cost.prediction import Prediction
-from umlite.cost.sizes import format_size, parse_size
 from umlite.errors import DeviceError, RequestError
+from umlite.machine.sizes import format_size, parse_size
 
 
 def cost(peak: int = 3_000_000_000, vram: tuple[int, int] = (0, 0)) -> Prediction:

@@ -108,7 +108,7 @@ def test_what_torch_keeps_unused_is_free_for_the_next_scan(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 4 * GB)
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 16 * GB)
     check_memory(12 * GB, torch.device("cuda"), "Blending")
-    with pytest.raises(DeviceError, match=r"13\.0 GB are free"):
+    with pytest.raises(DeviceError, match=r"13\.00 GB are free"):
         check_memory(14 * GB, torch.device("cuda"), "Blending")
 
 

@@ -14,9 +14,9 @@ import typer
 from typer.models import OptionInfo
 
 from umlite.commands.reporting import reported
-from umlite.cost.sizes import parse_size
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
+from umlite.machine.sizes import parse_size
 from umlite.request import Request
 from umlite.terminal import tell
 

@@ -10,8 +10,8 @@ import typer
 
 from umlite.commands.options import JsonOption, ScanArgument, WeightsOption, load, takes_options
 from umlite.commands.reporting import BAD_INPUT
-from umlite.cost.sizes import GB, format_size
 from umlite.engines.options import EngineOptions
+from umlite.machine.sizes import GB, format_size
 from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell
 

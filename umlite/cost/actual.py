@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from umlite.cost.sizes import GB
+from umlite.machine.sizes import GB
 
 if TYPE_CHECKING:
     from umlite.cost.prediction import Prediction

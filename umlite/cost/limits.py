@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from umlite.cost.prediction import Prediction
-from umlite.cost.sizes import format_size
 from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError
+from umlite.machine.sizes import format_size
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import Calibration
 from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, RunShapes, peak_bytes, vram_bytes
-from umlite.cost.sizes import GB
+from umlite.machine.sizes import GB
 from umlite.request import Classes, Request
 from umlite.sweep.runner import constant_windows
 from umlite.volume.preparation import Volume

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from umlite.errors import DeviceError
 from umlite.machine.control_groups import memory_left
+from umlite.machine.sizes import format_size
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
     free = free_bytes(device)
     if free is not None and wanted > free:
         raise DeviceError(
-            f"{purpose} needs {wanted / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Ask for fewer classes at a "
+            f"{purpose} needs {format_size(wanted)}, and {format_size(free)} are free. Ask for fewer classes at a "
             "time, or use a machine with more memory.",
             about="classes",
         )

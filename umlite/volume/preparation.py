@@ -11,6 +11,7 @@ import torch
 
 from umlite.errors import DeviceError, InputError
 from umlite.machine.memory import free_bytes
+from umlite.machine.sizes import format_size
 from umlite.volume.geometry import Grid, Size, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
 from umlite.volume.reading import Scan
 from umlite.volume.resampling import resample_linear, resample_linear_planes, resample_nearest, tensor_of
@@ -165,8 +166,8 @@ def _check_memory(name: str, shape: Size, max_ram: int | None) -> None:
     if wanted > min(room, default=wanted):
         size = " x ".join(map(str, shape))
         raise DeviceError(
-            f"{name} becomes {size} voxels for the network, which need {wanted / 1e9:.2f} GB of memory; "
-            f"{min(room) / 1e9:.2f} GB may be taken. Check the spacing in its header, crop it, or allow more memory.",
+            f"{name} becomes {size} voxels for the network, which need {format_size(wanted)} of memory; "
+            f"{format_size(min(room))} may be taken. Check the spacing in its header, crop it, or allow more memory.",
             about="max_ram",
         )
 
