@@ -420,9 +420,9 @@ def umlite(*arguments: object, **options) -> subprocess.Popen:
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys; sys.argv=['umlite','--help']\n"
-        "from umlite.__main__ import main\n"
-        "try: main()\n"
+        "import sys\n"
+        "from umlite.cli import app\n"
+        "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch','numpy','nibabel'} & sys.modules.keys()))"
     )

@@ -11,12 +11,13 @@ from umlite import __version__
 from umlite.classes import PUBLISHED, ClassTable
 from umlite.commands.bench import bench
 from umlite.commands.eval import evaluate
-from umlite.commands.help import PanelledCommand
+from umlite.commands.help import Commands, PanelledCommand
 from umlite.commands.info import info
 from umlite.commands.options import (
     JsonOption,
     OverwriteOption,
     WeightsOption,
+    path_argument,
 )
 from umlite.commands.plan import plan
 from umlite.commands.reporting import reported
@@ -27,6 +28,7 @@ from umlite.commands.weights import weights_app
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,7 +53,7 @@ def _version(
 
 @app.command(cls=PanelledCommand)
 def demo(
-    scan: Annotated[Path | None, typer.Argument(help="NIfTI scan. Default: a synthetic phantom.")] = None,
+    scan: Annotated[Path | None, path_argument(help="NIfTI scan. Default: a synthetic phantom.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
     weights: Annotated[str, typer.Option("--weights", help="Weights: installed name or .safetensors file.")] = "demo",
     seed: Annotated[int | None, typer.Option(help="Seed of the phantom.")] = None,

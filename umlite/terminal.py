@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +20,26 @@ if TYPE_CHECKING:
     from umlite.progress import Progress
 
 PIPE_WIDTH = 160
+EVERY_S = 120.0
+"""Between two lines about a scan's progress where there is no terminal."""
+_WIDEST = 100_000
+_lost: list[OSError] = []
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of characters that control, reorder or break text."""
+
+
+def plain(text: str) -> str:
+    """Text whose control characters are written as escapes, so that no name steers the terminal or forges a line.
+
+    A line break stays only before an indentation, as our own lists have it: nothing else begins a line.
+    """
+    return "".join(_shown(char, text[at + 1 : at + 3]) for at, char in enumerate(text))
+
+
+def _shown(char: str, following: str) -> str:
+    if unicodedata.category(char) not in _UNSEEN or (char == "\n" and following == "  "):
+        return char
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class _Console(Console):
@@ -27,15 +50,15 @@ class _Console(Console):
 
 def show(text: str) -> None:
     """Print a line on stdout."""
-    _console().print(Text(text), soft_wrap=True)
+    _print(_console(), Text(plain(text)))
 
 
 def tell(text: str) -> None:
     """Print a line on stderr."""
     try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        return  # nobody reads, and the exit code still tells
+        print(plain(text), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return  # nobody reads, or the stream is closed, and the exit code still tells
 
 
 def show_table(
@@ -46,7 +69,7 @@ def show_table(
     whole: Sequence[int] = (0,),
     title: str | None = None,
 ) -> None:
-    """Print columns of plain text on stdout.
+    """Print columns of plain text on stdout, wider than the terminal if whole columns need it.
 
     Args:
         columns: headings; none are shown if all are empty.
@@ -55,18 +78,28 @@ def show_table(
         whole: numbers of columns that are never wrapped.
         title: a line above.
     """
-    table = Table(title=title and Text(title), box=None, title_justify="left", show_header=any(columns))
+    if title:
+        show(title)
+    table = Table(box=None, show_header=any(columns))
     for number, column in enumerate(columns):
         justify: Literal["left", "right"] = "right" if number in right else "left"
         table.add_column(column, justify=justify, overflow="fold", no_wrap=number in whole)
     for row in rows:
-        table.add_row(*map(Text, row))
-    _console().print(table)
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console = _console()
+    least = Measurement.get(console, console.options.update(max_width=_WIDEST), table).minimum
+    console.width = max(console.width, least)
+    _print(console, table)
 
 
 def show_json(data: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    _console().print(Text(json.dumps(data, indent=2, allow_nan=False)), soft_wrap=True)
+    _print(_console(), Text(json.dumps(data, indent=2, allow_nan=False)))
+
+
+def lost_output() -> str:
+    """Why lines on stdout were lost, for a person; empty where none was, or where a reader went away."""
+    return f"The output could not be written: {_lost[0].strerror or _lost[0]}." if _lost else ""
 
 
 def confirmed(question: str) -> bool:
@@ -78,10 +111,13 @@ def confirmed(question: str) -> bool:
 
 @contextmanager
 def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
-    """Give a function that starts a progress bar for a scan in place of the last one, on stderr if it is a terminal."""
+    """Give a function that starts a scan's progress: a bar on a terminal, else lines now and then, on stderr."""
     from rich import progress as rich
 
     console = Console(stderr=True, emoji=False)
+    if not silent and not console.is_terminal:
+        yield _progress_lines
+        return
     with rich.Progress(
         rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(),
@@ -98,10 +134,26 @@ def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
         def start(name: str) -> Progress:
             for task in bars.task_ids:
                 bars.remove_task(task)
-            current = bars.add_task(name, total=None)
+            current = bars.add_task(plain(name), total=None)
             return lambda done, total: bars.update(current, completed=done, total=total)
 
         yield start
+
+
+def _progress_lines(name: str) -> Progress:
+    """Lines for a log: when a scan starts, and one every few minutes."""
+    start = last = time.monotonic()
+    tell(f"{time.strftime('%H:%M:%S')} {name}: started")
+
+    def update(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= EVERY_S and 0 < done < total:
+            last = now
+            left = (now - start) / done * (total - done)
+            tell(f"{time.strftime('%H:%M:%S')} {name}: {done} of {total} windows, about {left / 60:.0f} min left")
+
+    return update
 
 
 @contextmanager
@@ -113,6 +165,13 @@ def download_bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
     with rich.Progress(*columns, console=Console(stderr=True), disable=silent) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _print(console: Console, what: Text | Table) -> None:
+    try:
+        console.print(what, soft_wrap=isinstance(what, Text))
+    except OSError as error:  # a full disk under a log must not cost results
+        _lost.append(error)
 
 
 def _console() -> Console:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umlite import __version__
-from umlite.commands.options import EXPERT, HOW_MUCH, WHAT, JsonOption, OverwriteOption
+from umlite.commands.options import EXPERT, HOW_MUCH, WHAT, JsonOption, OverwriteOption, path_argument
 from umlite.commands.reporting import BAD_INPUT, reported
 from umlite.errors import OutputError
 from umlite.terminal import show, show_json, show_table, tell
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="Predicted masks: a file or a folder.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="True masks: a file or a folder.")],
+    predicted: Annotated[Path, path_argument(metavar="PRED", help="Predicted masks: a file or a folder.")],
+    truth: Annotated[Path, path_argument(metavar="TRUTH", help="True masks: a file or a folder.")],
     classes: Annotated[
         str | None,
         typer.Option(

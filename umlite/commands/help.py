@@ -1,12 +1,15 @@
-"""How every command of the command line behaves: help in plain text with panels, flags named in messages."""
+"""How every command of the command line behaves: help with panels, flags in messages, errors of usage."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from umlite.commands.reporting import naming
+from umlite.commands.reporting import BAD_INPUT, INTERRUPTED, naming
+from umlite.terminal import lost_output, show_json, tell
 
 PANELS = ("Arguments", "What", "How much", "Expert")
 
@@ -35,3 +38,45 @@ class PanelledCommand(TyperCommand):
             if rows:
                 with formatter.section(panel):
                     formatter.write_dl(rows)
+
+
+class Commands(TyperGroup):
+    """All commands. Errors of usage are one JSON object on stdout where JSON was asked for, like every other error."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run a command and exit."""
+        given = list(sys.argv[1:] if args is None else args)
+        options["standalone_mode"] = False
+        try:
+            code = super().main(given, *rest, **options)
+        except Exception as error:
+            code = _usage_error(error, as_json="--json" in given)
+        code = code if isinstance(code, int) else 0
+        if message := lost_output():
+            tell(f"Error: {message}")
+            code = code or BAD_INPUT
+        sys.exit(code)
+
+
+def _usage_error(error: Exception, *, as_json: bool) -> int:
+    """Show an error of usage. Typer may bring its own copy of Click, so its errors are known by their parts.
+
+    Raises any other error again.
+    """
+    if type(error).__name__ == "Abort":
+        tell("Interrupted.")
+        return INTERRUPTED
+    if not hasattr(error, "format_message"):
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return BAD_INPUT
+    message = error.format_message()
+    if as_json:
+        show_json({"error": message, "exit_code": BAD_INPUT})
+    if context := getattr(error, "ctx", None):
+        for line in context.get_usage().splitlines():
+            tell(line)
+        tell(f"Try '{context.command_path} --help' for help.")
+    tell(f"Error: {message}")
+    return BAD_INPUT

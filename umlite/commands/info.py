@@ -57,8 +57,11 @@ def info(
     if as_json:
         show_json(facts | {"layers": rows} if layers else facts)
         return
-    shown = {k: "\n".join(v) if isinstance(v, list) else str(v) for k, v in facts.items()}
-    show_table(("", ""), [(key.replace("_", " "), value or "none") for key, value in shown.items()])
+    shown = {k: v or ["none"] if isinstance(v, list) else [str(v)] for k, v in facts.items()}
+    show_table(
+        ("", ""),
+        [("" if at else key.replace("_", " "), line) for key, lines in shown.items() for at, line in enumerate(lines)],
+    )
     if rows:
         show_table(tuple(rows[0]), [tuple(row.values()) for row in rows], whole=(0,))
     elif layers:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 WHAT, HOW_MUCH, EXPERT = "What", "How much", "Expert"
 
-ScanArgument = Annotated[Path, typer.Argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
+path_argument = functools.partial(typer.Argument, readable=False)
+"""A file that the command itself opens and reports on: Typer would refuse all files for one that is not readable."""
+
+ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="Weights: installed name or .safetensors file.", rich_help_panel=WHAT)
 ]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umlite.commands.options import JsonOption, ScanArgument, WeightsOption, load, takes_options
-from umlite.commands.reporting import BAD_INPUT
+from umlite.commands.reporting import BAD_INPUT, message_of, prefixed
 from umlite.engines.options import EngineOptions
+from umlite.errors import UmliteError
 from umlite.machine.sizes import GB, format_size
 from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell
@@ -47,10 +48,10 @@ def show_plans(
     """Predict and show the cost of each scan, and compare it with the limits of the segmenter's options.
 
     Returns:
-        The exit code, which is not 0 if a scan exceeds the limits.
+        The exit code, which is not 0 if a scan exceeds the limits or cannot be read.
 
     Raises:
-        InputError: a scan cannot be read.
+        UmliteError: the only scan cannot be read. One of several is reported, and the others go on.
     """
     from umlite.cost.limits import Limits
     from umlite.cost.measuring import calibration_of
@@ -62,7 +63,14 @@ def show_plans(
     adaptive = request.windows == "adaptive"
     plans: list[dict[str, Any]] = []
     for path in scans:
-        cost = predict(segmenter, calibration, segmenter.prepare(path), request)
+        try:
+            cost = predict(segmenter, calibration, segmenter.prepare(path), request)
+        except UmliteError as error:
+            if len(scans) == 1:
+                raise
+            plans.append({"scan": str(path), "error": message_of(error), "fits": False})
+            tell(f"Error: {prefixed(path, error)}")
+            continue
         excess = limits.excess(cost)
         plans.append({"scan": str(path), "classes": names, "at_most": adaptive, **cost.to_dict()})
         if limits.any:

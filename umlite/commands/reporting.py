@@ -35,6 +35,12 @@ def message_of(error: Exception | None) -> str:
     return f"{text} ({', '.join(named)})" if named else text
 
 
+def prefixed(scan: object, error: Exception | None) -> str:
+    """An error of one scan among several, which begins with its name."""
+    text = message_of(error)
+    return text if text.startswith(str(scan)) else f"{scan}: {text}"
+
+
 @contextmanager
 def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
     """Turn an UmliteError or an interruption into one message and an exit code. JSON holds what was `done` by then."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from umlite.commands.options import (
     OverwriteOption,
     WeightsOption,
     load,
+    path_argument,
     takes_options,
 )
-from umlite.commands.reporting import BAD_INPUT, DEFECT, message_of, reported
+from umlite.commands.reporting import BAD_INPUT, DEFECT, message_of, prefixed, reported
 from umlite.commands.series import with_series
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError, UmliteError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @takes_options
 def segment(
-    scans: Annotated[list[Path], typer.Argument(metavar="SCAN", help="NIfTI files; folders, zips or files of DICOM.")],
+    scans: Annotated[list[Path], path_argument(metavar="SCAN", help="NIfTI files; folders, zips or files of DICOM.")],
     request: Request,
     options: EngineOptions,
     output: Annotated[
@@ -140,10 +140,10 @@ class _Report:
 def _show_outcome(outcome: Outcome, silent: bool) -> None:
     scan, result = outcome.job.scan, outcome.result
     if result is None:
-        text = message_of(outcome.error)
-        tell(f"Error: {text if text.startswith(str(scan)) else f'{scan}: {text}'}")
+        tell(f"Error: {prefixed(scan, outcome.error)}")
         if not isinstance(outcome.error, UmliteError):
-            traceback.print_exception(outcome.error, file=sys.stderr)
+            for line in "".join(traceback.format_exception(outcome.error)).splitlines():
+                tell(f"  {line}")
         return
     for warning in result.warnings:
         tell(f"Warning: {scan.name}: {warning}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umlite.commands.options import JsonOption
+from umlite.commands.options import JsonOption, path_argument
 from umlite.commands.reporting import reported
 from umlite.errors import InputError
 from umlite.terminal import show, show_json, show_table, tell
@@ -22,7 +24,7 @@ _MOST_NAMES = 3
 
 
 def series(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders, zip archives or DICOM files.")],
+    paths: Annotated[list[Path], path_argument(metavar="PATH", help="Folders, zip archives or DICOM files.")],
     patients: Annotated[bool, typer.Option("--patients", help="Show names and IDs of patients too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,15 +64,15 @@ def with_series(paths: Sequence[Path], wanted: str | None, *, fill_gaps: bool) -
     Files that are named one by one are searched together, since a series may lie in all of them. A path among several
     that holds nothing to segment stays, and fails alone. Raises as `find_series` and `Found.choose` do.
     """
-    from umlite.dicom.finding import find_series, is_dicom_path
+    from umlite.dicom.finding import find_series
 
-    files = [path for path in paths if not path.is_dir() and is_dicom_path(path)]
+    files = [path for path in paths if not os.path.isdir(path) and _is_dicom(path)]
     sources = Sources([], {})
     for path in paths:
         if path in files and path != files[0]:
             continue
         group = files if path in files else [path]
-        if path not in files and not path.is_dir():
+        if path not in files and not os.path.isdir(path):
             sources.scans.append(path)
             continue
         try:
@@ -88,6 +90,15 @@ def with_series(paths: Sequence[Path], wanted: str | None, *, fill_gaps: bool) -
             sources.scans.append(place)
             sources.series[place] = one
     return sources
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM. One that cannot be read is not: it fails when its turn comes, and alone."""
+    from umlite.dicom.finding import is_dicom_path
+
+    with contextlib.suppress(InputError):
+        return is_dicom_path(path)
+    return False
 
 
 def _tell_left(found: Found, chosen: Sequence[Series]) -> None:

@@ -1,0 +1,163 @@
+"""The command line under trouble: signals, errors of usage, one bad scan among good ones, odd names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from typer.testing import CliRunner
+
+from support import hostile
+from support.samples import make_scan
+from umlite.cli import app
+from umlite.cost import measuring
+
+COMMANDS = ("segment", "series", "plan", "verify", "bench", "eval", "demo", "classes", "info", "weights",
+            "weights list", "weights convert", "weights pull")  # fmt: skip
+
+
+def invoke(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "SIDE", 40)
+
+
+# Usage
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_short_and_long_help(command: str) -> None:
+    short = invoke(*command.split(), "-h").stdout
+    assert "Usage:" in short
+    assert short == invoke(*command.split(), "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("segment", "a.nii", "--bogus"), ("segment",), ("segment", "a.nii", "--threads", "x"), ("segement", "a.nii"),
+     ("weights", "bogus"), ("plan", "a.nii", "b.nii")],
+)  # fmt: skip
+def test_errors_of_usage_are_one_json_object(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "--json", code=2)
+    data = json.loads(result.stdout)
+    assert data["exit_code"] == 2
+    assert data["error"]
+    assert f"Error: {data['error']}" in result.stderr
+    assert invoke(*arguments, code=2).stdout == ""
+
+
+# One scan's trouble stays with that scan
+
+
+def test_a_dry_run_goes_on_after_a_bad_scan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.nii").write_text("no scan")
+    shutil.copy(scan_file, tmp_path / "b.nii.gz")
+    base = ("segment", "text.nii", scan_file, "absent.nii", "b.nii.gz", "--weights", small_weights, "-c", "liver")
+    result = invoke(*base, "--dry-run", "--json", code=2)
+    plans = json.loads(result.stdout)["scans"]
+    assert ["error" in plan for plan in plans] == [True, False, True, False]
+    result = invoke(*base, "--dry-run", code=2)
+    assert result.stderr.count("Error:") == 2
+    assert result.stdout.count("windows") >= 2
+
+
+@pytest.mark.skipif(bool(hostile.why_not()), reason=hostile.why_not())
+def test_an_unreadable_scan_among_good_ones(small_weights: Path, tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        nib.save(make_scan((12, 12, 12)), tmp_path / name)
+    (tmp_path / "a.nii.gz").chmod(0)
+    shutil.copy(small_weights, tmp_path / "small.safetensors")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+    arguments = ["-m", "umlite", "segment", "a.nii.gz", "b.nii.gz", "-c", "liver", "--json", "-o", "out",
+                 "--weights", "small.safetensors", "--kernels", "torch"]  # fmt: skip
+    done = hostile.run(arguments, user=hostile.NOBODY, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    first, second = json.loads(done.stdout)["scans"]
+    assert "ermission" in first["error"]
+    assert second["files"] == ["out/b/liver.nii.gz"]
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_in_a_name_forges_a_line(small_weights: Path) -> None:
+    name = "a\nError: b\x1b[31m.nii"
+    result = invoke("segment", name, "also\nbad.nii", "--weights", small_weights, "-c", "liver", "-o", "out", code=2)
+    assert "\x1b" not in result.output
+    assert [line[:6] for line in result.stderr.splitlines() if line.startswith("Error")] == ["Error:"] * 2
+
+
+# Signals
+
+
+START = """
+import os, signal, sys, threading
+{ignore}
+import umlite.__main__ as command
+real = os._exit
+def late(code):
+    {last}
+    real(code)
+os._exit = late
+sys.argv = ["umlite", "--version"]
+command.main()
+"""
+
+
+def started(ignore: str = "", last: str = "pass") -> subprocess.CompletedProcess[str]:
+    code = START.format(ignore=ignore, last=last)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+def test_signals_that_were_ignored_stay_ignored(name: str) -> None:
+    done = started(
+        f"signal.signal(signal.{name}, signal.SIG_IGN)",
+        f"assert signal.getsignal(signal.{name}) is signal.SIG_IGN; os.kill(os.getpid(), signal.{name})",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_after_the_last_line(name: str, code: int) -> None:
+    """Python's own end restores what signals do, which would kill the process without a code of ours."""
+    hit = f"atexit.register(lambda: os.kill(os.getpid(), signal.{name}))"
+    done = started(f"import atexit; {hit}")
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith("umlite ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_closed_streams(closed: str) -> None:
+    code = f"import os, sys; os.close({1 if closed == 'stdout' else 2}); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", code, sys.executable, "-m", "umlite", "classes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["classes"], ["classes", "--json"], ["segment", "absent.nii", "--bogus"]])
+def test_a_full_disk_under_the_log(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "umlite", *arguments], stdout=full, stderr=full, check=False)
+    assert done.returncode == 2  # the output is lost, which a script should know
+
+
+def test_sigint_is_left_as_python_found_it() -> None:
+    done = started("signal.signal(signal.SIGINT, signal.SIG_IGN)", "os.kill(os.getpid(), signal.SIGINT)")
+    assert done.returncode == 0, done.stderr
