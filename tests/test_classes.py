@@ -165,3 +165,19 @@ def test_own_lesions_are_lesions() -> None:
     assert [c.kind for c in table] == ["organ", "tumor", "organ"]
     assert table.groups["tumors"] == ("spleen_tumor",)
     assert table.groups["organs"] == ("liver", "my_organ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["liver,spleen,right_kidney", "liver;spleen;Right Kidney", "liver\r\nspleen\r\nRight Kidney\r\n",
+     "\ufeffliver,spleen, right kidney", "liver spleen right kidney", "liver\tspleen,\nkidney right", "liver spleen;2"],
+)  # fmt: skip
+def test_separators_of_lists(text: str) -> None:
+    names = [c.name for c in ClassTable(c.name for c in PUBLISHED).resolve(text)]
+    assert names[:2] == ["liver", "spleen"]
+    assert set(names) <= {"liver", "spleen", "right_kidney"}
+
+
+def test_blanks_join_nothing_that_is_unknown() -> None:
+    with pytest.raises(RequestError, match="unknown class 'liver sploon'"):
+        ClassTable(c.name for c in PUBLISHED).resolve("liver sploon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,58 @@ def test_errors_of_usage_are_one_json_object(arguments: tuple[str, ...]) -> None
     assert data["error"]
     assert f"Error: {data['error']}" in result.stderr
     assert invoke(*arguments, code=2).stdout == ""
+
+
+# Requests
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"liver\nspleen\n",
+        b"liver\r\nspleen\r\n",
+        b"\xef\xbb\xbfliver;spleen",
+        "liver spleen".encode("utf-16"),
+        b"liver, spleen,",
+    ],
+)
+def test_classes_from_a_file(content: bytes, scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(content)
+    base = ("segment", scan_file, "--weights", small_weights, "-o", "out", "--kernels", "torch", "--overlap", "0")
+    invoke(*base, "-c", "@classes.txt")
+    assert sorted(os.listdir("out")) == ["liver.nii.gz", "spleen.nii.gz"]
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"x" * 2_000_000, "folder"])
+def test_bad_files_of_classes(content: bytes | str | None, small_weights: Path, tmp_path: Path) -> None:
+    if content == "folder":
+        (tmp_path / "classes.txt").mkdir()
+    elif isinstance(content, bytes):
+        (tmp_path / "classes.txt").write_bytes(content)
+    result = invoke("segment", "a.nii", "--weights", small_weights, "-c", "@classes.txt", code=2)
+    assert "Cannot read classes from classes.txt" in result.stderr
+    assert "(--classes)" in result.stderr
+
+
+def test_a_class_that_was_taken_for_a_scan(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "--weights", small_weights, "-o", "out")
+    for given in (("-c", "liver", "spleen"), ("spleen", "-c", "liver")):
+        result = invoke(*base, *given, code=2)
+        assert "Join classes with commas: liver,spleen." in result.stderr
+    assert not Path("out").exists()
+
+
+def test_a_geometry_is_forced(small_weights: Path, tmp_path: Path) -> None:
+    nib.save(make_scan((40, 36, 30), spacing=0.5), tmp_path / "tiny.nii.gz")
+    base = ("--weights", small_weights, "-c", "liver")
+    for command in (("segment", "tiny.nii.gz", "-o", "out", *base), ("plan", "tiny.nii.gz", *base)):
+        assert "(--force-geometry)" in invoke(*command, code=2).stderr
+        assert not Path("out").exists()
+        invoke(*command, "--force-geometry")
+        shutil.rmtree("out", ignore_errors=True)
+    result = invoke("segment", "tiny.nii.gz", "-o", "out", *base, "--force-geometry")
+    assert "Warning: tiny.nii.gz" in result.stderr
+    assert os.listdir("out") == ["liver.nii.gz"]
 
 
 # One scan's trouble stays with that scan

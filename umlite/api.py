@@ -211,23 +211,26 @@ class Segmenter:
         """
         asked = Request.of(request, **changes)
         self.check_request(asked)
-        prepared = self.prepare(scan)
+        prepared = self.prepare(scan, force_geometry=asked.force_geometry)
         decided = self.decide(prepared, asked, progress=progress, folder=folder)
         del prepared  # the volume need not be in memory while masks are cleaned
         return self.finish(decided)
 
-    def prepare(self, scan: str | os.PathLike[str] | SpatialImage | Scan | Series) -> Prepared:
+    def prepare(
+        self, scan: str | os.PathLike[str] | SpatialImage | Scan | Series, *, force_geometry: bool = False
+    ) -> Prepared:
         """Read a scan, unless it is a Scan already, and turn it into what the network sees.
 
         Args:
             scan: path of a NIfTI file or of DICOM, a nibabel image, a series, or a Scan.
+            force_geometry: read a scan whose size in mm no body has, with a warning instead of the error.
 
         Raises:
             InputError: the scan cannot be read or used.
         """
         watch = _Stopwatch()
         with watch("read"), _memory_errors("to read this scan"):
-            scan = scan if isinstance(scan, Scan) else read_source(scan)
+            scan = scan if isinstance(scan, Scan) else read_source(scan, force_geometry=force_geometry)
         with watch("prepare"), _memory_errors("to resample this scan"):
             volume = self.engine.prepare(scan)
         return Prepared(scan, volume, watch.seconds)

@@ -9,7 +9,7 @@ import difflib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -313,7 +313,7 @@ class ClassTable(Sequence[AnatomyClass]):
         """
         if request is None:
             return self._classes
-        words = request.split(",") if isinstance(request, str) else [str(w) for w in request]
+        words = class_words(request) if isinstance(request, str) else [str(w) for w in request]
         words = [w for w in (w.strip() for w in words) if w]
         if not words:
             raise RequestError(
@@ -323,14 +323,11 @@ class ClassTable(Sequence[AnatomyClass]):
         groups, numbers = self.groups, {str(c.index): c.name for c in self._classes}
         wanted: list[str] = []
         unknown: list[str] = []
+        known = {key: (c.name,) for key, c in self._by_spelling.items()} | groups
+        known = {number: (name,) for number, name in numbers.items()} | known
         for word in words:
-            key = normalise(word)
-            if key in groups:
-                wanted.extend(groups[key])
-            elif key in self._by_spelling:
-                wanted.append(self._by_spelling[key].name)
-            elif key in numbers:
-                wanted.append(numbers[key])
+            if keys := _known_parts(word, known):
+                wanted.extend(name for key in keys for name in known[key])
             else:
                 unknown.append(word)
         if unknown:
@@ -355,6 +352,30 @@ class ClassTable(Sequence[AnatomyClass]):
             + ("?" if lines[-1].endswith("?") else ".")
             + " `umlite classes` lists all names."
         )
+
+
+def is_class_word(word: str) -> bool:
+    """Whether a word names a published class or a group."""
+    key = normalise(word)
+    return key in GROUPS or key == "all" or any(key in _spellings(c) for c in PUBLISHED)
+
+
+def class_words(text: str) -> list[str]:
+    """Words of a list of classes: between commas, semicolons, tabs or line breaks. A byte order mark is no letter."""
+    return [word for word in (part.strip() for part in re.split(r"[,;\t\r\n\ufeff]+", text)) if word]
+
+
+def _known_parts(word: str, known: Mapping[str, object]) -> list[str]:
+    """Keys that a word stands for: its own, or those of its parts between blanks, the longest first; else none."""
+    parts, keys, first = word.split(), [], 0
+    while first < len(parts):
+        ends = range(len(parts), first, -1)
+        found = next((end for end in ends if normalise(" ".join(parts[first:end])) in known), None)
+        if found is None:
+            return []
+        keys.append(normalise(" ".join(parts[first:found])))
+        first = found
+    return keys
 
 
 def _spellings(c: AnatomyClass) -> tuple[str, ...]:

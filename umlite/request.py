@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from umlite.classes import class_words
 from umlite.errors import RequestError
 from umlite.records import changed, from_fields
 
@@ -25,6 +26,7 @@ class Request:
         windows: "all", or "adaptive" to skip windows that cannot hold the classes or the organs that their
             post-processing reads (`umlite.sweep.adaptive`).
         probabilities: whether to keep probabilities, taken before post-processing.
+        force_geometry: whether to segment a scan whose size in mm no body has, with a warning.
 
     Raises:
         RequestError: an overlap out of range or unknown windows. Classes are checked later, against the weights.
@@ -34,6 +36,7 @@ class Request:
     overlap: float = 0.5
     windows: str = "all"
     probabilities: bool = False
+    force_geometry: bool = False
 
     def __post_init__(self) -> None:
         check_overlap(self.overlap)
@@ -44,7 +47,7 @@ class Request:
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
         """Make a request from classes or from another request, with some fields changed."""
         if not isinstance(asked, Request):
-            words = asked.split(",") if isinstance(asked, str) else asked
+            words = class_words(asked) if isinstance(asked, str) else asked
             asked = cls(None if words is None else tuple(str(word).strip() for word in words))
         return changed(asked, changes) if changes else asked
 

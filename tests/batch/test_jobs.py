@@ -77,3 +77,16 @@ def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
     jobs = lay_out_jobs(scans, tmp_path / "out")
     assert [job.label_map for job in jobs] == [False] * 3
     assert [job.output.relative_to(tmp_path / "out").name for job in jobs] == ["x.nii", "scan", "t"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["seg.nrrd", "x.seg.nrrd", "S.MHA", "a.mgz", "b.dcm", "c.hdr", "d.nii.bz2", "e.zip", "f.png", "g.tar.gz", "h.gz"],
+)
+def test_names_of_other_formats_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"ends in \.nii\.gz or \.nii, found") as refused:
+        lay_out_jobs([Path("a.nii")], tmp_path / name)
+    assert refused.value.about == ("output",)
+    (tmp_path / name).mkdir()
+    assert lay_out_jobs([Path("a.nii")], tmp_path / name)[0].output == tmp_path / name
+    assert outputs(["a.nii"], "v1.2") == ["v1.2"]

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from umlite.dicom.series import Series
 
 
+OTHER_FORMATS = (
+    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".dcm", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
+    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
+    *(".rar", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".h5", ".hdf5", ".mat"),
+    *(".vtk", ".vti", ".stl", ".json", ".csv", ".pdf"),
+)
+"""Endings of files that are not written here: a folder of such a name would surprise."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A scan and where its result goes.
@@ -58,8 +67,10 @@ def lay_out_jobs(
         notify: gets a sentence about a scan that is named twice.
 
     Raises:
-        RequestError: `output` is one file and the names are several.
+        RequestError: `output` is one file and the names are several, or it ends like a file that is not written here.
     """
+    if output is not None:
+        _check_ending(output)
     distinct = _distinct_scans(scans, notify)
     names = _distinct_names(distinct)
     one_file = output is not None and is_label_map(output)
@@ -77,6 +88,17 @@ def lay_out_jobs(
     if one_file or (len(scans) == 1 and not label_map):
         return [Job(distinct[0], output, one_file)]
     return [Job(scan, output / f"{name}{ending}", label_map) for scan, name in zip(distinct, names, strict=True)]
+
+
+def _check_ending(output: Path) -> None:
+    """Raise RequestError for a name that asks for a format other than NIfTI, unless it is a folder's already."""
+    ending = next((ending for ending in OTHER_FORMATS if output.name.lower().endswith(ending)), None)
+    if ending and not is_label_map(output) and not os.path.isdir(output):
+        raise RequestError(
+            f"Cannot write {output}: expected a folder, or a label map that ends in .nii.gz or .nii, found a name that "
+            f"ends in {ending}.",
+            about="output",
+        )
 
 
 def _distinct_scans(scans: Sequence[Path], notify: Notify) -> list[Path]:

@@ -74,7 +74,7 @@ def run_jobs(
     def run(job: Job) -> Outcome:
         saver.check(job)
         start_peak()
-        prepared = segmenter.prepare(job.series or job.scan)
+        prepared = segmenter.prepare(job.series or job.scan, force_geometry=request.force_geometry)
         predicted = None if forecast is None else forecast.of(prepared)
         folder = existing(job.probability_folder) if request.probabilities else None
         decided = segmenter.decide(prepared, request, progress=progress_of(job.scan.name), folder=folder)

@@ -16,7 +16,7 @@ from umlite.terminal import show, show_json, show_table
 @takes_options
 def bench(
     scan: ScanArgument,
-    request: Annotated[Request, "classes", "overlap", "windows"],
+    request: Annotated[Request, "classes", "overlap", "windows", "force_geometry"],
     options: EngineOptions,
     weights: WeightsOption = None,
     repeats: Annotated[int, typer.Option(help="Number of runs (p50 and p90 are reported).")] = 3,

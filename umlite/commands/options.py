@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
+from umlite.files import open_file
 from umlite.machine.sizes import parse_size
 from umlite.request import Request
 from umlite.terminal import tell
@@ -41,8 +42,11 @@ def _option(text: str, panel: str, *names: str, kind: Any = None, metavar: str |
 
 
 OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
-    "classes": _option("Names or groups, joined by commas. Default: all.", WHAT, "--classes", "-c", kind=str | None),
+    "classes": _option(
+        "Names or groups with commas, or @FILE. Default: all.", WHAT, "--classes", "-c", kind=str | None
+    ),
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
+    "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
     "max_vram": _option("GPU memory limit.", HOW_MUCH, kind=str | None, metavar="SIZE"),
@@ -58,6 +62,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
 """Options for all fields of EngineOptions and Request: the type on the command line, if it differs, and the help."""
 
 RECORDS = (EngineOptions, Request)
+MOST_LIST_BYTES = 1 << 20
 SIZES = ("max_ram", "max_vram")
 
 
@@ -111,6 +116,25 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
+def _listed(classes: str | None) -> str | None:
+    """The text of `classes`, or of the file that it names after an @."""
+    if classes is None or not classes.startswith("@"):
+        return classes
+    path = Path(classes[1:])
+    try:
+        with open_file(path) as file:
+            text = file.read(MOST_LIST_BYTES + 1)
+        if len(text) > MOST_LIST_BYTES:
+            raise ValueError("it is too long")
+        return text.decode("utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or ("it is no text" if isinstance(error, UnicodeError) else error)
+        raise RequestError(
+            f"Cannot read classes from {path} ({reason}): expected a text file of names, one per line.",
+            about="classes",
+        ) from error
+
+
 def _record(record: type, values: dict[str, Any]) -> Any:
     for name in SIZES:
         if isinstance(values.get(name), str):
@@ -119,5 +143,5 @@ def _record(record: type, values: dict[str, Any]) -> Any:
             except RequestError as error:
                 raise RequestError(str(error), about=name) from None
     if record is Request:
-        return Request.of(values.pop("classes", None), **values)
+        return Request.of(_listed(values.pop("classes", None)), **values)
     return record(**values)

@@ -64,7 +64,8 @@ def show_plans(
     plans: list[dict[str, Any]] = []
     for path in scans:
         try:
-            cost = predict(segmenter, calibration, segmenter.prepare(path), request)
+            prepared = segmenter.prepare(path, force_geometry=request.force_geometry)
+            cost = predict(segmenter, calibration, prepared, request)
         except UmliteError as error:
             if len(scans) == 1:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umlite import __version__
+from umlite.classes import is_class_word
 from umlite.commands.options import (
     HOW_MUCH,
     WHAT,
@@ -79,6 +81,7 @@ def segment(
 
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
+        _check_no_class(scans, request)
         place = None if output is None else Path(output)
         sources = with_series(scans, series, fill_gaps=fill_gaps)
         jobs = lay_out_jobs(sources.scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
@@ -111,6 +114,17 @@ def segment(
             show(f"{report.done} of {len(jobs)} scans segmented.")
     if report.code:
         raise typer.Exit(report.code)
+
+
+def _check_no_class(scans: list[Path], request: Request) -> None:
+    """Raise RequestError for `-c liver spleen`, which would leave the spleen out: there it is a scan."""
+    for scan in scans if request.classes else ():
+        if not os.path.lexists(scan) and is_class_word(str(scan)):
+            joined = ",".join([*(request.classes or ()), str(scan)])
+            raise RequestError(
+                f"{scan} is a class, and there is no file of that name. Join classes with commas: {joined}.",
+                about="classes",
+            )
 
 
 class _Report:
