@@ -140,8 +140,15 @@ def test_no_form_at_all() -> None:
     found = placed(header_of(qform=0, sform=0))
     np.testing.assert_array_equal(found.affine, header_of(qform=0, sform=0).get_base_affine())
     assert "left and right may be swapped" in found.warnings[0]
-    with pytest.raises(InputError, match="3 x 0 x 3 mm and no affine: expected positive numbers"):
-        placed(header_of(qform=0, sform=0), pixdim=pixdim(1, 3, 0, 3))
+
+
+@pytest.mark.parametrize("wrong", [0, np.nan, np.inf, 1e-30, 1e30])
+@pytest.mark.parametrize("kind", [nib.Nifti1Header, nib.Nifti2Header])
+def test_no_form_and_a_wrong_spacing(wrong: float, kind: type) -> None:
+    with pytest.raises(
+        InputError, match=f"3 x {wrong:g} x 3 mm and no affine: expected positive numbers".replace("+", ".")
+    ):
+        placed(header_of(qform=0, sform=0, kind=kind), pixdim=pixdim(1, 3, wrong, 3))
 
 
 @pytest.mark.parametrize("code", [-1, 6, 99])

@@ -156,12 +156,13 @@ def _guess(header: nib.Nifti1Header, shape: Size, label: str, forms: tuple[_Form
         if form.code > 0:
             raise InputError(_no_affine_message(f"{label} has a {form.name} that {form.fault}"))
     zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
-    if not (np.isfinite(zooms) & (zooms > 0)).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        affine = np.asarray(shape_zoom_affine(shape, zooms, True), dtype=np.float64)
+    if not (zooms > 0).all() or _fault(affine):
         raise InputError(
             f"{label} has a voxel spacing of {_times(zooms)} mm and no affine: expected positive numbers (pixdim in "
             f"the header). Export the scan again, or mend its header."
         )
-    affine = np.asarray(shape_zoom_affine(shape, header["pixdim"][1:4], True), dtype=np.float64)
     return _Form("guess", 0, affine, "")
 
 

@@ -216,7 +216,7 @@ def to_hu(
             hu[part] = raw[part].astype(np.int64) * int(slope) + int(inter)
         return hu
     if plain:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return raw.astype(np.float32, order="K", copy=False)
     hu = np.empty_like(raw, dtype=np.float32, subok=False)
     for part in parts_of(raw):
