@@ -1,166 +1,162 @@
 """Everything that is worth knowing of the engine on a GPU, in one command: first whether it is right, then how fast.
 
-    python -m bench.gpu                        # both published networks with random weights, a phantom; minutes
-    python -m bench.gpu --scan SCAN --weights FILE
-    python -m bench.gpu --quick                # narrow networks, to try the script
+    python -m bench.gpu --out FOLDER               # both published networks with random weights, a phantom
+    python -m bench.gpu --out FOLDER --rehearse    # a CPU in the place of the GPU, narrow networks: tries the script
 
 Nothing of this has run on a GPU yet: the kernels have run in Triton's interpreter and been compiled, the engine has run
-on a CPU and on tensors without numbers. The first run on a GPU is the first proof; please report what it prints.
+on a CPU and on tensors without numbers. The first run on a GPU is the first proof.
 
-In this order: every kernel against its reference and against itself; windows in float32 and float16 against the
-reference engine on the CPU; nothing further where one of these fails (exit code 1). Then the kernels' times, a window
-through the network beside the reference pipeline's, and a scan from file to files beside it. The last line is JSON.
-Exit code 2 where there is no GPU.
+Parts run in the order of their worth, in a process of their own, each with a limit of time. What goes wrong in one
+costs the others nothing. FOLDER gets results.json and summary.md, written anew after every row, and log.txt.
+Exit code 0 if every part ended and every check passed, else 1; 2 where there is no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from bench.gpu_summary import summary
+from bench.gpu_worker import Inline, Lost, Part, Row, Workers
 
-from bench.gpu_cases import cases
-from bench.gpu_device import Device, find_gpu
-from bench.gpu_gate import Check, check_kernel, check_window
-from bench.gpu_times import kernel_table, kernel_times, window_table, window_times
-from bench.recipe import recipe_weights, sample_window
-from bench.report import begin, finish
-from umlite import Segmenter
-from umlite.checks.benchmark import benchmark_scan
-from umlite.checks.reference_pipeline import ReferencePipeline
-from umlite.engines.build import build_engine
-from umlite.engines.engine import Engine
-from umlite.engines.options import EngineOptions
-from umlite.engines.setup import choose_setup
-from umlite.weights.loading import read_card
-
+PARTS = (
+    Part("environment", "bench.gpu_parts:environment", 30),
+    Part("kernels", "bench.gpu_parts:kernels", 100, resumes=True),
+    Part("windows", "bench.gpu_parts:windows", 100),
+    Part("kernel_times", "bench.gpu_parts:kernel_times", 40, resumes=True),
+    Part("window_times", "bench.gpu_parts:window_times", 150),
+    Part("scans", "bench.gpu_parts:scans", 90),
+    Part("memory", "bench.gpu_parts:memory", 50),
+    Part("tilings", "bench.gpu_tilings:tilings", 60, resumes=False),
+    Part("profile", "bench.gpu_parts:profile", 40),
+)
+SESSION = "bench.gpu_session:Session"
+LEAST_SECONDS = 5.0
 NO_GPU = (
     "This measures GPUs, and torch sees none here. Run it on a machine with one and with torch's CUDA or ROCm build;\n"
-    "`python -c 'import torch; print(torch.cuda.is_available())'` says True there. On a CPU: python -m bench.forward"
+    "`python -c 'import torch; print(torch.cuda.is_available())'` says True there. To try it on a CPU: --rehearse"
 )
-FIRST = "Nothing of this has run on a GPU before the first report from one. Times before the checks pass mean nothing."
-PHANTOM_SEED = 1_000_002
 
 
-def main(arguments: Sequence[str] | None = None, gpu: Device | None = None) -> int:
-    """Run everything and print it; the exit code. gpu: in place of the machine's own."""
+class Results:
+    """What is known so far, on disk at all times.
+
+    Args:
+        folder: gets results.json and summary.md.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.parts = folder, dict[str, dict[str, Any]]()
+
+    def rows(self) -> dict[str, list[Row]]:
+        """Rows by part."""
+        return {name: part["rows"] for name, part in self.parts.items()}
+
+    def write(self) -> None:
+        """Write both files anew, each whole or not at all."""
+        whole = json.dumps(_plain(self.parts), indent=1, allow_nan=False)
+        for name, text in (("results.json", whole), ("summary.md", summary(self.parts))):
+            temporary = self.folder / f".{name}"
+            temporary.write_text(text)
+            os.replace(temporary, self.folder / name)
+
+    @property
+    def good(self) -> bool:
+        """Whether all parts ended and all checks passed."""
+        checks = [row for name in ("kernels", "windows") for row in self.rows().get(name, [])]
+        return all(part["status"] == "done" for part in self.parts.values()) and all(r.get("passed") for r in checks)
+
+
+def run(parts: Sequence[Part], workers: Workers | Inline, results: Results, seconds: float) -> None:
+    """Run parts until they or the seconds end; every row is written as it comes."""
+    end = time.monotonic() + seconds
+    try:
+        for part in parts:
+            begun = time.monotonic()
+            entry = results.parts[part.name] = {"status": "running", "seconds": 0.0, "rows": []}
+            entry["status"] = _run(part, workers, results, min(end, begun + part.seconds))
+            entry["seconds"] = time.monotonic() - begun
+            results.write()
+            print(f"{part.name}: {entry['status']}, {len(entry['rows'])} rows, {entry['seconds']:.0f} s", flush=True)
+    finally:
+        workers.close()
+        results.write()
+
+
+def _run(part: Part, workers: Workers | Inline, results: Results, end: float) -> str:
+    """A part to its end, begun again after a bad row where it can go on from there; its status."""
+    rows: list[Row] = results.parts[part.name]["rows"]
+
+    def note(row: Row) -> None:
+        rows.append(row)
+        results.write()
+
+    while (left := end - time.monotonic()) > LEAST_SECONDS:
+        before = len(rows)
+        earlier = results.rows() if part.resumes else {n: r for n, r in results.rows().items() if n != part.name}
+        try:
+            fault = workers.run(part, earlier, left, note)
+        except Lost as lost:
+            fault = str(lost)
+            if part.resumes:
+                note({"name": "", "kernel": "", "passed": False, "fault": fault})  # the row that it died of
+        if not fault:
+            return "done"
+        if not part.resumes or len(rows) == before:
+            return fault
+    return "no time left"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run everything; the exit code."""
     options = _options(arguments)
-    gpu = gpu or find_gpu(options.device)
-    if gpu is None:
-        print(NO_GPU, file=sys.stderr)
-        return 2
-    report = begin("gpu", {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()})
-    report["gpu"] = {"name": gpu.name, "peaks_known": gpu.peaks is not None, "ever_run_on_a_gpu": False}
-    print(f"{gpu.name}\n{FIRST}\n")
-    weights = [options.weights] if options.weights else [recipe_weights(b, quick=options.quick) for b in BACKBONES]
-    checks = check(gpu, weights, options)
-    report["checks"] = [c.to_dict() for c in checks]
-    report["passed"] = all(c.passed for c in checks)
-    if report["passed"]:
-        measure(gpu, weights, options, report)
-    else:
-        print("\nNot measured: a check failed. Please report the lines above.")
-    finish(report)
-    return 0 if report["passed"] else 1
+    if not options.rehearse:
+        import torch
+
+        if not torch.cuda.is_available():
+            print(NO_GPU, file=sys.stderr)
+            return 2
+    from bench.gpu_session import Asked
+
+    asked = Asked(options.device, options.weights, options.scan, options.rehearse, 1 if options.rehearse else 20)
+    results = Results(options.out)
+    chosen = [part for part in PARTS if not options.parts or part.name in options.parts]
+    workers = Inline(SESSION, asked) if options.inline else Workers(SESSION, asked, options.out / "log.txt")
+    run(chosen, workers, results, options.seconds)
+    print(f"\n{(options.out / 'summary.md').read_text()}")
+    return 0 if results.good else 1
 
 
-BACKBONES = ("unet", "swin_unetr")
-
-
-def check(gpu: Device, weights: Sequence[Path], options: argparse.Namespace) -> list[Check]:
-    """All checks, printed as they are done."""
-    done: list[Check] = []
-
-    def note(check: Check) -> None:
-        done.append(check)
-        print(check, flush=True)
-
-    for case in cases(gpu.device, options.side):
-        note(check_kernel(case))
-    for path in weights:
-        card = read_card(path)
-        windows = torch.cat([sample_window(max(card.window), seed) for seed in range(2)])
-        windows = windows[:, :, : card.window[0], : card.window[1], : card.window[2]]
-        for precision in ("float32", "float16"):
-            for one in check_window(engine_of(path, gpu, precision), path, windows, range(len(card.classes))):
-                note(one)
-    return done
-
-
-def measure(gpu: Device, weights: Sequence[Path], options: argparse.Namespace, report: dict[str, Any]) -> None:
-    """Kernels, windows, a scan: into the report, and as Markdown."""
-    report["kernels"] = kernel_times(gpu, cases(gpu.device, options.side), options.repeats)
-    print("\n".join(["", *kernel_table(report["kernels"])]), flush=True)
-    report["windows"] = [window_times(gpu, engine_of(w, gpu), w, options.repeats) for w in weights]
-    print("\n".join(["", *window_table(report["windows"])]), flush=True)
-    report["scans"] = []
-    with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
-        scan = options.scan or phantom(Path(folder) / "phantom.nii.gz", 6.0 if options.quick else 1.5)
-        for path in weights:
-            measured = benchmark_scan(
-                lambda path=path: Segmenter(path, device=str(gpu.device)),
-                scan,
-                None,
-                repeats=options.scan_repeats,
-                reference=ReferencePipeline(path, str(gpu.device)),
-                reference_windows=options.windows,
-                reference_files=options.files,
-            )
-            report["scans"].append({"network": read_card(path).name, **measured.to_dict()})
-    print("\n".join(["", *scan_table(report["scans"])]), flush=True)
-
-
-def engine_of(weights: Path, gpu: Device, precision: str = "auto") -> Engine:
-    """The fast engine on this GPU, with kernels of ours or not at all."""
-    setup = choose_setup(EngineOptions(str(gpu.device), kernels="native", precision=precision))
-    return build_engine(weights, setup, print)
-
-
-def phantom(path: Path, spacing_mm: float) -> Path:
-    """A synthetic scan, written to `path`."""
-    import nibabel as nib
-
-    from umlite.phantom import make_phantom
-
-    nib.save(make_phantom(PHANTOM_SEED, (spacing_mm, spacing_mm, 2 * spacing_mm)).image(), path)
-    return path
-
-
-def scan_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """File to files, all classes."""
-    lines = ["| scan | windows | reference pipeline | umlite | ratio | outside the windows |", "|---|" + 5 * "---|"]
-    for row in rows:
-        ours, theirs = row["umlite"], row["reference"]
-        said = " (extrapolated)" if theirs["extrapolated"] else ""
-        lines.append(
-            f"| {row['network']} | {ours['windows_run']} of {ours['windows']} | {theirs['total_s']['p50']:.2f} s{said} "
-            f"| {ours['total_s']['p50']:.2f} s | {row['ratio']:.1f} | {100 * ours['share_outside_windows']:.0f} % |"
-        )
-    return lines
+def _plain(value: Any) -> Any:
+    """Ready for strict JSON: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m bench.gpu"
     )
-    parser.add_argument("--scan", type=Path, help="a NIfTI scan; a phantom by default")
-    parser.add_argument("--weights", type=Path, help="a weights file; both published networks, random, by default")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.json, summary.md and log.txt")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ...; ROCm's are called so too")
-    parser.add_argument("--repeats", type=int, default=20, help="measured launches (default 20)")
-    parser.add_argument("--scan-repeats", type=int, default=3, help="runs of the scan, in turns (default 3)")
-    parser.add_argument("--windows", type=int, help="windows of the reference pipeline that run; all by default")
-    parser.add_argument("--files", type=int, help="files that the reference pipeline writes; all by default")
-    parser.add_argument("--quick", action="store_true", help="narrow networks, small kernels, few repeats")
-    options = parser.parse_args(arguments)
-    options.side = 32 if options.quick else 96
-    if options.quick:
-        options.repeats, options.scan_repeats, options.windows, options.files = 3, 1, 2, 1
-    return options
+    parser.add_argument("--seconds", type=float, default=440, help="limit for everything (default 440)")
+    parser.add_argument("--parts", type=lambda text: text.split(","), help="names of parts, with commas (default: all)")
+    parser.add_argument("--weights", type=Path, help="a weights file; both published networks, random, by default")
+    parser.add_argument("--scan", type=Path, help="a NIfTI scan; a phantom by default")
+    parser.add_argument("--rehearse", action="store_true", help="a CPU in the GPU's place, narrow networks")
+    parser.add_argument("--inline", action="store_true", help="run parts in this process, for profilers and debuggers")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench import kernel_counts
 from umlite.kernels.blend import blend, blend_ref
 from umlite.kernels.channel_scale_shift import channel_scale_shift, channel_scale_shift_ref
 from umlite.kernels.decide import decide_bits, decide_bits_ref
@@ -31,7 +32,8 @@ class Case:
 
     launch: runs it; what is timed. answer: runs it once on fresh outputs. expected: the same of the reference, float32
     inside. tolerance: see TOLERANCE; 0 asks for the same numbers. bytes: that must cross memory. flop: of the
-    arithmetic by definition, on `unit`: "half" (tensor cores) or "float".
+    arithmetic by definition, on `unit`: "half" (tensor cores) or "float". issued: instructions times lanes that it was
+    compiled to for a target; 0 where they are not counted.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Case:
     bytes: int
     flop: float = 0.0
     unit: str = "float"
+    issued: Callable[[str], float] = lambda _target: 0.0
 
 
 def cases(device: torch.device, side: int = 96) -> Iterator[Case]:
@@ -106,6 +109,7 @@ def _heads(noise: Noise, side: int, dtype: torch.dtype) -> Case:
         voxels * (FEATURES * dtype.itemsize + 4 + CLASSES * 8),
         2.0 * voxels * (CLASSES * (2 * k * k + k) + FEATURES * k),
         "float" if dtype == torch.float32 else "half",
+        _counted(dtype, lambda target: kernel_counts.heads(voxels, CLASSES, target)),
     )
 
 
@@ -142,6 +146,7 @@ def _norm(x: Tensor, residual: Tensor, name: str) -> Case:
         lambda: (norm_act_ref(x.float(), None, None, residual.float(), 0.01, 1e-5),),
         TOLERANCE[x.dtype],
         4 * x.nbytes,  # read for the statistics, read with the residual, written
+        issued=_counted(x.dtype, lambda target: kernel_counts.norm_act(x.numel(), target)),
     )
 
 
@@ -153,6 +158,7 @@ def _statistics(x: Tensor, name: str) -> Case:
         lambda: channel_scale_shift_ref(x.float(), None, None, 16, 1e-5),
         TOLERANCE[torch.float32],  # the statistics are float32 whatever x is
         x.nbytes,
+        issued=_counted(x.dtype, lambda target: kernel_counts.statistics(x.numel(), target)),
     )
 
 
@@ -171,6 +177,7 @@ def _attention(noise: Noise, side: int, dtype: torch.dtype) -> Case:
         qkv.nbytes * 4 // 3,
         4.0 * windows * tokens**2 * channels,
         "float" if dtype == torch.float32 else "half",
+        _counted(dtype, lambda target: kernel_counts.attention((side, side, side), heads, window, 3, target)),
     )
 
 
@@ -200,6 +207,18 @@ def _resampling(noise: Noise, side: int) -> Case:
         TOLERANCE[torch.float32],
         volume.nbytes + 4 * side**3,
     )
+
+
+def _counted(dtype: torch.dtype, count: Callable[[str], float]) -> Callable[[str], float]:
+    """`count` for float16, which the table of counts is read for, and for the GPUs that it holds."""
+
+    def issued(target: str) -> float:
+        try:
+            return count(target) if dtype == torch.float16 else 0.0
+        except KeyError:
+            return 0.0
+
+    return issued
 
 
 def _filled(out: Tensor, fill: Callable[[Tensor], object]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ FLUSHED_BYTES = 256 * 2**20
 
 _NAMES = {
     "H100 SXM": r"H100 80GB HBM3",
+    "H200 SXM": r"NVIDIA H200$",
     "A100 SXM 80 GB": r"A100-SXM4-80GB",
     "RTX 4090": r"RTX 4090(?! D| Laptop)",
     "MI300X": r"MI300X",
@@ -29,14 +31,24 @@ def peaks_of(name: str) -> GPU | None:
 
 
 class Device(ABC):
-    """Where things run and how long they take."""
+    """Where things run, how long they take and how much memory they hold.
 
-    def __init__(self, name: str, device: torch.device) -> None:
-        self.name, self.device, self.peaks = name, device, peaks_of(name)
+    Args:
+        name: as its driver calls it.
+        device: as torch calls it.
+        target: as compilers call it, "sm_90" say.
+    """
+
+    def __init__(self, name: str, device: torch.device, target: str) -> None:
+        self.name, self.device, self.target, self.peaks = name, device, target, peaks_of(name)
 
     @abstractmethod
     def seconds(self, launch: Callable[[], object], repeats: int) -> list[float]:
-        """What the device takes for each of `repeats` calls, after some that are not counted."""
+        """Seconds on the device for each of `repeats` calls, after some that are not counted."""
+
+    @abstractmethod
+    def peak_bytes(self, launch: Callable[[], object]) -> int:
+        """Most bytes of the device's memory that are held at once while `launch` runs, its inputs and weights too."""
 
     def median_seconds(self, launch: Callable[[], object], repeats: int) -> float:
         return statistics.median(self.seconds(launch, repeats))
@@ -46,7 +58,11 @@ class CudaDevice(Device):
     """A CUDA or ROCm GPU, timed by its own events, with caches that hold nothing of use."""
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__(torch.cuda.get_device_name(device), device)
+        properties = torch.cuda.get_device_properties(device)
+        target = getattr(properties, "gcnArchName", "").split(":")[0] if torch.version.hip else ""
+        super().__init__(
+            torch.cuda.get_device_name(device), device, target or f"sm_{properties.major}{properties.minor}"
+        )
         self._flushed = torch.empty(FLUSHED_BYTES, dtype=torch.int8, device=device)
 
     def seconds(self, launch: Callable[[], object], repeats: int) -> list[float]:
@@ -54,6 +70,12 @@ class CudaDevice(Device):
             for _ in range(WARM_UPS):
                 launch()
             return [self._seconds(launch) for _ in range(repeats)]
+
+    def peak_bytes(self, launch: Callable[[], object]) -> int:
+        torch.cuda.reset_peak_memory_stats(self.device)
+        launch()
+        torch.cuda.synchronize(self.device)
+        return torch.cuda.max_memory_reserved(self.device)
 
     def _seconds(self, launch: Callable[[], object]) -> float:
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -65,6 +87,20 @@ class CudaDevice(Device):
         return begin.elapsed_time(end) / 1e3
 
 
-def find_gpu(asked: str) -> CudaDevice | None:
-    """The GPU asked for; None where this torch sees none."""
-    return CudaDevice(torch.device(asked)) if torch.cuda.is_available() else None
+class RehearsalDevice(Device):
+    """The CPU in the place of a GPU, to try the benchmark: its numbers mean nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("a rehearsal on a CPU", torch.device("cpu"), "sm_90")
+
+    def seconds(self, launch: Callable[[], object], repeats: int) -> list[float]:
+        return [self._seconds(launch) for _ in range(repeats)]
+
+    def peak_bytes(self, launch: Callable[[], object]) -> int:
+        launch()
+        return 0
+
+    def _seconds(self, launch: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        launch()
+        return time.perf_counter() - start

@@ -46,10 +46,11 @@ def published_heads(h: Tensor, params: Tensor) -> Tensor:
     return F.conv3d(y, w3.reshape(-1, k, 1, 1, 1), b3.reshape(-1), groups=classes)
 
 
-def count(backbone: UNetConfig | SwinUNETRConfig, ours: bool) -> Ledger:
+def count(backbone: UNetConfig | SwinUNETRConfig, ours: bool, head: HeadConfig | None = None) -> Ledger:
     """Everything one window of 96^3 and 32 classes does, from the gather to its share of the decision."""
     with torch.device("meta"):
-        model = UniversalModel(NetworkConfig(backbone, HeadConfig(CLASSES)), FAST if ours else REFERENCE)
+        config = NetworkConfig(backbone, head or HeadConfig(CLASSES))
+        model = UniversalModel(config, FAST if ours else REFERENCE)
         x = torch.empty(1, 1, WINDOW, WINDOW, WINDOW)
         sums = torch.empty(CLASSES, WINDOW, WINDOW, WINDOW)
         importance = torch.empty(WINDOW, WINDOW, WINDOW)

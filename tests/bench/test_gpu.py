@@ -1,132 +1,209 @@
-"""The benchmark for GPUs from end to end, on a CPU that says it is one; and on a GPU where there is one."""
+"""The benchmark for GPUs: a rehearsal of every part on a CPU, and that no part can cost another its results."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import json
-import time
-from collections.abc import Callable, Iterator
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from umlite import Segmenter
-from umlite.engines.cuda import CudaEngine
-from umlite.engines.options import EngineOptions
-from umlite.engines.setup import Setup
-from umlite.kernels.implementations import FAST
-from umlite.volume.reading import read_scan
-from umlite.weights.loading import load_model
-
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
+NAMES = ("gpu", "gpu_cases", "gpu_checks", "gpu_device", "gpu_parts", "gpu_session", "gpu_summary", "gpu_worker")
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The modules of the benchmark, which lies beside the package."""
     monkeypatch.syspath_prepend(str(ROOT))
-    names = ("gpu", "gpu_cases", "gpu_device", "gpu_gate", "gpu_times")
-    return SimpleNamespace(**{name: importlib.import_module(f"bench.{name}") for name in names})
+    return SimpleNamespace(**{name: importlib.import_module(f"bench.{name}") for name in NAMES})
 
 
-def pretend(bench: SimpleNamespace, name: str = "NVIDIA H100 80GB HBM3") -> Any:
-    """The CPU as a GPU, timed by the host's clock."""
-
-    class Pretended(bench.gpu_device.Device):  # type: ignore[name-defined, misc]
-        def seconds(self, launch: Callable[[], object], repeats: int) -> list[float]:
-            taken = []
-            for _ in range(repeats):
-                start = time.perf_counter()
-                launch()
-                taken.append(time.perf_counter() - start)
-            return taken
-
-    return Pretended(name, CPU)
+def rehearse(bench: SimpleNamespace, out: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
+    code = bench.gpu.main(["--rehearse", "--out", str(out), *map(str, arguments)])
+    return code, json.loads((out / "results.json").read_text()), (out / "summary.md").read_text()
 
 
 @pytest.fixture
-def engine_on_the_cpu(monkeypatch: pytest.MonkeyPatch, bench: SimpleNamespace) -> None:
-    """The engine for GPUs, on the CPU, in place of the one that would be chosen there."""
+def on_triton(bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels of the cases are Triton's: launch code meets the stub driver, the interpreter computes."""
+    pytest.importorskip("triton", reason="needs Triton, whose interpreter needs no GPU")
+    from support.gpu.interpreter import interpreted
+    from support.gpu.operations import on_gpu
 
-    def choose(asked: EngineOptions) -> Setup:
-        precision = "float32" if asked.precision == "auto" else asked.precision
-        return Setup(replace(asked, precision=precision, batch=2), CPU)
-
-    def build(weights: Path, setup: Setup, notify: Callable[[str], None]) -> CudaEngine:
-        return CudaEngine(*load_model(weights, FAST), setup, notify)
-
-    monkeypatch.setattr(bench.gpu, "choose_setup", choose)
-    monkeypatch.setattr(bench.gpu, "build_engine", build)
-    monkeypatch.setattr(bench.gpu, "Segmenter", functools.partial(Segmenter, kernels="torch"))
-
-
-def run(bench: SimpleNamespace, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, dict]:
-    code = bench.gpu.main(["--quick", *map(str, arguments)], pretend(bench))
-    printed = capsys.readouterr().out
-    return code, printed, json.loads(printed.splitlines()[-1])
+    for name in ("fused_heads", "gather_windows", "blend", "channel_scale_shift", "norm_act", "window_attention"):
+        monkeypatch.setattr(bench.gpu_cases, name, on_gpu(getattr(bench.gpu_cases, name)))
+    for name in ("decide_bits", "resample_hu"):
+        monkeypatch.setattr(bench.gpu_cases, name, on_gpu(getattr(bench.gpu_cases, name)))
+    with interpreted("sm_90"):
+        yield
 
 
-@pytest.mark.usefixtures("engine_on_the_cpu")
-def test_from_end_to_end(
-    bench: SimpleNamespace, capsys: pytest.CaptureFixture[str], scan_file: Path, small_weights: Path
-) -> None:
-    code, printed, report = run(bench, capsys, "--scan", scan_file, "--weights", small_weights)
-    assert code == 0, printed
-    assert "Nothing of this has run on a GPU before" in printed
-    assert report["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "peaks_known": True, "ever_run_on_a_gpu": False}
-    assert report["passed"]
-    checks = [c["name"] for c in report["checks"]]
-    files = {path.stem for path in (ROOT / "umlite" / "kernels" / "triton").glob("*.py")}
-    operations = {path.stem for path in (ROOT / "umlite" / "kernels").glob("*.py")} & files - {"__init__"}
+@pytest.mark.usefixtures("on_triton")
+def test_rehearsal(bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part, on Triton's kernels where they are checked and timed, on a narrow U-Net."""
+    make = bench.gpu_session.Session.__init__
+
+    def small(self: Any, asked: Any) -> None:
+        make(self, asked)
+        self.side = 8
+
+    monkeypatch.setattr(bench.gpu_session.Session, "__init__", small)
+    for name, value in (("CLASSES", 3), ("FEATURES", 16)):  # the interpreter's time goes by turns and programs
+        monkeypatch.setattr(bench.gpu_cases, name, value)
+    monkeypatch.setattr(bench.gpu_checks, "REPEATS", 2)
+    weights = bench.gpu_session.narrow("unet")
+    code, parts, page = rehearse(bench, tmp_path, "--inline", "--weights", weights)
+    assert [part.name for part in bench.gpu.PARTS] == list(parts)
+    assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(parts, "done"), page
+    assert not [row for part in parts.values() for row in part["rows"] if row.get("fault")], page
+    assert code == 0, page
+    files = {path.stem for path in (ROOT / "umlite" / "kernels" / "triton").glob("*.py")} - {"__init__"}
+    operations = {path.stem for path in (ROOT / "umlite" / "kernels").glob("*.py")} & files
     for kernel in operations - {"gather", "resample", "decide"} | {"gather_windows", "decide_bits", "resample_hu"}:
-        assert any(name.startswith(f"{kernel},") for name in checks), f"{kernel} is not checked"
-    assert {"small in float32, largest", "small in float16, root mean square"} <= set(checks)
-    for row in report["kernels"]:
-        assert row["of_bandwidth"] == pytest.approx(row["gb_s"] / 3350)
-    (window,) = report["windows"]
-    assert window["ratio"] == pytest.approx(
-        window["seconds"]["reference"]["median"] / window["seconds"]["batch"]["median"]
-    )
-    (scan,) = report["scans"]
-    assert scan["ratio"] > 0
-    for head in ("| kernel |", "| window |", "| scan |"):
-        assert head in printed
+        for part, key in (("kernels", "name"), ("kernel_times", "kernel")):
+            assert any(row[key].startswith(f"{kernel},") for row in parts[part]["rows"]), f"{part}: no {kernel}"
+    assert {"umlite", "eager", "autocast", "compile + autocast"} <= {r["way"] for r in parts["window_times"]["rows"]}
+    assert {row["classes"] for row in parts["scans"]["rows"]} == {"all", "liver,pancreas"}
+    assert all(f"## {name}: done" in page for name in parts)
+    assert "a window takes" in page
 
 
-def test_the_phantom_is_a_scan(bench: SimpleNamespace, tmp_path: Path) -> None:
-    scan = read_scan(bench.gpu.phantom(tmp_path / "phantom.nii.gz", 6.0))
-    assert min(scan.shape) > 10
+@pytest.mark.slow
+def test_rehearsal_in_processes_of_its_own(bench: SimpleNamespace, tmp_path: Path) -> None:
+    """Both networks, as a user starts it."""
+    code, parts, page = rehearse(bench, tmp_path, "--seconds", 3000)
+    assert code == 0, page
+    assert {row["network"] for row in parts["window_times"]["rows"]} == {"unet", "swin_unetr"}
 
 
-@pytest.mark.usefixtures("engine_on_the_cpu")
-def test_nothing_is_timed_where_a_kernel_is_wrong(
-    bench: SimpleNamespace,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    small_weights: Path,
+def test_a_wrong_kernel_is_told_and_its_times_are_marked(
+    bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench.gpu_cases, "norm_act", lambda x, *_: x.clone())
-    code, printed, report = run(bench, capsys, "--weights", small_weights)
+    code, parts, page = rehearse(bench, tmp_path, "--inline", "--parts", "kernels,kernel_times")
     assert code == 1
-    assert not report["passed"]
-    assert "kernels" not in report
-    assert {c["name"].split(",")[0] for c in report["checks"] if not c["passed"]} == {"norm_act"}
-    assert "FAILED" in printed
+    assert {row["name"].split(",")[0] for row in parts["kernels"]["rows"] if not row["passed"]} == {"norm_act"}
+    assert {r["kernel"].split(",")[0] for r in parts["kernel_times"]["rows"] if not r.get("passed", True)} == {
+        "norm_act"
+    }
+    assert "mean nothing" in page
 
 
-def test_without_a_gpu(bench: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_without_a_gpu(bench: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert bench.gpu.main(["--quick"]) == 2
+    assert bench.gpu.main(["--out", str(tmp_path / "out")]) == 2
     printed = capsys.readouterr()
     assert "torch sees none here" in printed.err
     assert not printed.out
+    assert not (tmp_path / "out").exists()
+
+
+PARTS = """
+import os, time
+
+def session(_argument):
+    return object()
+
+def fine(_session, _earlier):
+    yield {"number": 1}
+    yield {"number": float("nan")}
+
+def raises(_session, _earlier):
+    yield {"number": 1}
+    raise RuntimeError("an illegal memory access\\nwas encountered")
+
+def dies(_session, _earlier):
+    yield {"number": 1}
+    os._exit(3)
+
+def hangs(_session, _earlier):
+    yield {"number": 1}
+    time.sleep(600)
+
+def resumes(_session, earlier):
+    for number in range(len(earlier["resumes"]), 4):
+        if number == 1:
+            os._exit(3)
+        yield {"number": number}
+
+def looks(_session, earlier):
+    yield {"seen": {name: len(rows) for name, rows in earlier.items()}}
+"""
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of parts that go wrong, which a process can import."""
+    (tmp_path / "parts_that_fail.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return importlib.import_module("parts_that_fail")
+
+
+def run(bench: SimpleNamespace, folder: Path, parts: list[Any], seconds: float = 60) -> dict[str, Any]:
+    results = bench.gpu.Results(folder)
+    workers = bench.gpu_worker.Workers("parts_that_fail:session", None, folder / "log.txt")
+    bench.gpu.run(parts, workers, results, seconds)
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.usefixtures("parts")
+def test_no_part_costs_another_its_results(bench: SimpleNamespace, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bench.gpu, "LEAST_SECONDS", 0.1)
+    part = functools.partial(bench.gpu_worker.Part, seconds=60)
+    made = [part(name, f"parts_that_fail:{name}") for name in ("raises", "fine", "dies", "resumes", "looks")]
+    made[3] = part("resumes", "parts_that_fail:resumes", resumes=True)
+    made.insert(3, bench.gpu_worker.Part("hangs", "parts_that_fail:hangs", 3))
+    found = run(bench, tmp_path / "out", made)
+    assert {name: entry["status"] for name, entry in found.items()} == {
+        "raises": "RuntimeError: an illegal memory access was encountered",
+        "fine": "done",
+        "dies": "its process ended with exit code 3",
+        "hangs": "stopped after 3 s",
+        "resumes": "done",
+        "looks": "done",
+    }
+    assert found["fine"]["rows"] == [{"number": 1}, {"number": None}]
+    assert [row.get("number") for row in found["resumes"]["rows"]] == [0, None, 2, 3]
+    assert found["looks"]["rows"] == [
+        {"seen": {"raises": 1, "fine": 2, "dies": 1, "hangs": 1, "resumes": 4}},
+    ]
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_part_without_time_left_is_not_begun(bench: SimpleNamespace, tmp_path: Path) -> None:
+    found = run(bench, tmp_path, [bench.gpu_worker.Part("fine", "parts_that_fail:fine", 60)], seconds=1)
+    assert found["fine"]["status"] == "no time left"
+
+
+@pytest.mark.usefixtures("parts")
+def test_what_is_cut_off_has_lost_nothing(bench: SimpleNamespace, tmp_path: Path) -> None:
+    """Interrupted in the middle of a part: the rows before are on disk, and no process is left."""
+    results = bench.gpu.Results(tmp_path)
+    workers = bench.gpu_worker.Workers("parts_that_fail:session", None, tmp_path / "log.txt")
+    written = results.write
+
+    def write() -> None:
+        written()
+        if results.parts["hangs"]["rows"]:
+            results.write = written
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    results.write = write
+    with pytest.raises(KeyboardInterrupt):
+        bench.gpu.run([bench.gpu_worker.Part("hangs", "parts_that_fail:hangs", 60)], workers, results, 60)
+    assert json.loads((tmp_path / "results.json").read_text())["hangs"]["rows"] == [{"number": 1}]
+    assert workers._process is None
 
 
 def test_a_check_fails_by_error_by_nan_and_by_runs_that_differ(bench: SimpleNamespace) -> None:
@@ -134,19 +211,19 @@ def test_a_check_fails_by_error_by_nan_and_by_runs_that_differ(bench: SimpleName
     make = functools.partial(bench.gpu_cases.Case, "kernel", launch=lambda: None, tolerance=1e-3, bytes=1)
     one = torch.ones(2)
     good = make(answer=lambda: (one,), expected=lambda: (one,))
-    assert bench.gpu_gate.check_kernel(good).passed
+    assert bench.gpu_checks.check_kernel(good).passed
     racing = make(answer=lambda: (one * next(answers),), expected=lambda: (one,))
-    assert "differ" in str(bench.gpu_gate.check_kernel(racing))
+    assert "differ" in str(bench.gpu_checks.check_kernel(racing))
 
     def broken() -> tuple[torch.Tensor, ...]:
         raise RuntimeError("Triton Error [CUDA]:\n  invalid argument")
 
-    check = bench.gpu_gate.check_kernel(make(answer=broken, expected=lambda: (one,)))
+    check = bench.gpu_checks.check_kernel(make(answer=broken, expected=lambda: (one,)))
     assert not check.passed
     assert check.fault == "RuntimeError: Triton Error [CUDA]: invalid argument"
     json.dumps(check.to_dict(), allow_nan=False)
     for wrong in (one * 1.1, one * float("nan"), torch.ones(3)):
-        check = bench.gpu_gate.check_kernel(make(answer=lambda w=wrong: (w,), expected=lambda: (one,)))
+        check = bench.gpu_checks.check_kernel(make(answer=lambda w=wrong: (w,), expected=lambda: (one,)))
         assert not check.passed
         json.dumps(check.to_dict(), allow_nan=False)
 
@@ -177,6 +254,8 @@ def test_a_gpu_is_timed_by_its_own_events(bench: SimpleNamespace, monkeypatch: p
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "device", on)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "AMD Instinct MI300X")
+    properties = SimpleNamespace(major=9, minor=4)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
     monkeypatch.setattr(bench.gpu_device, "FLUSHED_BYTES", 16)
     gpu = bench.gpu_device.CudaDevice(CPU)
     launched: list[int] = []
@@ -191,6 +270,7 @@ def test_a_gpu_is_timed_by_its_own_events(bench: SimpleNamespace, monkeypatch: p
     [
         ("NVIDIA H100 80GB HBM3", "H100 SXM"),
         ("NVIDIA H100 PCIe", None),
+        ("NVIDIA H200", "H200 SXM"),
         ("NVIDIA A100-SXM4-80GB", "A100 SXM 80 GB"),
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("NVIDIA GeForce RTX 4090 D", None),
@@ -203,19 +283,7 @@ def test_peaks_by_the_name_of_a_gpu(bench: SimpleNamespace, name: str, found: st
     assert (peaks.name if peaks else None) == found
 
 
-def test_a_gpu_without_a_data_sheet_gets_no_shares(bench: SimpleNamespace) -> None:
-    gpu = pretend(bench, "Some other GPU")
-    case = next(c for c in bench.gpu_cases.cases(CPU, 8) if c.flop)
-    (row,) = bench.gpu_times.kernel_times(gpu, [case], 1)
-    assert "of_bandwidth" not in row
-    assert bench.gpu_times.kernel_table([row])[-1].count("|") == 7
-
-
 @pytest.mark.gpu
-def test_checks_on_a_gpu(bench: SimpleNamespace, small_weights: Path) -> None:
+def test_checks_on_a_gpu(bench: SimpleNamespace, tmp_path: Path) -> None:
     """What the benchmark asks before it measures, at full size."""
-    gpu = bench.gpu_device.find_gpu("cuda")
-    assert gpu is not None, "this test needs a GPU"
-    options = SimpleNamespace(side=96)
-    checks = bench.gpu.check(gpu, [small_weights], options)
-    assert not [str(c) for c in checks if not c.passed]
+    assert bench.gpu.main(["--out", str(tmp_path), "--parts", "environment,kernels,windows"]) == 0

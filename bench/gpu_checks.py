@@ -63,13 +63,18 @@ def check_kernel(case: Case) -> Check:
     return Check(case.name, error, case.tolerance, "" if same else "runs differ from each other")
 
 
-def check_window(engine: Engine, weights: Path, windows: Tensor, classes: Sequence[int]) -> list[Check]:
-    """The engine's logits of windows [N, 1, D, H, W] against the reference engine's on the CPU.
+def oracle(weights: Path, windows: Tensor, classes: Sequence[int]) -> Tensor:
+    """The reference engine's logits of windows [N, 1, D, H, W], on the CPU."""
+    engine = build_engine(weights, Setup(EngineOptions(engine="reference", batch=1), torch.device("cpu")))
+    return engine.window_logits(windows.cpu(), classes)
+
+
+def check_window(engine: Engine, expected: Tensor, windows: Tensor, classes: Sequence[int]) -> list[Check]:
+    """The engine's logits of windows [N, 1, D, H, W] against those of `oracle`.
 
     An engine that raises is a failed check, as a kernel is.
     """
-    oracle = build_engine(weights, Setup(EngineOptions(engine="reference", batch=1), torch.device("cpu")))
-    expected = oracle.window_logits(windows.cpu(), classes).transpose(0, 1).flatten(1)
+    expected = expected.transpose(0, 1).flatten(1)
     precision = engine.setup.options.precision
     name = f"{engine.card.name} in {precision}"
     try:
