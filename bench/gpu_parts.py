@@ -27,7 +27,7 @@ from umlite.weights.loading import read_card
 
 PACKAGES = (
     *("torch", "triton", "numpy", "nibabel", "safetensors", "connected-components-3d", "typer", "rich", "pillow"),
-    *("requests", "huggingface-hub", "platformdirs", "monai", "einops"),
+    *("certifi", "platformdirs", "monai", "einops"),
 )
 ASKED_OF_DRIVER = "name,driver_version,memory.total,clocks.max.sm,clocks.sm,power.limit,temperature.gpu"
 PHANTOM_SEED = 1_000_002
