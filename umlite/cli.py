@@ -62,6 +62,9 @@ def demo(
 ) -> None:
     """Try the software: segment a phantom (or SCAN) with the bundled weights, and draw a picture."""
     with reported(as_json):
+        from umlite.outputs.temporary import ensure_temporary_folder
+
+        ensure_temporary_folder([output])
         from umlite.demo import DEMO_SEED, run_demo
 
         with window_bars(as_json) as progress_of:

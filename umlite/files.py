@@ -51,6 +51,10 @@ def output_error(error: OSError, path: Path) -> OutputError:
         errno.EEXIST: "it exists already. Choose another name, or allow replacing it.",
         errno.ENOTDIR: "a file is where a folder is needed. Choose another name.",
         errno.EISDIR: "a folder of that name exists. Choose another name.",
+        errno.EFBIG: "the file would be larger than is allowed. Raise that limit, or choose another folder.",
+        errno.EIO: "the disk reports an error. Choose another folder, and check the disk.",
+        errno.EMFILE: "this process may open no more files. Raise that limit.",
+        errno.EXDEV: "it lies on another disk than the folder around it. Choose another folder.",
         errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
     }.get(error.errno or 0, f"{error.strerror or error}.")
     about = ("overwrite", "output") if error.errno == errno.EEXIST else "output"

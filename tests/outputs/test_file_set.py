@@ -215,6 +215,30 @@ def test_a_disk_that_fails_when_it_is_asked_to_keep(out: Path, number: int, monk
     assert hidden_names(out) == []
 
 
+def test_a_disk_without_room_for_a_lock(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    real = open
+
+    class Full:
+        """A file that takes nothing, and says so when it is flushed and when it is closed."""
+
+        def __init__(self, path: Path, mode: str) -> None:
+            self._file = real(path, mode)
+            self.fileno, self.flush, self.write = self._file.fileno, full, lambda _text: None
+
+        def close(self) -> None:
+            self._file.close()
+            full()
+
+    monkeypatch.setattr(staging, "open", Full, raising=False)
+    monkeypatch.setattr(staging.json, "dump", lambda *_: None)
+    with pytest.raises(OutputError, match="disk is full"):
+        write(out, "x")
+    assert not out.exists()
+
+
 def test_files_get_the_modes_that_the_user_has_set(out: Path) -> None:
     mask = os.umask(0o027)
     try:

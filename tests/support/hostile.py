@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 NOBODY = 65534
+NOT_SET_UP = 99
+"""The exit code where the prelude failed, and Python never ran."""
 
 
 @cache
@@ -40,7 +42,7 @@ def run(
         drop = f"setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --bounding-set=-all"
         steps = [*_open_interpreter(), prelude, f"exec {drop} {command}"]
     return subprocess.run(
-        ["unshare", "-m", "sh", "-ec", "\n".join(steps)],
+        ["unshare", "-m", "bash", "-ec", "\n".join([f"trap 'exit {NOT_SET_UP}' ERR", *steps])],
         capture_output=True, text=True, errors="replace", check=False, env=environment, cwd=cwd,
     )  # fmt: skip
 

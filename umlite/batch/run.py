@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from umlite.batch.jobs import Job
-from umlite.batch.saving import Saver, existing
+from umlite.batch.saving import Saver
 from umlite.cost.actual import Cost
 from umlite.errors import UmliteError
 from umlite.machine.memory import peak_bytes, start_peak
+from umlite.outputs.temporary import existing
 from umlite.progress import Progress, no_progress
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from umlite.errors import OutputError, UmliteError
 from umlite.files import output_error
 from umlite.outputs.file_set import rehearse, together
 from umlite.outputs.leftovers import recover
+from umlite.outputs.temporary import existing
 from umlite.results.statistics import statistics as measure
 from umlite.results.statistics_files import statistics_paths, write_statistics
 
@@ -120,13 +121,6 @@ class Saver:
         if self._statistics:
             files += statistics_paths(job.output, label_map=job.label_map)
         return files
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or its closest parent that exists."""
-    while not os.path.exists(folder):
-        folder = folder.parent
-    return folder
 
 
 def write_result(result: Segmentation, statistics: Statistics | None, job: Job, *, overwrite: bool) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from umlite.api import Segmenter
 from umlite.checks.reference_pipeline import ReferencePipeline
 from umlite.machine.memory import peak_bytes, start_peak
+from umlite.outputs.temporary import temporary_folder
 from umlite.request import Classes, Request
 
 STEPS = ("read", "prepare", "windows", "postprocess", "write")
@@ -124,18 +124,18 @@ def benchmark_scan(
     theirs: list[dict[str, float]] = []
     peak, reference_peak = 0, 0
     for _ in range(repeats):
-        with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
+        with temporary_folder("umlite-bench-") as folder:
             start_peak()
             result = segmenter.segment(scan, asked)
             start = time.perf_counter()
-            result.save(Path(folder) / "masks")
+            result.save(folder / "masks")
             write = time.perf_counter() - start
             peak = max(peak, peak_bytes())
             mine.append({**{step: result.timings[step] for step in STEPS[:-1]}, "write": write})
             if reference is not None:
                 start_peak()
                 run = reference.run(
-                    scan, Path(folder), names, overlap=asked.overlap, windows=reference_windows, files=reference_files
+                    scan, folder, names, overlap=asked.overlap, windows=reference_windows, files=reference_files
                 )
                 reference_peak = max(reference_peak, peak_bytes())
                 theirs.append(run.timings)

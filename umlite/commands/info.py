@@ -28,7 +28,7 @@ def info(
     import torch
 
     from umlite.engines.setup import choose_setup
-    from umlite.weights.store import installed, store_folder
+    from umlite.weights.store import installed, shown_store
 
     rows: list[dict[str, str]] = []
     if layers:
@@ -51,7 +51,7 @@ def info(
         "engine": setup.options.engine,
         "kernels": setup.options.kernels,
         "reasons": list(setup.reasons),
-        "weights_folder": str(store_folder()),
+        "weights_folder": shown_store(),
         "weights": list(installed()),
     }
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -98,8 +99,18 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def load(weights: str | Path | None, options: EngineOptions) -> Segmenter:
-    """Load the segmenter that the options ask for, and give its threads to torch's own operations too."""
+def load(weights: str | Path | None, options: EngineOptions, output: Path | None = None) -> Segmenter:
+    """Load the segmenter that the options ask for, and give its threads to torch's own operations too.
+
+    Where the system has no temporary folder, one in the cache folder or beside `output` takes its place.
+    """
+    from umlite.machine.cache_folder import cache_folder
+    from umlite.outputs.temporary import ensure_temporary_folder
+
+    places = [output] if output is not None else []
+    with contextlib.suppress(OSError):
+        places.append(cache_folder())
+    ensure_temporary_folder(places)
     import torch
 
     from umlite.api import Segmenter

@@ -86,7 +86,7 @@ def segment(
         sources = with_series(scans, series, fill_gaps=fill_gaps)
         jobs = lay_out_jobs(sources.scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
-        segmenter = load(weights, options)
+        segmenter = load(weights, options, jobs[0].home)
         if dry_run:
             from umlite.commands.plan import show_plans
 

@@ -29,7 +29,7 @@ def list_weights(as_json: JsonOption = False) -> None:
     """Show installed weights, their licences and files."""
     with reported(as_json):
         from umlite.weights.loading import read_card
-        from umlite.weights.store import BUNDLED, installed, store_folder
+        from umlite.weights.store import BUNDLED, installed, shown_store
 
         rows: list[dict[str, Any]] = []
         for name, path in {**installed(), **{n: p for n, p in BUNDLED.items() if p.exists()}}.items():
@@ -52,11 +52,12 @@ def list_weights(as_json: JsonOption = False) -> None:
                 }
             )
         if as_json:
-            show_json({"folder": str(store_folder()), "weights": rows})
+            show_json({"folder": shown_store(), "weights": rows})
             return
         if not installed():
             show(
-                f"No weights in {store_folder()} yet: `umlite weights pull` or `umlite weights convert` installs some."
+                f"No weights are installed yet (folder: {shown_store()}): `umlite weights pull` or "
+                "`umlite weights convert` installs some."
             )
         columns = ("name", "backbone", "classes", "license", "megabytes", "file")
         show_table(columns, [[str(row.get(c, "")) for c in columns] for row in rows])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +23,7 @@ from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.postprocessing import postprocess
 from umlite.outputs.file_set import together
+from umlite.outputs.temporary import temporary_folder
 from umlite.results.writing import write_masks
 from umlite.volume.reading import Scan, read_scan
 
@@ -58,8 +58,8 @@ def calibration_of(segmenter: Segmenter, *, again: bool = False, tell: Callable[
 
 def calibrate(segmenter: Segmenter) -> Calibration:
     """Measure every step. This takes about as long as five windows, and at least four seconds."""
-    with tempfile.TemporaryDirectory(prefix="umlite-calibration-") as folder:
-        found: dict[str, Any] = {**vars(_windows(segmenter)), **_surroundings(segmenter, Path(folder))}
+    with temporary_folder("umlite-calibration-") as folder:
+        found: dict[str, Any] = {**vars(_windows(segmenter)), **_surroundings(segmenter, folder)}
     return Calibration(**found)
 
 

@@ -68,7 +68,8 @@ class Staging:
     def release(self) -> None:
         """Let go of the lock; some shares rename no folder that has an open file in it."""
         if self._lock is not None:
-            self._lock.close()
+            with contextlib.suppress(OSError):  # a full disk has said so before, and the file is closed all the same
+                self._lock.close()
         self._lock = None
 
     @property

@@ -11,21 +11,46 @@ from umlite.errors import WeightsError
 SUFFIX = ".safetensors"
 BUNDLED = {"demo": Path(__file__).with_name("demo.safetensors")}
 """Weights inside the package: for trying the software only, so never a default."""
+_NO_HOME = (
+    "There is no place for installed weights: this user has no home folder. Set UMLITE_WEIGHTS to a folder, or name a "
+    "weights file."
+)
 
 
 def store_folder() -> Path:
-    """$UMLITE_WEIGHTS, else the user's data folder of the operating system."""
+    """$UMLITE_WEIGHTS, else the user's data folder of the operating system.
+
+    Raises:
+        WeightsError: this user has no home folder, so there is none.
+    """
     if folder := os.environ.get("UMLITE_WEIGHTS"):
         return _expanded(folder)
     from platformdirs import user_data_path
 
-    return user_data_path("umlite", appauthor=False) / "weights"
+    try:
+        path = user_data_path("umlite", appauthor=False) / "weights"
+    except RuntimeError as error:
+        raise WeightsError(_NO_HOME) from error
+    if not path.is_absolute():  # an older platformdirs leaves a "~" that nothing can be put in place of
+        raise WeightsError(_NO_HOME)
+    return path
+
+
+def shown_store() -> str:
+    """The folder of installed weights for a person, or why there is none."""
+    try:
+        return str(store_folder())
+    except WeightsError:
+        return "none, since this user has no home folder"
 
 
 def installed() -> dict[str, Path]:
-    """Name -> file of every installed weights file, in alphabetical order."""
-    folder = store_folder()
-    found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    """Name -> file of every installed weights file, in alphabetical order; none where no folder can be read."""
+    try:
+        folder = store_folder()
+        found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    except (WeightsError, OSError):
+        return {}
     return {path.name.removesuffix(SUFFIX): path for path in found if not path.name.startswith(".")}
 
 
