@@ -12,7 +12,7 @@ import torch
 
 from umlite.errors import DeviceError
 from umlite.machine import control_groups, memory
-from umlite.machine.memory import check_memory, free_bytes
+from umlite.machine.memory import as_refusal, check_memory, free_bytes
 
 CPU = torch.device("cpu")
 PROGRAM = """
@@ -109,3 +109,25 @@ def test_torch_s_own_refusal_is_one() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert memory.is_refusal(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "(libtorch_cpu.so: failed"),
+        (ImportError("\n\nIMPORTANT: read this\n\nOriginal error was: x.so: cannot allocate memory\n"), "x.so"),
+        (MemoryError(), "Too little memory."),
+    ],
+)
+def test_refused_memory_in_other_words(error: Exception, part: str) -> None:
+    found = as_refusal(error)
+    assert isinstance(found, DeviceError)
+    assert part in str(found)
+    assert "\n" not in str(found)
+
+
+def test_other_errors_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (ImportError("No module named 'x'"), ZeroDivisionError(), OSError(28, "full")):
+        assert as_refusal(error) is None
+    monkeypatch.setattr(memory, "_address_space_left", lambda: 1 << 20)
+    assert as_refusal(ImportError("cannot import name 'x'")) is not None

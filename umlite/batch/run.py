@@ -12,7 +12,7 @@ from umlite.batch.jobs import Job
 from umlite.batch.saving import Saver
 from umlite.cost.actual import Cost
 from umlite.errors import UmliteError
-from umlite.machine.memory import peak_bytes, start_peak
+from umlite.machine.memory import as_refusal, peak_bytes, start_peak
 from umlite.outputs.temporary import existing
 from umlite.progress import Progress, no_progress
 
@@ -92,4 +92,4 @@ def run_jobs(
         except UmliteError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
-            yield Outcome(job, error=error)
+            yield Outcome(job, error=as_refusal(error) or error)

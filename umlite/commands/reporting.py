@@ -10,12 +10,11 @@ from typing import Any
 import typer
 
 from umlite.errors import UmliteError
+from umlite.machine.memory import as_refusal
 from umlite.terminal import show_json, tell
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 BEYOND_TOLERANCE = 1
-
-_LOADING_FAILED = ("failed to map segment", "annot allocate memory", "cannot create shared object descriptor")
 
 _flags: ContextVar[Mapping[str, str]] = ContextVar("_flags", default={})  # noqa: B039  never changed in place
 
@@ -50,10 +49,12 @@ def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterat
         yield
     except UmliteError as error:
         message, code = message_of(error), BAD_INPUT
-    except (ImportError, MemoryError, OSError, RuntimeError) as error:
-        if not _is_refused_memory(error):
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if (refusal := as_refusal(error)) is None:
             raise
-        message, code = _refused(error), BAD_INPUT
+        message, code = message_of(refusal), BAD_INPUT
     except KeyboardInterrupt as interruption:
         message = _interrupted()
         code = getattr(interruption, "exit_code", INTERRUPTED)
@@ -63,20 +64,6 @@ def reported(as_json: bool, done: Callable[[], dict[str, Any]] = dict) -> Iterat
         show_json({**done(), "error": message, "exit_code": code})
     tell(f"Error: {message}" if code == BAD_INPUT else message)
     raise typer.Exit(code)
-
-
-def _is_refused_memory(error: BaseException) -> bool:
-    """Whether the system refused memory, to a library that was being loaded or to anything that had no better word."""
-    from umlite.machine.memory import is_refusal
-
-    loading = isinstance(error, ImportError) and any(sign in str(error) for sign in _LOADING_FAILED)
-    return loading or is_refusal(error)
-
-
-def _refused(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if any(sign in line for sign in _LOADING_FAILED)] or [""]
-    what = f" ({lines[0].strip()[:200]})" if lines[0] else ""
-    return f"Too little memory{what}. Allow this process more (ulimit -v), or free some."
 
 
 def _interrupted() -> str:

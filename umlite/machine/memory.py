@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
+_LOADING_FAILED = ("failed to map segment", "annot allocate memory", "cannot create shared object descriptor")
+_NEARLY_NOTHING = 64 << 20
 
 
 def start_peak() -> bool:
@@ -76,6 +78,21 @@ def is_refusal(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     told = isinstance(error, RuntimeError) and "t allocate memory" in str(error)  # torch has no type for it on a CPU
     return told or isinstance(error, MemoryError)
+
+
+def as_refusal(error: Exception) -> DeviceError | None:
+    """The error to raise where memory was refused to a library that has no such error; None for any other error.
+
+    A library that is refused memory while it is loaded fails in some way of its own, and in others from then on. So
+    with an address space that is used up, every error counts.
+    """
+    left = _address_space_left()
+    loading = isinstance(error, ImportError) and any(sign in str(error) for sign in _LOADING_FAILED)
+    if not (loading or is_refusal(error) or (left is not None and left < _NEARLY_NOTHING)):
+        return None
+    lines = [line for line in str(error).splitlines() if any(sign in line for sign in _LOADING_FAILED)]
+    what = f" ({lines[0].strip()[:200]})" if lines else ""
+    return DeviceError(f"Too little memory{what}. Allow this process more address space, or free some memory.")
 
 
 def available_bytes(device: torch.device, limit: int | None = None) -> int:
