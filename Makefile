@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/umlite demo -o demo --overwrite
 
 test: $(READY) check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow -s
