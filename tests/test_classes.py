@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from umlite.classes import GROUPS, PUBLISHED, AnatomyClass, ClassTable, normalise
+from umlite.class_table import ClassTable, normalise
+from umlite.classes import GROUPS, PUBLISHED, AnatomyClass
 from umlite.errors import RequestError
 
 TABLE = ClassTable(c.published for c in PUBLISHED)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from umlite.classes import MAX_CLASSES, AnatomyClass, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import MAX_CLASSES, AnatomyClass
 from umlite.dicom.reading import read_source
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from umlite import __version__
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.commands.bench import bench
 from umlite.commands.eval import evaluate
 from umlite.commands.help import Commands, PanelledCommand

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from umlite.classes import class_words
+from umlite.class_table import class_words
 from umlite.errors import RequestError
 from umlite.records import changed, from_fields
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recipes.demo_weights.contrast import BACKGROUND, change_contrast
 from recipes.demo_weights.deformation import random_grid, sample, smooth_noise
 from recipes.demo_weights.lesions import paint_lesions
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.errors import InputError, RequestError
 from umlite.training.image import Bits, TrainingImage, class_bits, make_image, mirror
 

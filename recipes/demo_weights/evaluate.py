@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recipes.demo_weights.anatomy import class_of_structure, read_structures
 from recipes.demo_weights.recipe import EVALUATION_SEED
 from umlite.api import Segmenter
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.outputs.file_set import replacing
 from umlite.phantom import make_phantom
 from umlite.results.metrics import dice

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from support.samples import make_scan
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.errors import RequestError
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask

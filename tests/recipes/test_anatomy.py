@@ -6,7 +6,8 @@ import pytest
 from recipes.demo_weights.anatomy import Anatomy, build_anatomy, class_of_structure, synthesise
 from recipes.demo_weights.contrast import change_contrast
 from recipes.demo_weights.lesions import paint_lesions
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.training.image import class_bits, unpack_bits
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.masks.bitmask import BitMask
 from umlite.results.label_map import paint_label_map
 

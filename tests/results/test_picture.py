@@ -10,7 +10,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from PIL import Image
 
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan

@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 
 from support.samples import small_card, small_model
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.results.segmentation import Segmentation

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from umlite.checks.reference_network import load_reference
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.errors import RequestError
 from umlite.gpu.transfer import synchronise
 from umlite.masks.bitmask import BitMask

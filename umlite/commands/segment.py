@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umlite import __version__
-from umlite.classes import is_class_word
+from umlite.class_table import is_class_word
 from umlite.commands.options import (
     HOW_MUCH,
     WHAT,

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from umlite.classes import GROUPS, PUBLISHED, normalise
+from umlite.class_table import normalise
+from umlite.classes import GROUPS, PUBLISHED
 from umlite.errors import RequestError
 
 _ELSEWHERE = {

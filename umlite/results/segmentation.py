@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from umlite.classes import AnatomyClass, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.probability_on_scan import STEPS

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.errors import RequestError
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from umlite.classes import PUBLISHED, ClassTable
+from umlite.class_table import ClassTable
+from umlite.classes import PUBLISHED
 from umlite.errors import WeightsError
 from umlite.files import file_sha256
 from umlite.kernels.window_attention import relative_position_index

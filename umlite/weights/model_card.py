@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from umlite.classes import ClassTable
+from umlite.class_table import ClassTable
 from umlite.errors import RequestError, WeightsError
 from umlite.models.config import NetworkConfig
 
