@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,6 +53,23 @@ def test_a_request_from_what_people_write() -> None:
     assert Request.of(None) == Request()
     with pytest.raises(TypeError, match="opverlap"):
         Request.of(None, opverlap=0.5)
+
+
+@pytest.mark.parametrize("asked", [["liver", " spleen", 3], "liver; spleen\n3", ("liver,spleen", "3 "),
+                                   iter(["liver", "spleen", "3"])])  # fmt: skip
+@pytest.mark.parametrize("make", [Request.of, lambda asked: Request.of(None, classes=asked), Request,
+                                  lambda asked: Request.of(Request("aorta"), classes=asked)])  # fmt: skip
+def test_classes_become_a_tuple_however_they_are_given(asked: object, make: Callable[[Any], Request]) -> None:
+    request = make(copy.copy(asked))
+    assert request.classes == ("liver", "spleen", "3")
+    assert hash(request) == hash(Request(("liver", "spleen", "3")))
+
+
+@pytest.mark.parametrize("asked", [6, b"liver", 1.5, True])
+def test_classes_of_another_type_are_refused(asked: Any) -> None:
+    with pytest.raises(RequestError, match="Expected classes as text") as caught:
+        Request.of(None, classes=asked)
+    assert caught.value.about == ("classes",)
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,7 @@ class ClassTable(Sequence[AnatomyClass]):
         """
         if request is None:
             return self._classes
-        words = class_words(request) if isinstance(request, str) else [str(w) for w in request]
-        words = [w for w in (w.strip() for w in words) if w]
+        words = class_words(request)
         if not words:
             raise RequestError(
                 "No class was asked for. Name classes or groups, such as liver,kidneys (`umlite classes` lists them).",
@@ -141,9 +140,22 @@ def is_class_word(word: str) -> bool:
     return key in GROUPS or key == "all" or any(key in _spellings(c) for c in PUBLISHED)
 
 
-def class_words(text: str) -> list[str]:
-    """Words of a list of classes: between commas, semicolons, tabs or line breaks. A byte order mark is no letter."""
-    return [word for word in (part.strip() for part in re.split(r"[,;\t\r\n\ufeff]+", text)) if word]
+def class_words(asked: str | Iterable[object]) -> list[str]:
+    """Words of a list of classes: between commas, semicolons, tabs or line breaks. A byte order mark is no letter.
+
+    Args:
+        asked: such a text, or several of them, or published numbers.
+
+    Raises:
+        RequestError: something else.
+    """
+    if isinstance(asked, bytes) or not isinstance(asked, Iterable):
+        raise RequestError(
+            f'Expected classes as text ("liver,spleen") or a list of names, found {asked!r:.80}.', about="classes"
+        )
+    texts = [asked] if isinstance(asked, str) else [str(each) for each in asked]
+    parts = (part.strip() for text in texts for part in re.split(r"[,;\t\r\n\ufeff]+", text))
+    return [word for word in parts if word]
 
 
 def _known_parts(word: str, known: Mapping[str, object]) -> list[str]:

@@ -21,7 +21,8 @@ class Request:
     """What is asked of a scan. Requests can be compared, hashed, pickled and stored as JSON.
 
     Args:
-        classes: names, aliases, groups or numbers, as in `Classes`; None for all classes of the weights.
+        classes: names, aliases, groups or numbers, as in `Classes`; kept as a tuple of words. None for all classes of
+            the weights.
         overlap: overlap of neighbouring windows, 0 <= overlap < 1.
         windows: "all", or "adaptive" to skip windows that cannot hold the classes or the organs that their
             post-processing reads (`umlite.sweep.adaptive`).
@@ -29,7 +30,8 @@ class Request:
         force_geometry: whether to segment a scan whose size in mm no body has, with a warning.
 
     Raises:
-        RequestError: an overlap out of range or unknown windows. Classes are checked later, against the weights.
+        RequestError: an overlap out of range, unknown windows, or classes that are neither text nor a list. Names are
+            checked later, against the weights.
     """
 
     classes: tuple[str, ...] | None = None
@@ -39,6 +41,8 @@ class Request:
     force_geometry: bool = False
 
     def __post_init__(self) -> None:
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(class_words(self.classes)))
         check_overlap(self.overlap)
         if self.windows not in WINDOWS:
             raise RequestError(f"Unknown windows {self.windows!r}: expected {' or '.join(WINDOWS)}.", about="windows")
@@ -47,8 +51,7 @@ class Request:
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
         """Make a request from classes or from another request, with some fields changed."""
         if not isinstance(asked, Request):
-            words = class_words(asked) if isinstance(asked, str) else asked
-            asked = cls(None if words is None else tuple(str(word).strip() for word in words))
+            asked = cls(None if asked is None else tuple(class_words(asked)))
         return changed(asked, changes) if changes else asked
 
     def to_dict(self) -> dict[str, Any]:
