@@ -104,7 +104,13 @@ def test_a_class_that_was_taken_for_a_scan(scan_file: Path, small_weights: Path)
 def test_a_geometry_is_forced(small_weights: Path, tmp_path: Path) -> None:
     nib.save(make_scan((40, 36, 30), spacing=0.5), tmp_path / "tiny.nii.gz")
     base = ("--weights", small_weights, "-c", "liver")
-    for command in (("segment", "tiny.nii.gz", "-o", "out", *base), ("plan", "tiny.nii.gz", *base)):
+    commands = {
+        "segment": ("-o", "out"),
+        "plan": (),
+        "verify": ("--sample", "1"),
+        "bench": ("--repeats", "1"),
+    }
+    for command in ((name, "tiny.nii.gz", *options, *base) for name, options in commands.items()):
         assert "(--force-geometry)" in invoke(*command, code=2).stderr
         assert not Path("out").exists()
         invoke(*command, "--force-geometry")

@@ -153,7 +153,7 @@ def verify(
         reference: the side that is believed.
         chosen: the side to check.
         scan: the scan's file.
-        request: what is asked of it; its classes and overlap count.
+        request: what is asked of it; its classes, overlap and geometry count.
         windows: number of single windows to compare, evenly spread over those that are not constant. None: compare the
             blended logits of the whole scan, which must fit in memory twice.
         tolerance: largest difference allowed, as a share of a class's standard deviation.
@@ -170,7 +170,7 @@ def verify(
         raise RequestError(f"Expected at least 1 window to compare, found {windows}.", about="sample")
     if not tolerance >= 0:
         raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.", about="tolerance")
-    volume = chosen.prepare(scan).volume
+    volume = chosen.prepare(scan, force_geometry=asked.force_geometry).volume
     if volume.is_empty:
         raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU, so there is nothing to compare.")
     agreements = tuple(ClassAgreement(name) for name in names)

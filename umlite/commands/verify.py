@@ -16,7 +16,7 @@ from umlite.terminal import show, show_json, show_table, window_bars
 @takes_options
 def verify(
     scan: ScanArgument,
-    request: Annotated[Request, "classes", "overlap"],
+    request: Annotated[Request, "classes", "overlap", "force_geometry"],
     options: EngineOptions,
     weights: WeightsOption = None,
     sample: Annotated[
