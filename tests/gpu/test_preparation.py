@@ -14,7 +14,7 @@ from support.samples import small_card, small_model
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup
-from umlite.errors import InputError
+from umlite.errors import DeviceError, InputError
 from umlite.gpu import preparation as device_preparation
 from umlite.gpu import transfer
 from umlite.progress import no_notice
@@ -42,9 +42,10 @@ def image(name: str, dtype: type[np.generic] = np.int16, order: str = "F") -> ni
     return nib.Nifti1Image(hu.astype(dtype, order=order), nib.affines.from_matvec(AFFINES[name], (-33.5, 12.25, 700)))
 
 
-def engine(said: list[str] | None = None) -> CudaEngine:
+def engine(said: list[str] | None = None, max_ram: int | None = None) -> CudaEngine:
     model = small_model(classes=2)
-    setup = Setup(EngineOptions(kernels="native", precision="float32", batch=1), torch.device("cpu"))
+    options = EngineOptions(kernels="native", precision="float32", batch=1, max_ram=max_ram)
+    setup = Setup(options, torch.device("cpu"))
     return CudaEngine(model, small_card(model), setup, no_notice if said is None else said.append)
 
 
@@ -151,6 +152,18 @@ def test_a_full_memory_is_told_and_the_host_takes_over(step: str, monkeypatch: p
     assert len(said) == 1
     assert "does not hold image" in said[0]
     assert "on the host" in said[0]
+
+
+def test_the_host_that_takes_over_keeps_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(device_preparation, "resample_hu", full)
+    scan = read_scan(image("RAS"))
+    with pytest.raises(DeviceError, match=r"of memory; 0\.01 MB may be taken") as caught:
+        engine(max_ram=10_000).prepare(scan)
+    assert "max_ram" in caught.value.about
+    assert not engine(max_ram=1 << 30).prepare(scan).is_empty
 
 
 def test_another_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ class CudaEngine(Engine):
         self._ladder = MemoryLadder(setup.options.batch, self._windows_that_fit, self._forget_graphs, self._tell)
 
     def prepare(self, scan: Scan) -> Volume:
-        volume = prepare_on(self.setup.device, scan, self.card, self._tell)
+        volume = prepare_on(self.setup.device, scan, self.card, self._tell, self.setup.options.max_ram)
         if can_record(self.setup.device):
             torch.cuda.empty_cache()  # frees the scan's memory: no graph can be recorded into torch's cache
         return volume

@@ -18,7 +18,7 @@ from umlite.volume.resampling import tensor_of
 from umlite.weights.model_card import ModelCard
 
 
-def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify) -> Volume:
+def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify, max_ram: int | None) -> Volume:
     """Prepare a scan like `prepare_volume`, up to rounding, on a device.
 
     Args:
@@ -26,11 +26,15 @@ def prepare_on(device: torch.device, scan: Scan, card: ModelCard, tell: Notify) 
         scan: the scan.
         card: describes the weights.
         tell: gets a sentence if the scan does not fit in the device's memory.
+        max_ram: limit of the host's memory in bytes, if the host takes over.
+
+    Raises:
+        InputError, DeviceError: see `prepare_volume`.
     """
     volume = _where_it_fits(device, scan, card)
     if volume is None:
         tell(f"The GPU's memory does not hold {scan.name} while it is resampled: resampled on the host instead.")
-        volume = prepare_volume(scan, card.spacing_mm, card.hu_range)
+        volume = prepare_volume(scan, card.spacing_mm, card.hu_range, max_ram=max_ram)
     return volume
 
 
