@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from support.samples import make_scan, small_card, small_model
 from umlite import Segmentation, Segmenter
 from umlite.classes import PUBLISHED
-from umlite.errors import DeviceError, InputError, RequestError, WeightsError
+from umlite.errors import DeviceError, InputError, OutputError, RequestError, WeightsError
 from umlite.request import Request
 from umlite.sweep.runner import WindowCounts
 from umlite.volume.reading import read_scan
@@ -81,6 +83,21 @@ def test_save_label_map(result: Segmentation, tmp_path: Path) -> None:
     from umlite.results.label_table import read_label_names
 
     assert read_label_names(file) == {6: "liver", 28: "pancreas_tumor", 2: "right_kidney"}
+
+
+def test_a_tilde_is_the_home_folder(
+    segmenter: Segmenter, result: Segmentation, scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for nibabel."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(scan_file, "scan.nii.gz")
+    assert segmenter.prepare("~/scan.nii.gz").scan.path == tmp_path / "scan.nii.gz"
+    assert result.save("~/labels.nii.gz") == [tmp_path / "labels.nii.gz"]
+    assert {path.parent for path in result.save("~/masks")} == {tmp_path / "masks"}
+    with pytest.raises(OutputError, match="~no-such-user is not a user's home folder"):
+        result.save("~no-such-user/masks")
+    assert sorted(os.listdir()) == ["labels.nii.gz", "masks", "scan.nii.gz"]
 
 
 def test_reference_engine_agrees(small_weights: Path, scan_file: Path, result: Segmentation) -> None:

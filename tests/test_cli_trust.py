@@ -101,6 +101,41 @@ def test_a_class_that_was_taken_for_a_scan(scan_file: Path, small_weights: Path)
     assert not Path("out").exists()
 
 
+def test_paths_in_the_home_folder(
+    scan_file: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `--output=~/masks`, which no shell expands."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for file in (scan_file, small_weights):
+        shutil.copy(file, tmp_path / "home")
+    (tmp_path / "home" / "classes.txt").write_text("liver")
+    base = ("segment", f"~/{scan_file.name}", f"--weights=~/{small_weights.name}", "-c@~/classes.txt")
+    invoke(*base, "--output=~/masks")
+    assert os.listdir(tmp_path / "home" / "masks") == ["liver.nii.gz"]
+    invoke("eval", "~/masks", "~/masks", "-o", "~/evaluation")
+    assert (tmp_path / "home" / "evaluation" / "cases.csv").exists()
+    assert set(os.listdir()) <= {"home", "cache"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("segment", "a.nii"), ("eval", "a.nii", "a.nii"), ("demo",), ("weights", "convert", "a.pth")],
+    ids=lambda command: command[0],
+)
+def test_an_output_in_the_home_of_nobody(command: tuple[str, ...]) -> None:
+    data = json.loads(invoke(*command, "-o", "~no-such-user/x.nii.gz", "--json", code=2).stdout)
+    assert "~no-such-user is not a user's home folder. Write out the whole path." in data["error"]
+    assert not os.listdir()
+
+
+def test_a_scan_in_the_home_of_nobody(scan_file: Path, small_weights: Path) -> None:
+    base = ("--weights", small_weights, "-c", "liver", "-o", "out")
+    result = invoke("segment", "~no-such-user/a.nii", scan_file, *base, code=2)
+    assert "~no-such-user/a.nii does not exist" in result.stderr
+    assert os.listdir("out") == ["scan"]
+
+
 def test_a_geometry_is_forced(small_weights: Path, tmp_path: Path) -> None:
     nib.save(make_scan((40, 36, 30), spacing=0.5), tmp_path / "tiny.nii.gz")
     base = ("--weights", small_weights, "-c", "liver")

@@ -18,6 +18,7 @@ from umlite.commands.options import (
     JsonOption,
     OverwriteOption,
     WeightsOption,
+    output_option,
     path_argument,
 )
 from umlite.commands.plan import plan
@@ -55,7 +56,7 @@ def _version(
 @app.command(cls=PanelledCommand)
 def demo(
     scan: Annotated[Path | None, path_argument(help="NIfTI scan. Default: a synthetic phantom.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scan, masks and picture.")] = Path("demo"),
+    output: Annotated[Path, output_option(help="Folder for scan, masks and picture.")] = Path("demo"),
     weights: Annotated[str, typer.Option("--weights", help="Weights: installed name or .safetensors file.")] = "demo",
     seed: Annotated[int | None, typer.Option(help="Seed of the phantom.")] = None,
     overwrite: OverwriteOption = False,

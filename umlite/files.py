@@ -1,4 +1,4 @@
-"""Folders, hashes, writing through to the disk, and advice for what the system refuses."""
+"""Paths as people write them, folders, hashes, writing through to the disk, and advice for what the system refuses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,31 @@ from pathlib import Path
 from typing import IO
 
 from umlite.errors import OutputError
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path whose leading ~ is a home folder, as a shell reads it (not within `--output=~/masks`, for example).
+
+    What exists as written is meant as written, and so is a name that no user has.
+    """
+    written = Path(path)
+    if os.path.lexists(written):
+        return written
+    try:
+        return written.expanduser()
+    except RuntimeError:
+        return written
+
+
+def output_path(path: str | os.PathLike[str]) -> Path:
+    """An `expanded` path to write to. Raises OutputError if it begins with the home folder of nobody."""
+    found = expanded(path)
+    if found.parts and found.parts[0].startswith("~") and not os.path.lexists(found.parts[0]):
+        raise OutputError(
+            f"Cannot write {found}: {found.parts[0]} is not a user's home folder. Write out the whole path.",
+            about="output",
+        )
+    return found
 
 
 def make_folder(folder: Path) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umlite import __version__
-from umlite.commands.options import EXPERT, HOW_MUCH, WHAT, JsonOption, OverwriteOption, path_argument
+from umlite.commands.options import (
+    EXPERT,
+    HOW_MUCH,
+    WHAT,
+    JsonOption,
+    OverwriteOption,
+    output_option,
+    path_argument,
+    path_option,
+)
 from umlite.commands.reporting import BAD_INPUT, reported
 from umlite.errors import OutputError
 from umlite.terminal import show, show_json, show_table, tell
@@ -30,11 +39,11 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for cases.csv, cohort.csv, evaluation.json.", rich_help_panel=WHAT),
+        output_option(help="Folder for cases.csv, cohort.csv, evaluation.json.", rich_help_panel=WHAT),
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option(
+        path_option(
             "--names",
             help='JSON file that names the labels of label maps, or "published".',
             rich_help_panel=WHAT,

@@ -16,8 +16,8 @@ from typer.models import OptionInfo
 
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
-from umlite.errors import RequestError
-from umlite.files import open_file
+from umlite.errors import OutputError, RequestError
+from umlite.files import expanded, open_file, output_path
 from umlite.machine.sizes import parse_size
 from umlite.request import Request
 from umlite.terminal import tell
@@ -27,8 +27,26 @@ if TYPE_CHECKING:
 
 WHAT, HOW_MUCH, EXPERT = "What", "How much", "Expert"
 
-path_argument = functools.partial(typer.Argument, readable=False)
+
+def _given(path: Any) -> Any:
+    """A path or paths of the command line to read from, in the type that they came in."""
+    if path is None:
+        return None
+    return [_given(each) for each in path] if isinstance(path, list) else type(path)(expanded(path))
+
+
+def _given_output(path: Any) -> Any:
+    """The same for a path to write to, which may name nobody's home folder."""
+    try:
+        return None if path is None else type(path)(output_path(path)) if str(path) else path
+    except OutputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+path_argument = functools.partial(typer.Argument, readable=False, callback=_given)
 """A file that the command itself opens and reports on: Typer would refuse all files for one that is not readable."""
+path_option = functools.partial(typer.Option, callback=_given)
+output_option = functools.partial(typer.Option, "--output", "-o", callback=_given_output)
 
 ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
 WeightsOption = Annotated[
@@ -131,7 +149,7 @@ def _listed(classes: str | None) -> str | None:
     """The text of `classes`, or of the file that it names after an @."""
     if classes is None or not classes.startswith("@"):
         return classes
-    path = Path(classes[1:])
+    path = expanded(classes[1:])
     try:
         with open_file(path) as file:
             text = file.read(MOST_LIST_BYTES + 1)

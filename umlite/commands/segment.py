@@ -19,6 +19,7 @@ from umlite.commands.options import (
     OverwriteOption,
     WeightsOption,
     load,
+    output_option,
     path_argument,
     takes_options,
 )
@@ -40,9 +41,7 @@ def segment(
     options: EngineOptions,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
+        output_option(
             help="Folder for one mask per class, or FILE.nii.gz for one label map.",
             rich_help_panel=WHAT,
         ),

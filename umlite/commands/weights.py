@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umlite.commands.help import PanelledCommand
-from umlite.commands.options import JsonOption, OverwriteOption, path_argument
+from umlite.commands.options import JsonOption, OverwriteOption, output_option, path_argument
 from umlite.commands.reporting import reported
 from umlite.errors import DownloadError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell
@@ -127,7 +127,7 @@ def _lines(card: ModelCard, data: dict[str, Any]) -> list[tuple[str, str]]:
 @weights_app.command("convert", cls=PanelledCommand)
 def convert_weights(
     checkpoint: Annotated[Path, path_argument(help="Published or SuPreM checkpoint (.pth).")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: install it.")] = None,
+    output: Annotated[Path | None, output_option(help="File to write. Default: install it.")] = None,
     name: Annotated[str | None, typer.Option(help="Name to install under. Default: the file's name.")] = None,
     class_names: Annotated[
         str | None,

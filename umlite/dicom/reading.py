@@ -16,6 +16,7 @@ from umlite.dicom.series import Series
 from umlite.dicom.spacing import Plan, Row, plan_volume
 from umlite.dicom.voxels import series_voxels
 from umlite.errors import InputError
+from umlite.files import expanded
 from umlite.volume.forms import Forms
 from umlite.volume.header import Header
 from umlite.volume.reading import Opened, Scan, read_scan, scan_of
@@ -124,6 +125,6 @@ def read_source(source: str | os.PathLike[str] | SpatialImage | Series, *, force
     """
     if isinstance(source, Series):
         return read_series(source, force_geometry=force_geometry)
-    if isinstance(source, (str, os.PathLike)) and is_dicom_path(Path(source)):
-        return read_series(Path(source), force_geometry=force_geometry)
+    if isinstance(source, (str, os.PathLike)) and is_dicom_path(path := expanded(source)):
+        return read_series(path, force_geometry=force_geometry)
     return read_scan(source, force_geometry=force_geometry)

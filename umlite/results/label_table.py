@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension
 
 from umlite.errors import InputError
+from umlite.files import expanded
 from umlite.volume.nifti import open_nifti
 from umlite.volume.unpacking import read_blocks, reading
 
@@ -50,7 +51,7 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
     Raises:
         InputError: not a NIfTI file, or a table that is damaged, larger than 1 MiB or declares entities.
     """
-    path = Path(path)
+    path = expanded(path)
     file = open_nifti(path)
     with reading(path):
         end = min(file.offset, _MOST_BYTES) if file.header.is_single else _MOST_BYTES

@@ -13,6 +13,7 @@ import numpy as np
 from umlite.class_table import ClassTable
 from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
+from umlite.files import output_path
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.probability_on_scan import STEPS
 from umlite.outputs.file_set import FileSet, together
@@ -116,11 +117,13 @@ class Segmentation:
 
     def save_masks(self, folder: Path, *, overwrite: bool = True) -> list[Path]:
         """Write one uint8 mask per class, folder/<class>.nii.gz, all or none. Raises OutputError."""
+        folder = output_path(folder)
         with together(folder, overwrite=overwrite) as files:
             return self.add_masks(files, folder)
 
     def save_label_map(self, path: Path, *, overwrite: bool = True) -> list[Path]:
         """Write published indices, tumours over organs, with the names inside the file. Raises OutputError."""
+        path = output_path(path)
         with together(path.parent, overwrite=overwrite) as files:
             return self.add_label_map(files, path)
 
@@ -132,6 +135,7 @@ class Segmentation:
             RequestError: probabilities were not requested.
         """
         self._soft()
+        folder = output_path(folder)
         with together(folder, overwrite=overwrite) as files:
             return self.add_probabilities(files, folder)
 

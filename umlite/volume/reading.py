@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from umlite.errors import InputError
+from umlite.files import expanded
 from umlite.volume.forms import Forms
 from umlite.volume.geometry import Grid, spacing_of
 from umlite.volume.header import Header, describe, describe_image
@@ -131,7 +132,7 @@ def _open(source: str | os.PathLike[str] | SpatialImage) -> Opened:
         return _open_image(source) if path is None else _open_file(path)
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"Expected the path of a NIfTI scan or a nibabel image, found {type(source).__name__}.")
-    return _open_file(Path(source))
+    return _open_file(expanded(source))
 
 
 def _open_file(path: Path) -> Opened:

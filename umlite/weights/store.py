@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from umlite.errors import WeightsError
+from umlite.files import expanded
 
 SUFFIX = ".safetensors"
 BUNDLED = {"demo": Path(__file__).with_name("demo.safetensors")}
@@ -24,7 +25,10 @@ def store_folder() -> Path:
         WeightsError: this user has no home folder, so there is none.
     """
     if folder := os.environ.get("UMLITE_WEIGHTS"):
-        return _expanded(folder)
+        try:
+            return Path(folder).expanduser()
+        except RuntimeError as error:
+            raise WeightsError(f"UMLITE_WEIGHTS is {folder!r}, and there is no such user.") from error
     from platformdirs import user_data_path
 
     try:
@@ -91,7 +95,7 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
         return BUNDLED[text]
     if text in have:
         return have[text]
-    path = _expanded(text)
+    path = expanded(text)
     if os.path.exists(path) or path.suffix or len(path.parts) > 1:
         return path
     raise WeightsError(
@@ -99,10 +103,3 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
         "Expected one of these, a .safetensors file, or first `umlite weights pull unet|swin_unetr`.",
         about="weights",
     )
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise WeightsError(f"Cannot use {text!r}: {error}.") from error
