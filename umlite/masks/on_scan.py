@@ -32,6 +32,16 @@ class MasksOnScan:
         self.shape, self.names = frame.scan_shape, bits.names
         self._bits, self._frame = bits, frame
 
+    @property
+    def on_model(self) -> BitMask:
+        """The masks as they are stored: on the frame's cropped volume."""
+        return self._bits
+
+    @property
+    def frame(self) -> Frame:
+        """The way from there to the scan's grid."""
+        return self._frame
+
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded) of the scan's last axis."""
         return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)

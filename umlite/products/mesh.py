@@ -1,0 +1,75 @@
+"""The surface of a class: where its blended logits are 0, as far as post-processing kept it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from umlite.errors import RequestError
+from umlite.masks.bitmask import Box
+from umlite.masks.postprocessing import RULES
+from umlite.masks.probability_on_scan import STEPS
+from umlite.products.mesh_surface import Mesh, zero_surface
+from umlite.results.segmentation import Segmentation
+from umlite.volume.geometry import crop_grid
+
+
+def class_mesh(result: Segmentation, name: str) -> Mesh:
+    """The closed surface of one class, from probabilities on the model's grid.
+
+    A voxel's logit keeps its size, and its sign is that of the post-processed mask. So what post-processing removed has
+    no surface, and where it cut a class, the surface lies halfway between voxels. Beyond the model's volume the nearest
+    voxel counts with the sign of the outside: a class that reaches the end is closed half a voxel beyond it.
+
+    Args:
+        result: of a request with probabilities.
+        name: canonical name of a requested class.
+
+    Returns:
+        Points in the scan's RAS coordinates, mm.
+
+    Raises:
+        RequestError: no probabilities, or a class that was not requested.
+    """
+    if result.probabilities is None:
+        raise RequestError("This result has no probabilities, which surfaces are made from.", about="probabilities")
+    bits, frame = result.masks.on_model, result.masks.frame
+    place = bits.boxes().get(name)
+    if place is None:
+        bits.mask(name, (slice(0, 0), slice(0, 0), slice(0, 0)))  # an unknown class is an error, an empty one is not
+        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
+    shape = bits.shape
+    wide: Box = tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(place, shape, strict=True))  # type: ignore[assignment]
+    ends = [(int(s.start == 0), int(s.stop == n)) for s, n in zip(place, shape, strict=True)]
+    steps = np.pad(_steps(result, name, wide), ends, mode="edge")
+    mask = np.pad(bits.mask(name, wide), ends)
+    sizes = _logit_sizes()
+
+    def planes(first: int, end: int) -> npt.NDArray[np.float32]:
+        size = sizes[steps[first:end]]
+        return np.where(mask[first:end], size, -size)
+
+    x, y, z = steps.shape
+    surface = zero_surface(planes, (x, y, z))
+    to_mm = crop_grid(frame.model, frame.start, frame.stop).affine.copy()
+    to_mm[:3, 3] += to_mm[:3, :3] @ np.array([s.start - 1 for s in place], np.float64)
+    return surface.moved(to_mm)
+
+
+def _steps(result: Segmentation, name: str, box: Box) -> npt.NDArray[np.uint8]:
+    """Probabilities in steps of 1 / STEPS. Where a rule shares out two organs by side, the larger one of both."""
+    assert result.probabilities is not None
+    file, rule = result.probabilities.file, RULES.get(name)
+    names = [name]
+    if rule is not None and rule.kind == "sides":
+        names += [need for need in rule.needs if need in file.names and need != name]
+    steps = file.read(name)[box]
+    for other in names[1:]:
+        steps = np.maximum(steps, file.read(other)[box])
+    return steps
+
+
+def _logit_sizes() -> npt.NDArray[np.float32]:
+    """The absolute logit of every step; never 0, since 0.5 lies between two steps."""
+    shares = np.clip(np.arange(STEPS + 1), 0.5, STEPS - 0.5) / STEPS
+    return np.abs(np.log(shares / (1 - shares))).astype(np.float32)
