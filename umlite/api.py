@@ -27,9 +27,11 @@ from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.progress import Notify, Progress, no_notice, no_progress, once
 from umlite.records import changed
 from umlite.request import Classes, Request
+from umlite.results.details import details_of
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.adaptive.decide import decide_adaptively
+from umlite.sweep.lesion_logits import LesionLogits
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts
 from umlite.sweep.sweep import blended_logits, decide_volume
@@ -74,6 +76,7 @@ class Decided:
         undecided_voxels: voxels whose result could differ with all windows; 0 unless adaptive.
         probabilities: a file with them; None unless they were requested.
         timings: seconds of the steps "read", "prepare" and "windows".
+        lesion_logits: logits of the requested lesions; None unless details were requested.
     """
 
     scan: Scan
@@ -84,6 +87,7 @@ class Decided:
     undecided_voxels: int
     probabilities: ProbabilityFile | None
     timings: dict[str, float]
+    lesion_logits: LesionLogits | None = None
 
 
 class Segmenter:
@@ -255,23 +259,26 @@ class Segmenter:
         """
         asked = Request.of(request)
         wanted = self.check_request(asked)
-        names = self.needed_names(wanted)
+        names = self.needed_names(wanted, details=asked.details)
         soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.probabilities else None
+        logits = LesionLogits([c.name for c in wanted if c.kind == "tumor"]) if asked.details else None
         run = decide_volume if asked.windows == "all" else decide_adaptively
         watch = _Stopwatch()
         with watch("windows"), _memory_errors(f"for {len(names)} classes of this scan"):
             heads = [self.classes.head_of(name) for name in names]
             bits, counts, undecided = run(
-                self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress, soft
+                self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress, soft, logits
             )
         timings = prepared.timings | watch.seconds
-        return Decided(prepared.scan, prepared.volume.frame, wanted, bits, counts, undecided, soft, timings)
+        return Decided(prepared.scan, prepared.volume.frame, wanted, bits, counts, undecided, soft, timings, logits)
 
     def finish(self, decided: Decided) -> Segmentation:
         """Post-process the masks, class by class, and collect the result with its warnings and notes."""
         watch = _Stopwatch()
         with watch("postprocess"), _memory_errors(f"to clean {len(decided.classes)} masks"):
             bits, notes = postprocess(decided.bits, [c.name for c in decided.classes])
+            logits, frame = decided.lesion_logits, decided.frame
+            details = None if logits is None else details_of(decided.classes, decided.bits, bits, frame, logits)
         warnings = decided.scan.warnings
         if decided.frame.is_empty:
             warnings += (f"Nothing in it lies above {self.card.hu_range[0]:g} HU: all masks are empty.",)
@@ -289,12 +296,14 @@ class Segmenter:
             self.card,
             decided.undecided_voxels,
             None if soft is None else Probabilities(soft, decided.frame),
+            details,
         )
 
     def check_request(self, request: Request | Classes = None) -> tuple[AnatomyClass, ...]:
         """The classes that `segment` would return for a request. Raises RequestError if it could not serve it."""
-        wanted = self.classes.resolve(Request.of(request).classes)
-        needed = self.needed_names(wanted)
+        asked = Request.of(request)
+        wanted = self.classes.resolve(asked.classes)
+        needed = self.needed_names(wanted, details=asked.details)
         if len(needed) > MAX_CLASSES:
             raise RequestError(
                 f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), but at most "
@@ -303,9 +312,11 @@ class Segmenter:
             )
         return wanted
 
-    def needed_names(self, wanted: Iterable[AnatomyClass]) -> tuple[str, ...]:
-        """Names of these classes and of all others that their post-processing reads."""
-        return needed_classes([c.name for c in wanted], self.classes.names)
+    def needed_names(self, wanted: Iterable[AnatomyClass], *, details: bool = False) -> tuple[str, ...]:
+        """Names of these classes and of all others that their post-processing, or their details, read."""
+        names = [c.name for c in wanted]
+        hosts = [host for c in wanted for host in c.hosts if host in self.classes] if details else []
+        return needed_classes([*names, *(host for host in hosts if host not in names)], self.classes.names)
 
     def _heads(self, classes: Iterable[AnatomyClass]) -> list[int]:
         return [self.classes.head_of(c.name) for c in classes]

@@ -27,6 +27,8 @@ class Request:
         windows: "all", or "adaptive" to skip windows that cannot hold the classes or the organs that their
             post-processing reads (`umlite.sweep.adaptive`).
         probabilities: whether to keep probabilities, taken before post-processing.
+        details: whether to keep what statistics and checks tell beyond the masks: logits of lesions, organs that they
+            may lie in, and how much of each predicted mask post-processing kept.
         force_geometry: whether to segment a scan whose size in mm no body has, with a warning.
 
     Raises:
@@ -38,6 +40,7 @@ class Request:
     overlap: float = 0.5
     windows: str = "all"
     probabilities: bool = False
+    details: bool = False
     force_geometry: bool = False
 
     def __post_init__(self) -> None:

@@ -73,6 +73,8 @@ def test_equal_to_simpleitk(seed: int, dtype: type) -> None:
         pieces = SimpleITK.ConnectedComponent(labels, True)
         shape.Execute(pieces)
         assert ours.components == shape.GetNumberOfLabels()
+        largest = max(shape.GetNumberOfPixels(label) for label in shape.GetLabels())
+        assert ours.largest_share == pytest.approx(largest / ours.voxels)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.int16, 1e-9), (np.float32, 0.03)])
@@ -197,12 +199,27 @@ def check_lesion(lesion, part, masks, hu, affine, axis) -> None:
     inside = part & masks["liver"]
     assert lesion.host == ("liver" if inside.any() else None)
     assert lesion.host_share == pytest.approx(inside.sum() / part.sum())
+    apart = (places[:, None] - np.argwhere(masks["liver"])[None]) @ axes.T
+    assert lesion.host_distance_mm == pytest.approx(np.linalg.norm(apart, axis=2).min(), abs=1e-9)
     if inside.any():
         host = masks["liver"] & ~masks["liver_tumor"]
         assert lesion.contrast_hu == pytest.approx(hu[part].mean() - hu[host].mean())
     apart = (places[:, None] - np.argwhere(masks["aorta"])[None]) @ axes.T
     assert lesion.nearest_vessel == "aorta"
     assert lesion.vessel_distance_mm == pytest.approx(np.linalg.norm(apart, axis=2).min(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlaps_equal_brute_force(seed: int) -> None:
+    masks, hu, affine = random_scan(seed)
+    result = statistics(segmentation_of(masks, hu, affine))
+    expected = {}
+    for pair in itertools.combinations(masks, 2):
+        one, two = (masks[name] for name in pair)
+        if shared := int((one & two).sum()):
+            expected[pair] = shared, pytest.approx(shared / min(one.sum(), two.sum()))
+    assert {o.classes: (o.voxels, o.share) for o in result.overlaps} == expected
+    assert len(expected) == 3
 
 
 def centroid_mm(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:

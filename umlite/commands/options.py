@@ -78,7 +78,9 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "batch": _option("Number of windows at a time. Default: the best for the device.", EXPERT),
     "compile": _option("Compile the network with torch.compile. Pays over many scans.", EXPERT, "--compile"),
 }
-"""Options for all fields of EngineOptions and Request: the type on the command line, if it differs, and the help."""
+"""Options for the fields of EngineOptions and Request: the type on the command line, if it differs, and the help."""
+IMPLIED = ("details",)
+"""Fields without an option of their own, since other options imply them."""
 
 RECORDS = (EngineOptions, Request)
 MOST_LIST_BYTES = 1 << 20
@@ -100,7 +102,8 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         if record not in RECORDS:
             parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
             continue
-        fields = [field for field in dataclasses.fields(record) if not some or field.name in some]
+        fields = [field for field in dataclasses.fields(record) if field.name not in IMPLIED]
+        fields = [field for field in fields if not some or field.name in some]
         records[parameter.name] = record, [field.name for field in fields]
         parameters += [_parameter(field, typing.get_type_hints(record)[field.name]) for field in fields]
 

@@ -81,6 +81,7 @@ def segment(
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         _check_no_class(scans, request)
+        request = Request.of(request, details=statistics)
         place = None if output is None else Path(output)
         sources = with_series(scans, series, fill_gaps=fill_gaps)
         jobs = lay_out_jobs(sources.scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))

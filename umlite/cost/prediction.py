@@ -83,7 +83,7 @@ def predict(
     asked = Request.of(request)
     scan, volume, window = prepared.scan, prepared.volume, segmenter.card.window
     names = segmenter.check_request(asked)
-    needed = len(segmenter.needed_names(names))
+    needed = len(segmenter.needed_names(names, details=asked.details))
     grid, distinct = _count(volume, window, asked.overlap)
     shapes = RunShapes.of(scan, volume, window)
     voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from umlite.masks.bitmask import BitMask
-from umlite.volume.preparation import Frame, restore
+from umlite.volume.preparation import Frame, nearest_places, restore
 
 _SLAB_VOXELS = 1 << 20
 
@@ -45,6 +45,10 @@ class MasksOnScan:
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded) of the scan's last axis."""
         return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)
+
+    def places_in_model(self, places: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Voxels of the cropped volume, [n, 3], whose labels these voxels of the scan, [n, 3], got."""
+        return nearest_places(places, self._frame)
 
     def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
         """All planes in order, `planes` at a time (by default about a million voxels), fewer at the end."""

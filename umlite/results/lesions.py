@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from umlite.masks.bitmask import BitMask
 from umlite.masks.components import Labels
 from umlite.masks.extent import Clusters, Places, hull_of_slices, longest_diameter, width_across
 from umlite.results.tally import ClassTally, Hu
+
+LogitsAt = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+_FIXED_SUMS = 6
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class Lesion:
         centroid_mm: mean of its voxel centres, in the scan's RAS coordinates.
         first_slice, last_slice: its first and last axial slice, 0-based.
         mean_hu: mean HU of its voxels.
-        host: the requested host organ of the class that holds most of it; None if none holds any.
+        host: the organ that holds most of it, of those that its class may lie in; None if none holds any.
         host_share: share of its voxels inside the host; 0 without a host.
+        host_distance_mm: distance between the nearest voxel centres of it and of such an organ, 0 if they overlap; None
+            if no such organ was found.
         contrast_hu: its mean HU minus that of the host outside all requested lesions; None without a host.
-        mean_logit, max_logit: None, since a segmentation keeps no logits.
+        mean_logit, max_logit: over its voxels, before post-processing; None unless details were requested.
         nearest_vessel, vessel_distance_mm: the nearest requested vessel and the distance between the nearest voxel
             centres, 0 if they overlap; None if no vessel was found.
     """
@@ -54,6 +59,7 @@ class Lesion:
     mean_hu: float
     host: str | None
     host_share: float
+    host_distance_mm: float | None
     contrast_hu: float | None
     mean_logit: float | None
     max_logit: float | None
@@ -71,34 +77,51 @@ class LesionTally:
 
     Args:
         surroundings: hosts and vessels whose overlap with each component is counted.
+        logits_at: gives the logits [n] of voxels of the scan [n, 3]; None where they are not known.
     """
 
-    def __init__(self, surroundings: Sequence[str]) -> None:
+    def __init__(self, surroundings: Sequence[str], logits_at: LogitsAt | None = None) -> None:
         self.surroundings = tuple(surroundings)
-        self._sums: list[tuple[Labels, npt.NDArray[np.float64]]] = []
+        self._logits_at = logits_at
+        self._sums: list[tuple[Labels, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = []
 
-    def add(self, labels: Labels, hu: Hu, bits: BitMask, first_voxel: Sequence[int]) -> None:
+    def add(self, labels: Labels, hu: Hu, masks: Sequence[BitMask], first_voxel: Sequence[int]) -> None:
         """Add up the next planes.
 
         Args:
             labels: provisional labels of the class's components, [X, Y, Z].
-            hu, bits: the scan's HU and all masks, at the same place.
+            hu, masks: the scan's HU and all masks, at the same place.
             first_voxel: where in the scan they begin.
         """
         inside = np.nonzero(labels)
         found, which = np.unique(labels[inside], return_inverse=True)
-        columns: list[npt.NDArray[Any]] = [np.ones(len(which)), hu[inside]]
-        columns += [along + start for along, start in zip(inside, first_voxel, strict=True)]
-        columns += [bits.mask(name)[inside] for name in self.surroundings]
+        places = [along + start for along, start in zip(inside, first_voxel, strict=True)]
+        logits = np.zeros(len(which)) if self._logits_at is None else self._logits_at(np.stack(places, 1))
+        columns: list[npt.NDArray[Any]] = [np.ones(len(which)), hu[inside], *places, logits]
+        columns += [mask_in(masks, name)[inside] for name in self.surroundings]
         sums = np.stack([np.bincount(which, weights=column.astype(np.float64)) for column in columns], 1)
-        self._sums.append((found, sums.astype(np.float64)))
+        most = np.full(len(found), -np.inf)
+        np.maximum.at(most, which, logits)
+        self._sums.append((found, sums.astype(np.float64), most))
 
-    def by_component(self, numbers: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.float64]:
-        """Sums by final component: voxels, HU, x, y, z, then the overlap with each of the surroundings."""
-        totals = np.zeros((count, 5 + len(self.surroundings)))
-        for labels, sums in self._sums:
+    def by_component(
+        self, numbers: npt.NDArray[np.int64], count: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+        """Sums by final component: voxels, HU, x, y, z, logit, then the overlap with each of the surroundings.
+
+        The second is the greatest logit of each, None where logits are not known.
+        """
+        totals = np.zeros((count, _FIXED_SUMS + len(self.surroundings)))
+        most = np.full(count, -np.inf)
+        for labels, sums, greatest in self._sums:
             np.add.at(totals, numbers[labels], sums)
-        return totals
+            np.maximum.at(most, numbers[labels], greatest)
+        return totals, None if self._logits_at is None else most
+
+
+def mask_in(masks: Sequence[BitMask], name: str) -> npt.NDArray[np.bool_]:
+    """Mask of a class from the masks that hold it."""
+    return next(bits for bits in masks if name in bits.names).mask(name)
 
 
 class HostTally:
@@ -107,7 +130,7 @@ class HostTally:
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
-    def add(self, mask: npt.NDArray[np.bool_], hu: Hu, bits: BitMask, lesions: Sequence[str]) -> None:
+    def add(self, mask: npt.NDArray[np.bool_], hu: Hu, bits: BitMask, lesions: Iterable[str]) -> None:
         """Count the next planes of the organ, without voxels of these lesions."""
         for name in lesions:
             mask = mask & ~bits.mask(name)
@@ -127,13 +150,14 @@ class Surroundings:
     Args:
         affine: voxel index -> RAS mm, float64 [4, 4].
         slice_axis: the scan's axis across its axial slices.
-        hosts: mean HU outside lesions of the requested organs that can be hosts, by name.
-        vessels: the requested vessels that were found, by name.
+        hosts_hu: mean HU outside lesions of the organs that can be hosts, by name.
+        hosts, vessels: such organs and the requested vessels that were found, by name.
     """
 
     affine: npt.NDArray[np.float64]
     slice_axis: int
-    hosts: Mapping[str, float | None]
+    hosts_hu: Mapping[str, float | None]
+    hosts: Mapping[str, Clusters]
     vessels: Mapping[str, Clusters]
 
 
@@ -149,14 +173,14 @@ def describe_lesions(
         around: its surroundings.
     """
     numbers, count = tally.components.numbers()
-    totals = sums.by_component(numbers, count)
+    totals, most = sums.by_component(numbers, count)
     places, labels = tally.surface()
     owners = numbers[labels]
     order = np.argsort(owners, kind="stable")
     parts = np.split(places[order], np.cumsum(np.bincount(owners, minlength=count))[:-1]) if count else []
     by_size = np.argsort(-totals[:, 0], kind="stable")
     return [
-        _describe(f"{name}_{rank}", name, _Component(totals[i], sums.surroundings, parts[i]), hosts, around)
+        _describe(f"{name}_{rank}", name, _Component(totals[i], most, i, sums.surroundings, parts[i]), hosts, around)
         for rank, i in enumerate(by_size.tolist(), start=1)
     ]
 
@@ -164,11 +188,20 @@ def describe_lesions(
 class _Component:
     """Sums of one component by name, and its voxels at the surface."""
 
-    def __init__(self, sums: npt.NDArray[np.float64], surroundings: Sequence[str], surface: Places) -> None:
+    def __init__(
+        self,
+        sums: npt.NDArray[np.float64],
+        most: npt.NDArray[np.float64] | None,
+        number: int,
+        surroundings: Sequence[str],
+        surface: Places,
+    ) -> None:
         self.voxels = int(sums[0])
         self.mean_hu = float(sums[1] / sums[0])
         self.centroid = sums[2:5] / sums[0]
-        self.shares = dict(zip(surroundings, (sums[5:] / sums[0]).tolist(), strict=True))
+        self.mean_logit = None if most is None else float(sums[5] / sums[0])
+        self.max_logit = None if most is None else float(most[number])
+        self.shares = dict(zip(surroundings, (sums[_FIXED_SUMS:] / sums[0]).tolist(), strict=True))
         self.surface = surface
 
 
@@ -178,8 +211,9 @@ def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], aroun
     axial, across, at = _axial_diameter(corners, axes, axis)
     x, y, z = (axes @ part.centroid + around.affine[:3, 3]).tolist()
     host = max((h for h in hosts if part.shares.get(h)), key=lambda h: part.shares[h], default=None)
-    host_hu = None if host is None else around.hosts[host]
-    vessel, distance = _nearest_vessel(part, around)
+    host_hu = None if host is None else around.hosts_hu[host]
+    _, host_distance = _nearest(part, {h: around.hosts[h] for h in hosts if h in around.hosts}, around)
+    vessel, distance = _nearest(part, around.vessels, around)
     return Lesion(
         id=id_,
         class_name=name,
@@ -195,9 +229,10 @@ def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], aroun
         mean_hu=part.mean_hu,
         host=host,
         host_share=0.0 if host is None else part.shares[host],
+        host_distance_mm=host_distance,
         contrast_hu=None if host_hu is None else part.mean_hu - host_hu,
-        mean_logit=None,
-        max_logit=None,
+        mean_logit=part.mean_logit,
+        max_logit=part.max_logit,
         nearest_vessel=vessel,
         vessel_distance_mm=distance,
     )
@@ -214,11 +249,12 @@ def _axial_diameter(corners: Places, axes_mm: npt.NDArray[np.float64], axis: int
     return lines[best].length_mm, across, numbers[best]
 
 
-def _nearest_vessel(part: _Component, around: Surroundings) -> tuple[str | None, float | None]:
-    touched = [name for name in around.vessels if part.shares[name]]
+def _nearest(part: _Component, others: Mapping[str, Clusters], around: Surroundings) -> tuple[str | None, float | None]:
+    """The nearest of several classes, and the distance to it in mm; None if there are none."""
+    touched = [name for name in others if part.shares[name]]
     if touched:
         return max(touched, key=lambda name: part.shares[name]), 0.0
-    own = Clusters.of(part.surface, around.affine[:3, :3])
-    distances = {name: own.distance(vessel) for name, vessel in around.vessels.items()}
+    own = Clusters.of(part.surface, around.affine[:3, :3]) if others else None
+    distances = {name: own.distance(other) for name, other in others.items() if own is not None}
     nearest = min(distances, key=lambda name: distances[name], default=None)
     return nearest, None if nearest is None else distances[nearest]

@@ -17,6 +17,7 @@ from umlite.files import output_path
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.probability_on_scan import STEPS
 from umlite.outputs.file_set import FileSet, together
+from umlite.results.details import Details
 from umlite.results.label_map import LabelMap
 from umlite.results.probabilities import Probabilities
 from umlite.results.writing import is_label_map, write_label_map, write_masks, write_probabilities
@@ -41,6 +42,7 @@ class Segmentation:
         card: describes the weights.
         undecided_voxels: voxels of the model's grid whose result could differ with all windows; 0 unless adaptive.
         probabilities: None unless they were requested.
+        details: what statistics and checks tell beyond the masks; None unless they were requested.
     """
 
     scan: Scan
@@ -53,6 +55,7 @@ class Segmentation:
     card: ModelCard
     undecided_voxels: int = 0
     probabilities: Probabilities | None = None
+    details: Details | None = None
 
     def mask(self, name: str) -> np.ndarray:
         """Mask of one class.

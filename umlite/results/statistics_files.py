@@ -19,7 +19,7 @@ _CLASS_COLUMNS = (
     ["name", "voxels", "volume_ml", "complete", "cut_faces"]
     + [f"{name}_hu" for name in ("mean", "sd", "minimum", "p5", "median", "p95", "maximum")]
     + [f"{end}_voxel_{axis}" for end in ("first", "last") for axis in "xyz"]
-    + [*(f"centroid_mm_{axis}" for axis in "xyz"), "components", "surface_mm2"]
+    + [*(f"centroid_mm_{axis}" for axis in "xyz"), "components", "largest_share", "surface_mm2"]
 )
 
 
@@ -68,7 +68,14 @@ def _class_row(row: dict[str, Any]) -> list[Any]:
     places = [row[name] or [None] * 3 for name in ("first_voxel", "last_voxel", "centroid_mm")]
     complete = {True: "yes", False: "no", None: ""}[row["complete"]]
     start = [row["name"], row["voxels"], row["volume_ml"], complete, " ".join(row["cut_faces"])]
-    return [*start, *hu, *(n for place in places for n in place), row["components"], row["surface_mm2"]]
+    return [
+        *start,
+        *hu,
+        *(n for place in places for n in place),
+        row["components"],
+        row["largest_share"],
+        row["surface_mm2"],
+    ]
 
 
 def _lesion_table(lesions: Sequence[dict[str, Any]]) -> str:

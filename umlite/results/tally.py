@@ -30,6 +30,7 @@ class ClassTally:
         self.histogram = Histogram(scan.voxels.ends(), scan.voxels.dtype == np.int16)
         self.profiles: tuple[Ints, Ints, Ints] = tuple(np.zeros(n, np.int64) for n in scan.shape)  # type: ignore[assignment]
         self.components = Components()
+        self._sizes: list[Ints] = []
         self._codes = np.zeros(256, np.int64)
         self._surface: list[tuple[Places, Labels]] | None = [] if surface else None
 
@@ -43,6 +44,7 @@ class ClassTally:
         for axis, (profile, along) in enumerate(zip(self.profiles, box, strict=True)):
             profile[along] += np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis))
         labels, stacks = self.components.add(mask, box)
+        self._sizes.append(np.bincount(labels[mask]))
         self._count_surface(stacks)
         return labels
 
@@ -54,6 +56,15 @@ class ClassTally:
     def voxels(self) -> int:
         """Number of voxels counted."""
         return int(self.profiles[0].sum())
+
+    def component_voxels(self) -> Ints:
+        """Number of voxels of each component, in the order in which they were met."""
+        numbers, count = self.components.numbers()
+        voxels = np.zeros(count, np.int64)
+        for sizes in self._sizes:
+            labels = np.flatnonzero(sizes)
+            np.add.at(voxels, numbers[labels], sizes[labels])
+        return voxels
 
     def surface_mm2(self, axes_mm: npt.NDArray[np.float64]) -> float:
         """Area of the surface, on a grid with these steps as columns."""

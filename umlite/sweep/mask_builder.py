@@ -1,4 +1,4 @@
-"""Finished sums to masks, one bit per class, and to probabilities if they were asked for."""
+"""Finished sums to masks, one bit per class, and to probabilities and logits if they were asked for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.masks.bitmask import BitMask, Box
+from umlite.sweep.lesion_logits import LesionLogits
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.slab import Part
 from umlite.sweep.window_field import WindowField
@@ -23,16 +24,22 @@ class MaskBuilder:
         engine: decides each part.
         field: the volume whose parts come.
         names: class names in the order of the sums.
-        probabilities: where probabilities are written; parts must then hold a `total`. None: no probabilities.
+        probabilities: where probabilities are written. None: no probabilities.
+        lesion_logits: where logits of lesions are kept. None: no logits. With either, parts must hold a `total`.
     """
 
     def __init__(
-        self, engine: Engine, field: WindowField, names: Sequence[str], probabilities: ProbabilityFile | None = None
+        self,
+        engine: Engine,
+        field: WindowField,
+        names: Sequence[str],
+        probabilities: ProbabilityFile | None = None,
+        lesion_logits: LesionLogits | None = None,
     ) -> None:
         self._engine, self._field, self._names = engine, field, names
         self._bits = BitMask.zeros(field.shape, names)
         self._target = signed_view(self._bits)
-        self._probabilities = probabilities
+        self._probabilities, self._lesion_logits = probabilities, lesion_logits
 
     def take(self, part: Part) -> None:
         """Decide one part of the field.
@@ -45,6 +52,8 @@ class MaskBuilder:
         self._target[_box(part.origin, bits.shape)].copy_(transfer.to_host(bits))
         if self._probabilities is not None and part.total is not None:
             self._probabilities.write(self._field.inside, part)
+        if self._lesion_logits is not None:
+            self._lesion_logits.take(self._field.inside, part, self._names)
 
     def masks(self) -> BitMask:
         """The masks of the volume, with the field's padding removed."""

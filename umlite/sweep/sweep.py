@@ -15,6 +15,7 @@ from umlite.engines.engine import Engine
 from umlite.gpu import transfer
 from umlite.masks.bitmask import BitMask
 from umlite.progress import Progress, no_progress
+from umlite.sweep.lesion_logits import LesionLogits
 from umlite.sweep.mask_builder import MaskBuilder
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
@@ -63,6 +64,7 @@ def decide_volume(
     overlap: float,
     progress: Progress = no_progress,
     probabilities: ProbabilityFile | None = None,
+    lesion_logits: LesionLogits | None = None,
 ) -> tuple[BitMask, WindowCounts, int]:
     """Masks of a volume from all windows. They stream along one axis, so that only a slab of sums is in memory.
 
@@ -73,7 +75,7 @@ def decide_volume(
         names: their class names.
         overlap: of neighbouring windows, 0 <= overlap < 1.
         progress: called with the number of windows done and the number of all windows.
-        probabilities: also filled, if given.
+        probabilities, lesion_logits: also filled, if given.
 
     Returns:
         Masks [X, Y, Z], the counts of windows, and 0, the number of undecided voxels.
@@ -87,11 +89,14 @@ def decide_volume(
     field = lay_out_windows(engine, voxels, overlap) if voxels.numel() else None
     if probabilities is not None:
         probabilities.begin(voxels.shape, field.axis if field else 0)
+    if lesion_logits is not None:
+        lesion_logits.begin(voxels.shape)
     if field is None:
         return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    builder = MaskBuilder(engine, field, names, probabilities)
-    for part in finished_parts(engine, field, field.starts, runner, weighted=probabilities is not None):
+    builder = MaskBuilder(engine, field, names, probabilities, lesion_logits)
+    weighted = probabilities is not None or lesion_logits is not None
+    for part in finished_parts(engine, field, field.starts, runner, weighted=weighted):
         builder.take(part)
     return builder.masks(), runner.counts(len(field.starts)), 0
 

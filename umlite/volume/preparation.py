@@ -14,7 +14,13 @@ from umlite.machine.memory import free_bytes
 from umlite.machine.sizes import format_size
 from umlite.volume.geometry import Grid, Size, crop_grid, flip_axes, index_map, permute_axes, ras_axes, resampled_grid
 from umlite.volume.reading import Scan
-from umlite.volume.resampling import resample_linear, resample_linear_planes, resample_nearest, tensor_of
+from umlite.volume.resampling import (
+    nearest_indices,
+    resample_linear,
+    resample_linear_planes,
+    resample_nearest,
+    tensor_of,
+)
 
 _WINDOW = 96
 _MOST_VOXELS = 1 << 30
@@ -141,6 +147,16 @@ def restore(labels: np.ndarray, frame: Frame, planes: slice = slice(None)) -> np
     box = (first, second, third)
     restored = resample_nearest(labels, to_model, frame.stored.shape, frame.model.shape, frame.start, box)
     return restored.transpose([frame.axes.index(axis) for axis in range(3)])
+
+
+def nearest_places(places: np.ndarray, frame: Frame) -> np.ndarray:
+    """Voxels of the cropped volume, int64 [n, 3], from which `restore` takes the labels of these of the scan, [n, 3].
+
+    Some are outside the cropped volume where the scan's are outside the crop box.
+    """
+    to_model = index_map(frame.stored, frame.model)
+    stored = places[:, list(frame.axes)]
+    return nearest_indices(stored, to_model, frame.stored.shape, frame.model.shape) - np.array(frame.start)
 
 
 def foreground_box(voxels: torch.Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -88,6 +88,19 @@ def resample_nearest(
     return result.transpose(2, 1, 0)
 
 
+def nearest_indices(places: np.ndarray, to_source: np.ndarray, shape: Shape, source_shape: Shape) -> np.ndarray:
+    """Indices of the source, int64 [n, 3], that `resample_nearest` reads for these of the target, [n, 3]."""
+    positions = axis_positions(to_source, shape)
+    if positions is None:
+        x, y, z = places.T.astype(np.float64)
+        found = [
+            (along_y * y + along_x * x) + (along_z * z + start) for along_x, along_y, along_z, start in to_source[:3]
+        ]
+    else:
+        found = [position[along] for position, along in zip(positions, places.T, strict=True)]
+    return np.stack([np.clip(_nearest_index(p), 0, n - 1) for p, n in zip(found, source_shape, strict=True)], 1)
+
+
 def tensor_of(array: np.ndarray) -> torch.Tensor:
     """`array` as a tensor on the same memory; a copy only where torch needs one (read-only, reversed axes)."""
     usable = array.flags.writeable and all(step >= 0 for step in array.strides)

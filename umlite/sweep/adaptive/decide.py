@@ -34,6 +34,7 @@ from umlite.progress import Progress, no_progress
 from umlite.sweep.adaptive.active_region import ActiveRegion, Blocks
 from umlite.sweep.adaptive.first_windows import central_windows, covering_windows
 from umlite.sweep.adaptive.midline import MidlineSearch, anchors
+from umlite.sweep.lesion_logits import LesionLogits
 from umlite.sweep.mask_builder import MaskBuilder
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
@@ -59,6 +60,7 @@ def decide_adaptively(
     overlap: float,
     progress: Progress = no_progress,
     probabilities: ProbabilityFile | None = None,
+    lesion_logits: LesionLogits | None = None,
     *,
     margin: float = MARGIN,
     kept_windows: float = KEPT_WINDOWS,
@@ -66,7 +68,7 @@ def decide_adaptively(
     """Masks of a volume from the windows that matter for the requested classes.
 
     Args:
-        engine, voxels, classes, names, overlap, progress, probabilities: see `decide_volume`.
+        engine, voxels, classes, names, overlap, progress, probabilities, lesion_logits: see `decide_volume`.
         margin: how far below the threshold a logit still makes its voxel active.
         kept_windows: how many windows the sums reach back.
 
@@ -80,10 +82,12 @@ def decide_adaptively(
     field = lay_out_windows(engine, voxels, overlap) if voxels.numel() else None
     if probabilities is not None:
         probabilities.begin(voxels.shape, field.axis if field else 0)
+    if lesion_logits is not None:
+        lesion_logits.begin(voxels.shape)
     if field is None:
         return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    builder = MaskBuilder(engine, field, names, probabilities)
+    builder = MaskBuilder(engine, field, names, probabilities, lesion_logits)
     window = engine.card.window
     seeds = _components(engine, field, runner, [names.index(name) for name in anchors(names)], margin)
     sweep = _Sweep(engine, field, runner, builder, ActiveRegion(field.shape, margin, seeds))
