@@ -14,12 +14,16 @@ from umlite.results.segmentation import Segmentation
 from umlite.sweep.runner import WindowCounts
 from umlite.volume.geometry import Grid
 from umlite.volume.preparation import Frame
-from umlite.volume.reading import read_scan
+from umlite.volume.reading import Scan, read_scan
 
 
 def segmentation_of(masks: dict[str, np.ndarray], hu: np.ndarray, affine: np.ndarray) -> Segmentation:
     """A segmentation with these masks on a scan's grid; classes in the order of `masks`."""
-    scan = read_scan(nib.Nifti1Image(hu, affine), force_geometry=True)
+    return segmentation_on(read_scan(nib.Nifti1Image(hu, affine), force_geometry=True), masks)
+
+
+def segmentation_on(scan: Scan, masks: dict[str, np.ndarray]) -> Segmentation:
+    """The same of a scan that was read."""
     grid = Grid(scan.shape, scan.affine)
     frame = Frame((0, 1, 2), grid, grid, (0, 0, 0), scan.shape)
     classes = ClassTable(c.name for c in PUBLISHED).resolve(list(masks))

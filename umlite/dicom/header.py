@@ -109,14 +109,17 @@ def is_dicom(source: Source) -> bool:
     return format_of(head) == DICOM or (bare and len(head) == HEAD_BYTES)
 
 
-def read_header(source: Source) -> Header:
-    """Read a file up to its pixels. Raises InputError for one that is no DICOM or damaged."""
+def read_header(source: Source, *, every: bool = False) -> Header:
+    """Read a file up to its pixels: what reading a scan needs, or `every` element.
+
+    Raises InputError for one that is no DICOM or damaged.
+    """
     size = source.size
     for most in _HEAD_SIZES:
         head = source.read(0, most)
         whole = len(head) < most or len(head) >= size
         try:
-            header = _parse(source, head)
+            header = _parse(source, head, None if every else _tags())
         except InputError:
             raise
         except Exception as error:  # the library raises anything where a header is damaged or cut
@@ -159,7 +162,7 @@ def items_of(data: Any, keyword: str) -> list[Any]:
     return [item for item in value if hasattr(item, "get_item")]
 
 
-def _parse(source: Source, head: bytes) -> Header:
+def _parse(source: Source, head: bytes, tags: list[Any] | None) -> Header:
     if sum(head.count(mark) for mark in _ITEM_MARKS) > _MOST_ITEMS:
         raise InputError(f"{source.name} has over {_MOST_ITEMS:,} items in its header. Export it again.")
     filereader = pydicom().filereader
@@ -171,7 +174,7 @@ def _parse(source: Source, head: bytes) -> Header:
         head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(head[at:], _HEAD_SIZES[0])
         file, at = io.BytesIO(head), 0
     implicit, little = _encoding(head[at : at + 8], syntax)
-    data = filereader.read_dataset(file, implicit, little, stop_when=_is_pixels, specific_tags=_tags())
+    data = filereader.read_dataset(file, implicit, little, stop_when=_is_pixels, specific_tags=tags)
     start, length = _pixels(head, file.tell(), little)
     class_uid = text_of(data, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID")
     instance_uid = text_of(data, "SOPInstanceUID") or text_of(meta, "MediaStorageSOPInstanceUID")
