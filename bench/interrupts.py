@@ -31,16 +31,19 @@ import numpy as np
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.api import Segmentation
-from umlite.batch import saving
-from umlite.batch.jobs import Job
 from umlite.outputs import file_set, journal, leftovers, staging
 from umlite.outputs.leftovers import recover
 from umlite.outputs.staging import MARKER, hidden_names
 from umlite.phantom import make_phantom
+from umlite.products import writing as products
+from umlite.products.masks import Masks
+from umlite.products.place import Place
+from umlite.products.product import Finished
+from umlite.products.writing import write_products
 from umlite.results import segmentation, writing
 
 CALLS = ("mkdir", "rename", "replace", "link", "unlink", "rmdir", "fsync")
-MODULES = (file_set, journal, leftovers, staging, writing, segmentation, saving)
+MODULES = (file_set, journal, leftovers, staging, writing, segmentation, products)
 CLASSES = "liver,spleen,kidneys"
 SIDES = (40, 36, 20)
 
@@ -93,7 +96,7 @@ class Trial:
         tally.left += len(hidden_names(self.out))
 
     def _write(self, result: Segmentation) -> None:
-        saving.write_result(result, None, Job(Path("scan.nii.gz"), self.out), overwrite=self._replacing)
+        write_products([Masks()], Finished(result), Place(self.out), manifest_path=None, overwrite=self._replacing)
 
     def _files_of(self, result: Segmentation) -> Files:
         shutil.rmtree(self.out, ignore_errors=True)

@@ -20,6 +20,7 @@ import torch
 from typer.testing import CliRunner
 
 from support.full_disk import full_disk, needs_full_disk
+from support.listing import results_in
 from support.samples import make_scan, published_state, small_card, small_model
 from umlite.cli import app
 from umlite.weights.loading import save_model
@@ -53,7 +54,7 @@ def fails(*arguments: object) -> str:
 
 def test_masks_in_a_folder(scan_file: Path, small_weights: Path) -> None:
     result = run("segment", scan_file, "--classes", "liver,pancreas_tumor", "--weights", small_weights, "-o", "out")
-    assert sorted(os.listdir("out")) == ["liver.nii.gz", "pancreas_tumor.nii.gz"]
+    assert results_in("out") == ["liver.nii.gz", "pancreas_tumor.nii.gz"]
     assert re.search(r"liver +[\d,.]+ +[\d,]+", result.stdout)
     assert "volume (ml)" in result.stdout
 
@@ -65,7 +66,7 @@ def test_one_label_map(scan_file: Path, small_weights: Path) -> None:
 
 def test_without_output_the_result_is_named_after_the_scan(scan_file: Path, small_weights: Path) -> None:
     run("segment", scan_file, "-c", "liver", "--weights", small_weights)
-    assert os.listdir("scan_segmentation") == ["liver.nii.gz"]
+    assert results_in("scan_segmentation") == ["liver.nii.gz"]
 
 
 def test_statistics_beside_the_masks(scan_file: Path, small_weights: Path) -> None:
@@ -117,7 +118,7 @@ def test_probabilities(scan_file: Path, small_weights: Path) -> None:
     base = ("segment", scan_file, "-c", "liver,aorta", "--weights", small_weights, "--probabilities")
     (scan,) = json.loads(run(*base, "-o", "out", "--json").stdout)["scans"]
     names = ["aorta", "aorta_probability", "liver", "liver_probability"]
-    assert sorted(os.listdir("out")) == [f"{name}.nii.gz" for name in names]
+    assert results_in("out") == [f"{name}.nii.gz" for name in names]
     assert sorted(scan["files"]) == [f"out/{name}.nii.gz" for name in names]
     soft = nib.load("out/liver_probability.nii.gz")
     assert soft.get_data_dtype() == np.uint8
@@ -140,9 +141,12 @@ def test_probabilities_of_several_scans(scan_file: Path, small_weights: Path, tm
     shutil.copy(scan_file, tmp_path / "b.nii.gz")
     base = ("segment", scan_file, "b.nii.gz", "-c", "liver", "--weights", small_weights, "--probabilities")
     run(*base, "-o", "out")
-    assert sorted(os.listdir("out/b")) == ["liver.nii.gz", "liver_probability.nii.gz"]
+    assert results_in("out/b") == ["liver.nii.gz", "liver_probability.nii.gz"]
     run(*base, "-o", "maps", "--label-map")
-    assert sorted(os.listdir("maps")) == ["b.nii.gz", "b_probabilities", "scan.nii.gz", "scan_probabilities"]
+    assert sorted(os.listdir("maps")) == [
+        *("b.nii.gz", "b_manifest.json", "b_probabilities"),
+        *("scan.nii.gz", "scan_manifest.json", "scan_probabilities"),
+    ]
 
 
 def test_limits_and_dry_run(scan_file: Path, small_weights: Path) -> None:
@@ -312,7 +316,7 @@ def test_odd_names(name: str, small_weights: Path) -> None:
     nib.save(make_scan((12, 12, 12)), name)
     result = run("segment", "-c", "liver", "--weights", small_weights, "-o", "out", "--", name)
     assert name.splitlines()[0] in result.stdout
-    assert os.listdir("out") == ["liver.nii.gz"]
+    assert results_in("out") == ["liver.nii.gz"]
 
 
 # A report that nobody can read costs no scan

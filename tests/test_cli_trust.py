@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from support import hostile
+from support.listing import results_in
 from support.samples import make_scan
 from umlite.cli import app
 from umlite.cost import measuring
@@ -79,7 +80,7 @@ def test_classes_from_a_file(content: bytes, scan_file: Path, small_weights: Pat
     (tmp_path / "classes.txt").write_bytes(content)
     base = ("segment", scan_file, "--weights", small_weights, "-o", "out", "--kernels", "torch", "--overlap", "0")
     invoke(*base, "-c", "@classes.txt")
-    assert sorted(os.listdir("out")) == ["liver.nii.gz", "spleen.nii.gz"]
+    assert results_in("out") == ["liver.nii.gz", "spleen.nii.gz"]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"x" * 2_000_000, "folder"])
@@ -112,7 +113,7 @@ def test_paths_in_the_home_folder(
     (tmp_path / "home" / "classes.txt").write_text("liver")
     base = ("segment", f"~/{scan_file.name}", f"--weights=~/{small_weights.name}", "-c@~/classes.txt")
     invoke(*base, "--output=~/masks")
-    assert os.listdir(tmp_path / "home" / "masks") == ["liver.nii.gz"]
+    assert results_in(tmp_path / "home" / "masks") == ["liver.nii.gz"]
     invoke("eval", "~/masks", "~/masks", "-o", "~/evaluation")
     assert (tmp_path / "home" / "evaluation" / "cases.csv").exists()
     assert set(os.listdir()) <= {"home", "cache"}
@@ -152,7 +153,7 @@ def test_a_geometry_is_forced(small_weights: Path, tmp_path: Path) -> None:
         shutil.rmtree("out", ignore_errors=True)
     result = invoke("segment", "tiny.nii.gz", "-o", "out", *base, "--force-geometry")
     assert "Warning: tiny.nii.gz" in result.stderr
-    assert os.listdir("out") == ["liver.nii.gz"]
+    assert results_in("out") == ["liver.nii.gz"]
 
 
 # One scan's trouble stays with that scan

@@ -14,7 +14,7 @@ import numpy as np
 from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
 from umlite.files import output_error
-from umlite.outputs.file_set import FileSet, together
+from umlite.outputs.file_set import Files, together
 from umlite.progress import Progress, no_progress
 from umlite.results.metrics import dice
 from umlite.results.picture import write_picture
@@ -111,7 +111,7 @@ def run_demo(
     return Demonstration(result, truth, picture, place, folder / "masks", seconds)
 
 
-def _save_scan(files: FileSet, path: Path, image: nib.Nifti1Image) -> None:
+def _save_scan(files: Files, path: Path, image: nib.Nifti1Image) -> None:
     try:
         nib.save(image, files.new(path))
     except OSError as error:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.errors import RequestError
+from umlite.products.formats import LABEL_MAP, MASKS, format_of
+from umlite.products.place import Place
 
 names = st.sampled_from(["ct", "CT", "a", "a_ct", "b", "..", "x.nii"])
 paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.lists(names, max_size=3), names,
@@ -18,24 +20,26 @@ paths = st.builds(lambda folders, name, end: Path(*folders, name + end), st.list
 
 
 def outputs(scans: list[str], output: str | None, **options) -> list[str]:
-    return [str(job.output) for job in lay_out_jobs([Path(s) for s in scans], output and Path(output), **options)]
+    place = None if output is None else Path(output)
+    chosen = options.pop("chosen", None) or format_of(place, None)
+    return [str(job.output) for job in lay_out_jobs([Path(s) for s in scans], place, chosen, **options)]
 
 
 def test_one_scan() -> None:
     assert outputs(["x/ct.nii.gz"], "out") == ["out"]
     assert outputs(["x/ct.nii.gz"], "out/all.nii.gz") == ["out/all.nii.gz"]
-    assert outputs(["x/ct.nii.gz"], "out", label_map=True) == ["out/ct.nii.gz"]
+    assert outputs(["x/ct.nii.gz"], "out", chosen=LABEL_MAP) == ["out/ct.nii.gz"]
     assert outputs(["x/ct.nii.gz"], None) == ["ct_segmentation"]
-    assert outputs(["x/ct.nii.gz"], None, label_map=True) == ["ct_segmentation.nii.gz"]
+    assert outputs(["x/ct.nii.gz"], None, chosen=LABEL_MAP) == ["ct_segmentation.nii.gz"]
 
 
 def test_several_scans() -> None:
     assert outputs(["a.nii.gz", "b.nii"], "out") == ["out/a", "out/b"]
-    assert outputs(["a.nii.gz", "b.nii"], "out", label_map=True) == ["out/a.nii.gz", "out/b.nii.gz"]
+    assert outputs(["a.nii.gz", "b.nii"], "out", chosen=LABEL_MAP) == ["out/a.nii.gz", "out/b.nii.gz"]
     assert outputs(["a.nii.gz", "b.nii"], None) == ["a_segmentation", "b_segmentation"]
     with pytest.raises(RequestError, match="2 scans cannot share") as refused:
         outputs(["a.nii.gz", "b.nii"], "out.nii.gz")
-    assert refused.value.about == ("output", "label_map")
+    assert refused.value.about == ("output", "format")
 
 
 def test_same_names_are_told_apart_by_their_folders() -> None:
@@ -48,7 +52,7 @@ def test_a_name_given_twice_is_done_once_and_said(tmp_path: Path) -> None:
     scan, again = tmp_path / "ct.nii.gz", tmp_path / "." / "x" / ".." / "ct.nii.gz"
     said: list[str] = []
     (job,) = lay_out_jobs([scan, again], tmp_path / "out", notify=said.append)
-    assert job == Job(scan, tmp_path / "out" / "ct")  # two names: the layout of several scans
+    assert job == Job(scan, Place(tmp_path / "out" / "ct", name="ct"))  # two names: the layout of several scans
     assert said == [f"{again} is given more than once and segmented once."]
 
 
@@ -59,12 +63,15 @@ def test_links_to_one_file_are_scans_of_their_own(tmp_path: Path) -> None:
     for link in links:
         link.symlink_to("annex/MD5E-s1234.nii.gz")
     jobs = lay_out_jobs(links, tmp_path / "out", notify=pytest.fail)
-    assert jobs == [Job(link, tmp_path / "out" / name) for link, name in zip(links, ("sub-01", "sub-02"), strict=True)]
+    assert jobs == [
+        Job(link, Place(tmp_path / "out" / name, name=name))
+        for link, name in zip(links, ("sub-01", "sub-02"), strict=True)
+    ]
 
 
 @given(st.lists(paths, min_size=1, max_size=8), st.booleans())
 def test_outputs_never_collide(scans: list[Path], label_map: bool) -> None:
-    jobs = lay_out_jobs(scans, Path("out"), label_map=label_map)
+    jobs = lay_out_jobs(scans, Path("out"), LABEL_MAP if label_map else MASKS)
     places = [str(job.output).lower() for job in jobs]
     assert len(set(places)) == len(places)
     assert {os.path.abspath(job.scan) for job in jobs} == {os.path.abspath(scan) for scan in scans}
@@ -75,7 +82,7 @@ def test_outputs_never_collide(scans: list[Path], label_map: bool) -> None:
 def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
     scans = [tmp_path / "x.nii.nii.gz", tmp_path / "...nii.gz", tmp_path / "t.nii"]
     jobs = lay_out_jobs(scans, tmp_path / "out")
-    assert [job.label_map for job in jobs] == [False] * 3
+    assert [job.place.is_folder for job in jobs] == [True] * 3
     assert [job.output.relative_to(tmp_path / "out").name for job in jobs] == ["x.nii", "scan", "t"]
 
 
@@ -85,8 +92,8 @@ def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
 )
 def test_names_of_other_formats_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"ends in \.nii\.gz or \.nii, found") as refused:
-        lay_out_jobs([Path("a.nii")], tmp_path / name)
+        format_of(tmp_path / name, None)
     assert refused.value.about == ("output",)
     (tmp_path / name).mkdir()
-    assert lay_out_jobs([Path("a.nii")], tmp_path / name)[0].output == tmp_path / name
+    assert outputs(["a.nii"], str(tmp_path / name)) == [str(tmp_path / name)]
     assert outputs(["a.nii"], "v1.2") == ["v1.2"]

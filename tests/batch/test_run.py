@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import pytest
@@ -18,6 +19,9 @@ from umlite.cost import measuring
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
 from umlite.errors import DeviceError, InputError, OutputError, RequestError, UmliteError
+from umlite.products.formats import LABEL_MAP, MASKS, format_of
+from umlite.products.place import Place
+from umlite.products.wanted import Wanted
 from umlite.request import Request
 
 
@@ -29,8 +33,8 @@ def segmenter(small_weights: Path) -> Segmenter:
 REQUEST = Request(("liver",), overlap=0.0)
 
 
-def run(segmenter: Segmenter, jobs: list[Job], overwrite: bool = False, forecast: Forecast | None = None) -> list:
-    return list(run_jobs(segmenter, jobs, REQUEST, overwrite=overwrite, forecast=forecast))
+def run(segmenter: Segmenter, jobs: list[Job], **options: Any) -> list:
+    return list(run_jobs(segmenter, jobs, REQUEST, **options))
 
 
 def test_bad_scans_between_good_ones(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
@@ -50,12 +54,12 @@ def test_a_defect_of_ours_does_not_stop_the_others(segmenter, scan_file, tmp_pat
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(segmenter, "decide", broken)
-    outcomes = run(segmenter, [Job(scan_file, tmp_path / "a"), Job(scan_file, tmp_path / "b")])
+    outcomes = run(segmenter, [Job(scan_file, Place(tmp_path / "a")), Job(scan_file, Place(tmp_path / "b"))])
     assert [type(outcome.error) for outcome in outcomes] == [ZeroDivisionError] * 2
 
 
 def test_results_are_replaced_only_on_request(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
-    job = Job(scan_file, tmp_path / "out")
+    job = Job(scan_file, Place(tmp_path / "out"))
     assert run(segmenter, [job])[0].error is None
     before = (tmp_path / "out" / "liver.nii.gz").stat()
     refused = run(segmenter, [job])[0].error
@@ -71,7 +75,8 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
     content = scan.read_bytes()
     (tmp_path / "x").mkdir()
     for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
-        error = run(segmenter, lay_out_jobs([scan], output), overwrite=True)[0].error
+        chosen = format_of(output, None)
+        error = run(segmenter, lay_out_jobs([scan], output, chosen), chosen=chosen, overwrite=True)[0].error
         assert "one of the scans" in str(error)
     assert scan.read_bytes() == content
 
@@ -79,7 +84,7 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
 def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(segmenter, "prepare", lambda *_, **__: pytest.fail("computed in vain"))
     (tmp_path / "file").touch()
-    error = run(segmenter, [Job(scan_file, tmp_path / "file" / "out")])[0].error
+    error = run(segmenter, [Job(scan_file, Place(tmp_path / "file" / "out"))])[0].error
     assert isinstance(error, OutputError)
     assert "a file is where a folder is needed" in str(error)
 
@@ -89,7 +94,8 @@ def test_unwritable_places_are_found_before_the_computation(segmenter, scan_file
 def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, monkeypatch, label_map: bool) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     full_disk(monkeypatch, lambda path: path.parent == tmp_path / "out")
-    outcome = run(segmenter, lay_out_jobs([scan_file], tmp_path / "out", label_map=label_map))[0]
+    jobs = lay_out_jobs([scan_file], tmp_path / "out", LABEL_MAP if label_map else MASKS)
+    outcome = run(segmenter, jobs, chosen=LABEL_MAP if label_map else MASKS)[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
@@ -106,7 +112,9 @@ def test_a_finished_result_survives_statistics_that_fail(segmenter, scan_file, t
         raise InputError("The scan changed while it was read.")
 
     monkeypatch.setattr("umlite.results.statistics._Counts.add", changed)
-    (outcome,) = run_jobs(segmenter, lay_out_jobs([scan_file], tmp_path / "out"), REQUEST, statistics=True)
+    (outcome,) = run_jobs(
+        segmenter, lay_out_jobs([scan_file], tmp_path / "out"), REQUEST, wanted=Wanted(statistics=True)
+    )
     assert isinstance(outcome.error, UmliteError)
     assert "changed while it was read" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz")
@@ -127,7 +135,7 @@ def test_a_result_that_came_meanwhile_is_kept(segmenter, scan_file, tmp_path, mo
 
     monkeypatch.setattr(segmenter, "finish", slowly)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
+    error = run(segmenter, [Job(scan_file, Place(tmp_path / "out"))])[0].error
     assert "exists already" in str(error)
     assert target.read_bytes() == b"another run's"
     assert list(tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz"))
@@ -136,7 +144,11 @@ def test_a_result_that_came_meanwhile_is_kept(segmenter, scan_file, tmp_path, mo
 @pytest.mark.parametrize("length", [230, 245, 255, 300])
 def test_long_names(segmenter, scan_file, tmp_path, length: int) -> None:
     """Written, or refused before the computation; never a traceback."""
-    outcome = run(segmenter, [Job(scan_file, tmp_path / ("a" * (length - 7) + ".nii.gz"), label_map=True)])[0]
+    outcome = run(
+        segmenter,
+        [Job(scan_file, Place(tmp_path / ("a" * (length - 7) + ".nii.gz"), False, with_manifest=False))],
+        chosen=LABEL_MAP,
+    )[0]
     if length <= 255:
         assert outcome.error is None
     else:
@@ -146,7 +158,7 @@ def test_long_names(segmenter, scan_file, tmp_path, length: int) -> None:
 
 def test_a_folder_in_the_way(segmenter, scan_file, tmp_path) -> None:
     (tmp_path / "out" / "liver.nii.gz").mkdir(parents=True)
-    error = run(segmenter, [Job(scan_file, tmp_path / "out")], overwrite=True)[0].error
+    error = run(segmenter, [Job(scan_file, Place(tmp_path / "out"))], overwrite=True)[0].error
     assert "a folder of that name exists" in str(error)
 
 
@@ -157,7 +169,7 @@ def test_a_place_that_refuses_files(segmenter, scan_file, tmp_path, monkeypatch,
 
     monkeypatch.setattr("umlite.batch.saving.rehearse", refuse)
     monkeypatch.setattr(segmenter, "prepare", lambda *_, **__: pytest.fail("computed in vain"))
-    error = run(segmenter, [Job(scan_file, tmp_path / "out")])[0].error
+    error = run(segmenter, [Job(scan_file, Place(tmp_path / "out"))])[0].error
     assert isinstance(error, OutputError)
     assert "Choose" in str(error)
 
@@ -171,12 +183,12 @@ def _quick_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_quick_calibration")
 def test_costs_are_reported_beside_what_was_predicted(segmenter, scan_file, tmp_path) -> None:
-    cost = run(segmenter, [Job(scan_file, tmp_path / "a")])[0].cost
+    cost = run(segmenter, [Job(scan_file, Place(tmp_path / "a"))])[0].cost
     assert cost.seconds > 0
     assert cost.predicted is None
     assert cost.to_dict()["actual"]["peak_gb"] > 0
     roomy = Forecast(segmenter, REQUEST, Limits(ram=10**12))
-    (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "b")], forecast=roomy)
+    (outcome,) = run(segmenter, [Job(scan_file, Place(tmp_path / "b"))], forecast=roomy)
     found = outcome.cost.to_dict()
     assert found["predicted"]["windows"] == outcome.result.windows.total
     assert found["actual"]["seconds"] == pytest.approx(sum(found["timings_s"].values()), abs=0.01)
@@ -187,7 +199,7 @@ def test_costs_are_reported_beside_what_was_predicted(segmenter, scan_file, tmp_
 def test_a_scan_beyond_the_limit_is_refused_before_its_windows(segmenter, scan_file, tmp_path, monkeypatch) -> None:
     tight = Forecast(segmenter, REQUEST, Limits(ram=20_000_000))
     monkeypatch.setattr("umlite.api.decide_volume", lambda *_, **__: pytest.fail("computed in vain"))
-    (outcome,) = run(segmenter, [Job(scan_file, tmp_path / "out")], forecast=tight)
+    (outcome,) = run(segmenter, [Job(scan_file, Place(tmp_path / "out"))], forecast=tight)
     assert isinstance(outcome.error, DeviceError)
     assert "more than the 20 MB allowed" in str(outcome.error)
     assert not (tmp_path / "out").exists()
@@ -195,7 +207,7 @@ def test_a_scan_beyond_the_limit_is_refused_before_its_windows(segmenter, scan_f
 
 def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_path) -> None:
     def runs(classes: str, overlap: float) -> None:
-        list(run_jobs(segmenter, [Job(scan_file, tmp_path)], Request.of(classes, overlap=overlap)))
+        list(run_jobs(segmenter, [Job(scan_file, Place(tmp_path))], Request.of(classes, overlap=overlap)))
 
     for classes, overlap in (("liverr", 0.5), ("liver", 1.0), ("liver", float("nan"))):
         with pytest.raises(RequestError):

@@ -16,8 +16,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, full: Callable[[Path], bool]) -> 
     """Files of which `full` is true are written to a device that is really full."""
     new = FileSet.new
 
-    def on_full_disk(files: FileSet, path: Path) -> Path:
-        staged = new(files, path)
+    def on_full_disk(files: FileSet, path: Path, **options: bool) -> Path:
+        staged = new(files, path, **options)
         if full(path):
             staged.symlink_to("/dev/full")
         return staged

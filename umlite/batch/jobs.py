@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from umlite.errors import RequestError
+from umlite.products.formats import MASKS, Format
+from umlite.products.place import Place
 from umlite.progress import Notify, no_notice
-from umlite.results.writing import is_label_map
 from umlite.volume.reading import scan_name
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
-
-
-OTHER_FORMATS = (
-    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".dcm", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
-    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
-    *(".rar", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".h5", ".hdf5", ".mat"),
-    *(".vtk", ".vti", ".stl", ".json", ".csv", ".pdf"),
-)
-"""Endings of files that are not written here: a folder of such a name would surprise."""
 
 
 @dataclass(frozen=True)
@@ -32,73 +24,52 @@ class Job:
 
     Args:
         scan: the file, under the name that was given.
-        output: a label map's file, or a folder of masks.
-        label_map: which of the two.
+        place: of the result.
         series: the DICOM that the name stands for; None for a file.
     """
 
     scan: Path
-    output: Path
-    label_map: bool = False
+    place: Place
     series: Series | None = None
 
     @property
-    def home(self) -> Path:
-        """The folder that holds all files of the result, directly or in folders."""
-        return self.output.parent if self.label_map else self.output
-
-    @property
-    def probability_folder(self) -> Path:
-        """Folder for probabilities: that of the masks, or NAME_probabilities beside the label map NAME.nii.gz."""
-        return self.output.with_name(f"{scan_name(self.output)}_probabilities") if self.label_map else self.output
+    def output(self) -> Path:
+        """The folder or file of the result."""
+        return self.place.main
 
 
 def lay_out_jobs(
-    scans: Sequence[Path], output: Path | None, *, label_map: bool = False, notify: Notify = no_notice
+    scans: Sequence[Path], output: Path | None, chosen: Format = MASKS, *, notify: Notify = no_notice
 ) -> list[Job]:
     """One job per scan, no two with the same output. Names tell scans apart: links to one file are several scans.
 
     Args:
         scans: files in the order in which they are to run; one that is named twice is done once.
-        output: of one name: its folder, or its label map if this ends in .nii or .nii.gz. Of several names: a folder
-            with one entry per scan, named after it. None: NAME_segmentation (or NAME_segmentation.nii.gz) in this
-            folder.
-        label_map: one file per scan in place of a folder of masks.
+        output: of one name: its folder, or its file if it ends like one of the format. Of several names: a folder with
+            one entry per scan, named after it. None: NAME_segmentation, with the format's ending, in this folder.
+        chosen: the format of the masks.
         notify: gets a sentence about a scan that is named twice.
 
     Raises:
-        RequestError: `output` is one file and the names are several, or it ends like a file that is not written here.
+        RequestError: `output` is one file and the names are several.
     """
-    if output is not None:
-        _check_ending(output)
     distinct = _distinct_scans(scans, notify)
     names = _distinct_names(distinct)
-    one_file = output is not None and is_label_map(output)
+    one_file = output is not None and output.name.lower().endswith(chosen.endings)
     if one_file and len(scans) > 1:
         raise RequestError(
-            f"{len(scans)} scans cannot share the one file {output}. Choose a folder; it can hold one label map per "
-            "scan.",
-            about=("output", "label_map"),
+            f"{len(scans)} scans cannot share the one file {output}. Choose a folder; it can hold one file per scan.",
+            about=("output", "format"),
         )
-    ending = ".nii.gz" if label_map else ""
-    if output is None:
-        return [
-            Job(scan, Path(f"{n}_segmentation{ending}"), label_map) for scan, n in zip(distinct, names, strict=True)
-        ]
-    if one_file or (len(scans) == 1 and not label_map):
-        return [Job(distinct[0], output, one_file)]
-    return [Job(scan, output / f"{name}{ending}", label_map) for scan, name in zip(distinct, names, strict=True)]
-
-
-def _check_ending(output: Path) -> None:
-    """Raise RequestError for a name that asks for a format other than NIfTI, unless it is a folder's already."""
-    ending = next((ending for ending in OTHER_FORMATS if output.name.lower().endswith(ending)), None)
-    if ending and not is_label_map(output) and not os.path.isdir(output):
-        raise RequestError(
-            f"Cannot write {output}: expected a folder, or a label map that ends in .nii.gz or .nii, found a name that "
-            f"ends in {ending}.",
-            about="output",
-        )
+    if output is not None and one_file:
+        return [Job(distinct[0], Place(output, False, names[0], with_manifest=False))]
+    if output is not None and len(scans) == 1 and chosen.is_folder:
+        return [Job(distinct[0], Place(output, True, names[0]))]
+    mains = [f"{name}_segmentation" if output is None else output / name for name in names]
+    return [
+        Job(scan, Place(Path(f"{main}{chosen.ending}"), chosen.is_folder, name))
+        for scan, name, main in zip(distinct, names, mains, strict=True)
+    ]
 
 
 def _distinct_scans(scans: Sequence[Path], notify: Notify) -> list[Path]:

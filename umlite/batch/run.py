@@ -6,33 +6,52 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from umlite.batch.jobs import Job
 from umlite.batch.saving import Saver
 from umlite.cost.actual import Cost
 from umlite.errors import UmliteError
+from umlite.files import file_sha256
 from umlite.machine.memory import as_refusal, peak_bytes, start_peak
 from umlite.outputs.temporary import existing
+from umlite.products.choice import products_of
+from umlite.products.content import content_of
+from umlite.products.formats import MASKS, Format
+from umlite.products.manifest import input_facts, run_facts
+from umlite.products.product import Finished
+from umlite.products.wanted import Wanted
 from umlite.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from umlite.api import Segmentation, Segmenter
     from umlite.cost.forecast import Forecast
+    from umlite.products.content import Content
     from umlite.request import Request
     from umlite.results.statistics import Statistics
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a job: a result with its files and its cost, or an error."""
+    """The outcome of a job: a result with its files, its cost and its manifest, or an error."""
 
     job: Job
-    result: Segmentation | None = None
+    finished: Finished | None = None
     files: tuple[Path, ...] = ()
     error: Exception | None = None
     cost: Cost | None = None
-    statistics: Statistics | None = None
+    manifest: dict[str, Any] | None = None
+    manifest_file: Path | None = None
+
+    @property
+    def result(self) -> Segmentation | None:
+        """The masks; None after an error."""
+        return None if self.finished is None else self.finished.result
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """The numbers; None where none were wanted."""
+        return None if self.finished is None else self.finished.known_statistics
 
 
 def run_jobs(
@@ -40,8 +59,9 @@ def run_jobs(
     jobs: Sequence[Job],
     request: Request,
     *,
+    wanted: Wanted = Wanted(),
+    chosen: Format = MASKS,
     overwrite: bool = False,
-    statistics: bool = False,
     progress_of: Callable[[str], Progress] = lambda _name: no_progress,
     forecast: Forecast | None = None,
 ) -> Iterator[Outcome]:
@@ -53,8 +73,9 @@ def run_jobs(
         segmenter: runs on every scan.
         jobs: scans and places of their results.
         request: what is asked of every scan.
+        wanted: what is written of every result.
+        chosen: the format of the masks, which the jobs' places were laid out for.
         overwrite: whether existing results may be replaced.
-        statistics: whether to measure every result and to write its numbers beside its masks.
         progress_of: makes a scan's `Progress` from its name.
         forecast: predicts the cost of each scan and refuses scans that are too large.
 
@@ -64,27 +85,28 @@ def run_jobs(
     Raises:
         RequestError: the request cannot be served for any scan; raised before the first.
     """
-    saver = Saver(
-        segmenter.check_request(request),
-        {os.path.realpath(job.scan) for job in jobs},
-        overwrite=overwrite,
-        probabilities=request.probabilities,
-        statistics=statistics,
-    )
+    products = products_of(wanted, chosen, probabilities=request.probabilities, scans=len(jobs))
+    scans = {os.path.realpath(job.scan) for job in jobs}
+    saver = Saver(products, wanted, segmenter.check_request(request), scans, overwrite=overwrite)
+    facts = run_facts(segmenter.card, file_sha256(segmenter.weights_path), segmenter.setup, request, wanted)
 
     def run(job: Job) -> Outcome:
         saver.check(job)
         start_peak()
         prepared = segmenter.prepare(job.series or job.scan, force_geometry=request.force_geometry)
+        content = content_of(job.scan if job.series is None else job.series.path, job.series)
         predicted = None if forecast is None else forecast.of(prepared)
-        folder = existing(job.probability_folder) if request.probabilities else None
+        folder = existing(job.place.folder_beside("probabilities")) if request.probabilities else None
         decided = segmenter.decide(prepared, request, progress=progress_of(job.scan.name), folder=folder)
         del prepared  # the volume need not be in memory while masks are cleaned and written
         result = segmenter.finish(decided)
         del decided
-        saved = saver.save(result, job)
-        cost = Cost(result.timings | saved.timings, peak_bytes(), predicted)
-        return Outcome(job, result, saved.files, cost=cost, statistics=saved.statistics)
+        finished = Finished(result, job.series, {**facts, "input": _input(job, content)})
+        written = saver.save(finished, job)
+        cost = Cost(result.timings | written.seconds, peak_bytes(), predicted)
+        return Outcome(
+            job, finished, written.files, cost=cost, manifest=written.manifest, manifest_file=written.manifest_file
+        )
 
     for job in jobs:
         try:
@@ -93,3 +115,8 @@ def run_jobs(
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=as_refusal(error) or error)
+
+
+def _input(job: Job, content: Content) -> dict[str, Any]:
+    series = job.series
+    return input_facts(*((job.scan, content) if series is None else (series.path, content, series.about.uid)))

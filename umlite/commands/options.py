@@ -19,6 +19,7 @@ from umlite.engines.options import EngineOptions
 from umlite.errors import OutputError, RequestError
 from umlite.files import expanded, open_file, output_path
 from umlite.machine.sizes import parse_size
+from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.terminal import tell
 
@@ -66,6 +67,9 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     ),
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
     "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
+    "format": _option("Format: masks or label-map. Default: by the output's name.", WHAT, kind=str | None),
+    "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
+    "manifest": _option("Write the run manifest to this .json file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
     "max_vram": _option("GPU memory limit.", HOW_MUCH, kind=str | None, metavar="SIZE"),
@@ -78,19 +82,19 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "batch": _option("Number of windows at a time. Default: the best for the device.", EXPERT),
     "compile": _option("Compile the network with torch.compile. Pays over many scans.", EXPERT, "--compile"),
 }
-"""Options for the fields of EngineOptions and Request: the type on the command line, if it differs, and the help."""
+"""Options for the fields of the RECORDS: the type on the command line, if it differs, and the help."""
 IMPLIED = ("details",)
 """Fields without an option of their own, since other options imply them."""
 
-RECORDS = (EngineOptions, Request)
+RECORDS = (EngineOptions, Request, Wanted)
 MOST_LIST_BYTES = 1 << 20
 SIZES = ("max_ram", "max_vram")
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take EngineOptions and Request: every field becomes an option of its own.
+    """Let a command take EngineOptions, Request and Wanted: every field becomes an option of its own.
 
-    A parameter annotated with one of the two gets the record. `parameter: Annotated[Request, "classes", "overlap"]`
+    A parameter annotated with one of them gets the record. `parameter: Annotated[Request, "classes", "overlap"]`
     offers only these fields. Errors of options are reported like those of the command.
     """
     hints = typing.get_type_hints(command, include_extras=True)

@@ -27,6 +27,7 @@ from umlite.commands.reporting import BAD_INPUT, DEFECT, message_of, prefixed, r
 from umlite.commands.series import with_series
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError, UmliteError
+from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
@@ -39,6 +40,7 @@ def segment(
     scans: Annotated[list[Path], path_argument(metavar="SCAN", help="NIfTI files; folders, zips or files of DICOM.")],
     request: Request,
     options: EngineOptions,
+    wanted: Wanted,
     output: Annotated[
         str | None,
         output_option(
@@ -55,13 +57,7 @@ def segment(
         bool, typer.Option("--fill-gaps", help="Interpolate missing DICOM slices.", rich_help_panel=WHAT)
     ] = False,
     label_map: Annotated[
-        bool, typer.Option("--label-map", help="One label map per scan in the folder.", rich_help_panel=WHAT)
-    ] = False,
-    statistics: Annotated[
-        bool,
-        typer.Option(
-            "--statistics", help="Also write volumes, HU, places and lesions (CSV and JSON).", rich_help_panel=WHAT
-        ),
+        bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=WHAT)
     ] = False,
     overwrite: OverwriteOption = False,
     dry_run: Annotated[
@@ -77,16 +73,20 @@ def segment(
     with reported(as_json, report.scans):
         from umlite.batch.jobs import lay_out_jobs
         from umlite.batch.run import run_jobs
+        from umlite.products.formats import format_of
 
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         _check_no_class(scans, request)
-        request = Request.of(request, details=statistics)
+        request = Request.of(request, details=wanted.needs_details)
         place = None if output is None else Path(output)
         sources = with_series(scans, series, fill_gaps=fill_gaps)
-        jobs = lay_out_jobs(sources.scans, place, label_map=label_map, notify=lambda text: tell(f"Note: {text}"))
+        if label_map:
+            wanted = replace(wanted, format="label-map")
+        chosen = format_of(place, wanted.format)
+        jobs = lay_out_jobs(sources.scans, place, chosen, notify=lambda text: tell(f"Note: {text}"))
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
-        segmenter = load(weights, options, jobs[0].home)
+        segmenter = load(weights, options, jobs[0].place.home)
         if dry_run:
             from umlite.commands.plan import show_plans
 
@@ -100,16 +100,17 @@ def segment(
                 segmenter,
                 jobs,
                 request,
+                wanted=wanted,
+                chosen=chosen,
                 overwrite=overwrite,
-                statistics=statistics,
                 progress_of=progress_of,
                 forecast=forecast,
             ):
                 report.add(outcome)
                 del outcome  # its scan and masks need not be in memory beside the next scan's
         if as_json:
-            chosen = {"engine": segmenter.setup.options.engine, "device": str(segmenter.setup.device)}
-            show_json({"umlite": __version__, **chosen, **report.scans(), "exit_code": report.code})
+            engine = {"engine": segmenter.setup.options.engine, "device": str(segmenter.setup.device)}
+            show_json({"umlite": __version__, **engine, **report.scans(), "exit_code": report.code})
         elif len(jobs) > 1 and not quiet:
             show(f"{report.done} of {len(jobs)} scans segmented.")
     if report.code:
@@ -177,4 +178,6 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
         return {"scan": str(outcome.job.scan), "error": message_of(outcome.error)}
     cost = outcome.cost.to_dict() if outcome.cost else {}
     numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
-    return {**outcome.result.to_dict(), **cost, **numbers, "files": [str(file) for file in outcome.files]}
+    files = [str(file) for file in outcome.files]
+    manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
+    return {**outcome.result.to_dict(), **cost, **numbers, "files": files, **manifest}

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from umlite.errors import OutputError
 from umlite.files import make_folder, nicety, output_error, sync, sync_folder
@@ -25,6 +26,16 @@ WAIT_S = 30.0
 """For another run that is giving files their places in the same folder, which takes moments."""
 
 _unfinished: set[Path] = set()
+
+
+class Files(Protocol):
+    """Where results put their files: a `FileSet`, or several of them that end together."""
+
+    def new(self, path: Path, *, replace: bool = False) -> Path:
+        """Where to write the file that becomes `path`. replace: one that is there, anyway. Raises OutputError."""
+
+    def write_text(self, path: Path, text: str, *, replace: bool = False) -> None:
+        """Write a whole file of text, UTF-8. replace: as of `new`. Raises OutputError."""
 
 
 class FileSet:
@@ -41,21 +52,23 @@ class FileSet:
         self._moves: list[Move] = []
         self._made: list[Path] = []
 
-    def new(self, path: Path) -> Path:
+    def new(self, path: Path, *, replace: bool = False) -> Path:
         """Where to write the file that becomes `path`, with the same suffixes. It moves after those asked for before.
 
+        replace: whether this one may replace a file, whatever `overwrite` says.
         Raises OutputError where a folder stands at `path`.
         """
         if path.is_dir():
             raise output_error(IsADirectoryError(errno.EISDIR, "a folder"), path)
         name = f"{self._staging.token}-{len(self._moves)}-{path.name[-24:]}"
-        self._moves.append(Move(name, PurePosixPath(path.relative_to(self.folder).as_posix())))
+        target = PurePosixPath(path.relative_to(self.folder).as_posix())
+        self._moves.append(Move(name, target, replace or self.overwrite))
         return self._staging.folder / name
 
-    def write_text(self, path: Path, text: str) -> None:
-        """Write a whole file of text, UTF-8. Raises OutputError."""
+    def write_text(self, path: Path, text: str, *, replace: bool = False) -> None:
+        """Write a whole file of text, UTF-8. replace: as of `new`. Raises OutputError."""
         try:
-            self.new(path).write_text(text, encoding="utf-8", newline="")
+            self.new(path, replace=replace).write_text(text, encoding="utf-8", newline="")
         except OSError as error:
             raise output_error(error, path) from error
 
@@ -63,6 +76,11 @@ class FileSet:
     def files(self) -> list[Path]:
         """The files asked for so far, under the names that they get."""
         return [self.folder / move.target for move in self._moves]
+
+    @property
+    def staged(self) -> list[tuple[Path, Path]]:
+        """For each file asked for so far: the name that it gets, and where it is now."""
+        return [(self.folder / move.target, self._staging.folder / move.staged) for move in self._moves]
 
     def _begin(self) -> None:
         self._made = [f for f in (self.folder, *self.folder.parents) if not os.path.exists(f)]
@@ -73,18 +91,17 @@ class FileSet:
         """Have every file whole on the disk, then under its name."""
         self._made += [f for f in {path.parent for path in self.files} if not os.path.exists(f)]
         mode = self._staging.lock_path.stat().st_mode
-        staged = [self._staging.folder / move.staged for move in self._moves]
-        for path in staged:
+        for _, path in self.staged:
             if path.stat().st_mode != mode:  # some writers make private files whatever the user's mask
                 nicety(os.chmod, path, mode)
             sync(path)
-        if len(staged) == 1:
-            target = self.files[0]
-            check_target(staged[0], target, overwrite=self.overwrite)
+        if len(self._moves) == 1:
+            (target, staged), replace = self.staged[0], self._moves[0].replace
+            check_target(staged, target, overwrite=replace)
             target.parent.mkdir(parents=True, exist_ok=True)
-            place(staged[0], target, overwrite=self.overwrite)
+            place(staged, target, overwrite=replace)
             sync_folder(target.parent)
-        elif staged:
+        elif self._moves:
             self._place_all()
 
     def _place_all(self) -> None:
@@ -100,7 +117,7 @@ class FileSet:
         self._unmark()
 
     def _journal(self) -> Journal:
-        return Journal(self.folder, tuple(self._moves), self.overwrite)
+        return Journal(self.folder, tuple(self._moves))
 
     def _mark(self) -> None:
         """Name the staging folder like the marker, when no other run has it."""

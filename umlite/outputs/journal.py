@@ -13,15 +13,20 @@ from umlite.files import sync, sync_folder
 from umlite.outputs.staging import PREFIX
 
 NAME = "journal.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Move:
-    """A file of a set. staged: its name in the staging folder. target: its place, relative to the set's folder."""
+    """A file of a set.
+
+    staged: its name in the staging folder. target: its place, relative to the set's folder.
+    replace: whether it may replace a file there.
+    """
 
     staged: str
     target: PurePosixPath
+    replace: bool
 
     @property
     def kept(self) -> str:
@@ -31,7 +36,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Journal:
-    """The files of one set, in the order in which they take their places. overwrite: whether files may be replaced.
+    """The files of one set, in the order in which they take their places.
 
     `forward` and `back` may be called at any time, again and again, by this process or a later one, while the folder
     `at` holds what has not moved yet. Both raise OSError where the system refuses; then the other one still works.
@@ -39,13 +44,12 @@ class Journal:
 
     home: Path
     moves: tuple[Move, ...]
-    overwrite: bool
 
     def write(self, folder: Path) -> None:
         """Write the journal into a staging folder, on to the disk."""
-        files = [{"staged": move.staged, "file": str(move.target)} for move in self.moves]
+        files = [{"staged": m.staged, "file": str(m.target), "replace": m.replace} for m in self.moves]
         path = folder / NAME
-        path.write_text(json.dumps({"format": FORMAT, "overwrite": self.overwrite, "files": files}, indent=1))
+        path.write_text(json.dumps({"format": FORMAT, "files": files}, indent=1))
         sync(path)
         sync_folder(folder)
 
@@ -54,9 +58,9 @@ class Journal:
         """The journal in a staging folder of `home`; None where it is none, or names places outside `home`."""
         try:
             data = json.loads((folder / NAME).read_text())
-            moves = tuple(Move(one["staged"], PurePosixPath(one["file"])) for one in data["files"])
+            moves = tuple(Move(f["staged"], PurePosixPath(f["file"]), bool(f["replace"])) for f in data["files"])
             known = data["format"] == FORMAT and all(_inside(move) for move in moves)
-            return cls(home, moves, bool(data["overwrite"])) if known else None
+            return cls(home, moves) if known else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -69,13 +73,13 @@ class Journal:
         """Give every file its place. What stood there is kept beside those that wait, for `back`."""
         waiting = [move for move in self.moves if (at / move.staged).exists()]
         for move in waiting:
-            check_target(at / move.staged, self.home / move.target, overwrite=self.overwrite)
+            check_target(at / move.staged, self.home / move.target, overwrite=move.replace)
         for move in waiting:
             target = self.home / move.target
             target.parent.mkdir(parents=True, exist_ok=True)
-            if self.overwrite and os.path.lexists(target) and not os.path.lexists(at / move.kept):
+            if move.replace and os.path.lexists(target) and not os.path.lexists(at / move.kept):
                 _keep(target, at / move.kept)
-            place(at / move.staged, target, overwrite=self.overwrite)
+            place(at / move.staged, target, overwrite=move.replace)
         self._sync(at)
 
     def back(self, at: Path) -> None:

@@ -13,7 +13,7 @@ from umlite.classes import AnatomyClass
 from umlite.files import output_error
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
-from umlite.outputs.file_set import FileSet
+from umlite.outputs.file_set import Files
 from umlite.volume.reading import Scan
 
 WINDOW_HU = (-160.0, 240.0)  # soft tissue, as radiologists view an abdomen
@@ -23,7 +23,7 @@ PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # RAS axis across each plane
 
 
 def write_picture(
-    files: FileSet, path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
+    files: Files, path: Path, scan: Scan, masks: MasksOnScan, classes: Sequence[AnatomyClass], caption: str = ""
 ) -> Path:
     """Write a PNG: slices through the middle of the masks, with outlines over the scan and a legend of visible classes.
 

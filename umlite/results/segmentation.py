@@ -16,7 +16,7 @@ from umlite.errors import RequestError
 from umlite.files import output_path
 from umlite.masks.on_scan import MasksOnScan
 from umlite.masks.probability_on_scan import STEPS
-from umlite.outputs.file_set import FileSet, together
+from umlite.outputs.file_set import Files, together
 from umlite.results.details import Details
 from umlite.results.label_map import LabelMap
 from umlite.results.probabilities import Probabilities
@@ -142,16 +142,16 @@ class Segmentation:
         with together(folder, overwrite=overwrite) as files:
             return self.add_probabilities(files, folder)
 
-    def add_masks(self, files: FileSet, folder: Path) -> list[Path]:
+    def add_masks(self, files: Files, folder: Path) -> list[Path]:
         """Write masks like `save_masks`, as part of a larger set of files."""
         return write_masks(files, folder, [c.name for c in self.classes], self.masks.slabs(), self.scan)
 
-    def add_label_map(self, files: FileSet, path: Path) -> list[Path]:
+    def add_label_map(self, files: Files, path: Path) -> list[Path]:
         """Write a label map like `save_label_map`, as part of a larger set of files."""
         names = {c.index: (c.name, c.color) for c in self.classes}
         return [write_label_map(files, path, LabelMap(self.masks, self.classes), names, self.scan)]
 
-    def add_probabilities(self, files: FileSet, folder: Path) -> list[Path]:
+    def add_probabilities(self, files: Files, folder: Path) -> list[Path]:
         """Write probabilities like `save_probabilities`, as part of a larger set of files."""
         soft = self._soft()
         return write_probabilities(files, folder, ((c.name, soft.on_scan(c.name)) for c in self.classes), self.scan)

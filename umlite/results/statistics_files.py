@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from umlite import __version__
-from umlite.outputs.file_set import FileSet
+from umlite.outputs.file_set import Files
 from umlite.results.lesions import Lesion
 from umlite.results.statistics import Statistics
-from umlite.volume.reading import scan_name
 
 _CLASS_COLUMNS = (
     ["name", "voxels", "volume_ml", "complete", "cut_faces"]
@@ -23,29 +22,14 @@ _CLASS_COLUMNS = (
 )
 
 
-def statistics_paths(output: Path, *, label_map: bool) -> tuple[Path, Path, Path]:
-    """Files that hold a scan's statistics: classes, lesions, and both as JSON.
-
-    Args:
-        output: folder of masks, where they are statistics.csv, lesions.csv and statistics.json, or a label map's file.
-        label_map: whether `output` is a label map: the three are beside it then, and their names start with its name.
-    """
-    folder, start = output, ""
-    if label_map:
-        folder, start = output.parent, f"{scan_name(output)}_"
-    return folder / f"{start}statistics.csv", folder / f"{start}lesions.csv", folder / f"{start}statistics.json"
-
-
-def write_statistics(
-    files: FileSet, paths: tuple[Path, Path, Path], found: Statistics, about: dict[str, Any]
-) -> list[Path]:
-    """Write the three files of `statistics_paths`.
+def write_statistics(files: Files, paths: Sequence[Path], found: Statistics, about: dict[str, Any]) -> list[Path]:
+    """Write a table of classes, a table of lesions, and one JSON file with both.
 
     The table of lesions has its header alone where there is none.
 
     Args:
         files: the set that they join.
-        paths: where to.
+        paths: of the three, in this order.
         found: what is written.
         about: what else the JSON file says, such as the names of scan and weights.
 

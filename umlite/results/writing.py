@@ -15,7 +15,7 @@ from umlite.errors import OutputError
 from umlite.files import output_error
 from umlite.masks.bitmask import BitMask, ClassMask
 from umlite.masks.probability_on_scan import SLOPE, ProbabilityOnScan
-from umlite.outputs.file_set import FileSet
+from umlite.outputs.file_set import Files
 from umlite.results.label_table import label_extension
 from umlite.results.sparse_gzip import SparseGzip
 from umlite.volume.forms import Forms
@@ -40,7 +40,7 @@ class Planes(Protocol):
     def __getitem__(self, index: tuple[slice, slice, slice], /) -> np.ndarray: ...
 
 
-def write_masks(files: FileSet, folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
+def write_masks(files: Files, folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
     """Write one NIfTI file per class, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
     Equal slabs give equal bytes. One file at a time is open.
@@ -79,7 +79,7 @@ def write_masks(files: FileSet, folder: Path, names: Sequence[str], slabs: Itera
 
 
 def write_probabilities(
-    files: FileSet, folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan
+    files: Files, folder: Path, arrays: Iterable[tuple[str, ProbabilityOnScan]], scan: Scan
 ) -> list[Path]:
     """Write one NIfTI file per class, `folder`/<name>_probability.nii.gz, in uint8 steps of 1 / 255.
 
@@ -106,7 +106,7 @@ def write_probabilities(
 
 
 def write_label_map(
-    files: FileSet, path: Path, labels: Planes, names: Mapping[int, tuple[str, tuple[int, int, int]]], scan: Scan
+    files: Files, path: Path, labels: Planes, names: Mapping[int, tuple[str, tuple[int, int, int]]], scan: Scan
 ) -> Path:
     """Write a label map as one NIfTI file that also holds the names and colours of its labels.
 
@@ -175,7 +175,7 @@ class _Output:
         header: its header, written first.
     """
 
-    def __init__(self, files: FileSet, path: Path, header: nib.Nifti1Header) -> None:
+    def __init__(self, files: Files, path: Path, header: nib.Nifti1Header) -> None:
         self._path = path
         self._staged = files.new(path)
         self._waiting = io.BytesIO()
@@ -216,7 +216,7 @@ def _refusals(path: Path) -> Iterator[None]:
         raise output_error(error, path) from error
 
 
-def _write(files: FileSet, path: Path, array: Planes, header: nib.Nifti1Header) -> None:
+def _write(files: Files, path: Path, array: Planes, header: nib.Nifti1Header) -> None:
     output = _Output(files, path, header)
     for block in _blocks(array, header.get_data_dtype()):
         output.write(block)

@@ -1,0 +1,31 @@
+"""The products of a run, from what is wanted."""
+
+from __future__ import annotations
+
+from umlite.products.elsewhere import check_given
+from umlite.products.formats import Format
+from umlite.products.masks import Probabilities
+from umlite.products.product import Product
+from umlite.products.tables import StatisticsTables
+from umlite.products.wanted import Wanted
+
+
+def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, scans: int = 1) -> tuple[Product, ...]:
+    """Products in the order in which they are written, the masks first.
+
+    Args:
+        wanted: what is wanted.
+        chosen: the format of the masks.
+        probabilities: whether probabilities are kept, and written.
+        scans: number of scans of the run.
+
+    Raises:
+        RequestError: what is wanted cannot be written.
+    """
+    check_given(wanted.manifest, ".json", "manifest", scans)
+    products = [chosen.make(wanted)]
+    if probabilities:
+        products.append(Probabilities())
+    if wanted.statistics:
+        products.append(StatisticsTables())
+    return tuple(products)

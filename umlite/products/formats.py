@@ -1,0 +1,98 @@
+"""Formats of masks, each a product, and which one an output's name asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from umlite.errors import RequestError
+from umlite.products.masks import LabelMap, Masks
+from umlite.products.product import Product
+from umlite.products.wanted import Wanted
+
+OTHER_FORMATS = (
+    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".dcm", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
+    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
+    *(".rar", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".h5", ".hdf5", ".mat"),
+    *(".vtk", ".vti", ".stl", ".json", ".csv", ".pdf"),
+)
+"""Endings of files that are not written here: a folder of such a name would surprise."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of masks.
+
+    Args:
+        name: what users call it.
+        endings: of its file, the usual one first; none for a folder.
+        make: the product that writes it.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    make: Callable[[Wanted], Product]
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.endings
+
+    @property
+    def ending(self) -> str:
+        """Of a file that umlite names; empty for a folder."""
+        return self.endings[0] if self.endings else ""
+
+
+MASKS = Format("masks", (), lambda _wanted: Masks())
+LABEL_MAP = Format("label-map", (".nii.gz", ".nii"), lambda _wanted: LabelMap())
+FORMATS = {one.name: one for one in (MASKS, LABEL_MAP)}
+
+
+def format_of(output: Path | None, name: str | None) -> Format:
+    """The format that is asked for: by name, or else by the ending of an output's name, or else masks.
+
+    Raises:
+        RequestError: an unknown name, or an output whose ending says another format, or one that is not written here.
+    """
+    asked = None if name is None else _named(name)
+    said = None if output is None else _of_ending(output)
+    if output is not None and said is None:
+        _check_other(output)
+    if asked and said and said is not asked:
+        raise RequestError(
+            f"The output {output} would be a {said.name} file, but the format is {asked.name}: name a folder, or a "
+            f"file that ends in {asked.ending}."
+            if asked.ending
+            else f"The output {output} would be a {said.name} file, but the format {asked.name} needs a folder.",
+            about=("output", "format"),
+        )
+    return asked or said or MASKS
+
+
+def _named(name: str) -> Format:
+    if name not in FORMATS:
+        raise RequestError(f"Unknown format {name!r}: expected {' or '.join(FORMATS)}.", about="format")
+    return FORMATS[name]
+
+
+def _of_ending(output: Path) -> Format | None:
+    """The format whose ending is the longest that a name has. A folder that exists is none, but for NIfTI's names."""
+    name = output.name.lower()
+    known = sorted(((e, f) for f in FORMATS.values() for e in f.endings), key=lambda pair: -len(pair[0]))
+    found = next((f for ending, f in known if name.endswith(ending)), None)
+    return None if found is not LABEL_MAP and os.path.isdir(output) else found
+
+
+def _check_other(output: Path) -> None:
+    """Raise RequestError for a name that asks for a format that is not written here, unless it is a folder already."""
+    ending = next((ending for ending in OTHER_FORMATS if output.name.lower().endswith(ending)), None)
+    if ending and not os.path.isdir(output):
+        endings = [ending for one in FORMATS.values() for ending in one.endings]
+        known = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise RequestError(
+            f"Cannot write {output}: expected a folder, or a file that ends in {known}, found a name that ends in "
+            f"{ending}.",
+            about="output",
+        )

@@ -1,0 +1,111 @@
+"""The run manifest: everything that a result depends on, and the result's files with their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from umlite.files import file_sha256
+from umlite.products.elsewhere import given_path
+from umlite.products.place import Place
+
+if TYPE_CHECKING:
+    from umlite.engines.setup import Setup
+    from umlite.products.content import Content
+    from umlite.products.wanted import Wanted
+    from umlite.request import Request
+    from umlite.weights.model_card import ModelCard
+
+NAME = "manifest.json"
+SCHEMA = 1
+"""Version of the manifest's fields. It grows when one changes its meaning or goes."""
+
+
+def manifest_path(wanted: Wanted, place: Place) -> Path | None:
+    """Where a scan's manifest goes; None where none is written."""
+    if wanted.manifest is not None:
+        return given_path(wanted.manifest, place, ".json")
+    return place.beside(NAME) if place.with_manifest else None
+
+
+def run_facts(card: ModelCard, weights_sha256: str, setup: Setup, request: Request, wanted: Wanted) -> dict[str, Any]:
+    """What a manifest says that is the same for all scans of a run. weights_sha256: of the file of the weights."""
+    import numpy
+    import torch
+
+    from umlite import __version__
+
+    return {
+        "kind": "umlite run",
+        "schema": SCHEMA,
+        "umlite": __version__,
+        "weights": {
+            "name": card.name,
+            "sha256": weights_sha256,
+            "license": card.license,
+            "notice": card.notice,
+            "classes": list(card.classes),
+        },
+        "request": request.to_dict(),
+        "wanted": wanted.to_dict(),
+        "engine": {
+            **setup.options.to_dict(),
+            "device": str(setup.device),
+            "reasons": list(setup.reasons),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+            "system": platform.platform(),
+        },
+    }
+
+
+def input_facts(path: Path, content: Content, series_uid: str | None = None) -> dict[str, Any]:
+    """What a manifest says of a scan: where it was, and what it held."""
+    facts: dict[str, Any] = {"path": os.path.abspath(path), **content.to_dict()}
+    return facts if series_uid is None else {**facts, "series_uid": series_uid}
+
+
+def key_of(facts: dict[str, Any]) -> str:
+    """A hash of what decides a result's content: the scan's content, weights, request and products; not where it runs.
+
+    facts: a manifest, or its facts before the run.
+    """
+    decisive = {
+        "input": facts["input"]["sha256"],
+        "weights": facts["weights"]["sha256"],
+        "request": facts["request"],
+        "wanted": {name: value for name, value in facts["wanted"].items() if name != "manifest"},
+        "precision": facts["engine"]["precision"],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def outputs_of(staged: Iterable[tuple[Path, Path]], home: Path) -> list[dict[str, Any]]:
+    """Name, size, time of change and hash of each file of a result.
+
+    Args:
+        staged: (name that the file gets, where it is now).
+        home: names in this folder are told from there; others in full.
+    """
+    found = []
+    for target, now in staged:
+        inside = target.is_relative_to(home)
+        name = target.relative_to(home).as_posix() if inside else os.path.abspath(target)
+        status = os.stat(now)
+        found.append(
+            {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_sha256(now)}
+        )
+    return found
+
+
+def as_text(manifest: dict[str, Any]) -> str:
+    """A manifest as its file holds it."""
+    return json.dumps(manifest, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,70 @@
+"""The contract of a product, and the finished result that it is made of."""
+
+from __future__ import annotations
+
+import functools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from umlite.classes import AnatomyClass
+from umlite.outputs.file_set import Files
+from umlite.products.place import Place
+from umlite.results.statistics import Statistics
+from umlite.results.statistics import statistics as measure
+
+if TYPE_CHECKING:
+    from umlite.dicom.series import Series
+    from umlite.results.segmentation import Segmentation
+
+
+@dataclass(eq=False)
+class Finished:
+    """A result and what is derived from it, each part computed when it is first read, and once.
+
+    Args:
+        result: the masks, with all that is known of them.
+        series: the DICOM that the scan was read from; None for a file of another format.
+        run: facts of the run for its manifest (`umlite.products.manifest.run_facts`), without outputs.
+        seconds: gets the time of each part, by name.
+    """
+
+    result: Segmentation
+    series: Series | None = None
+    run: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @functools.cached_property
+    def statistics(self) -> Statistics:
+        """Numbers of all classes and lesions. Raises InputError where the scan cannot be read again."""
+        start = time.perf_counter()
+        try:
+            return measure(self.result)
+        finally:
+            self.seconds["statistics"] = time.perf_counter() - start
+
+    @property
+    def known_statistics(self) -> Statistics | None:
+        """The numbers, if a product needed them."""
+        return self.__dict__.get("statistics")
+
+
+class Product(ABC):
+    """One kind of output. It keeps nothing of a scan, so one serves all scans of a run."""
+
+    elsewhere = False
+    """Whether its files go where the user said, whatever the place of the result."""
+
+    @abstractmethod
+    def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
+        """Files that `write` will make, known before the computation so that clashes are found early."""
+
+    @abstractmethod
+    def write(self, files: Files, place: Place, finished: Finished) -> None:
+        """Write these files into a set. Raises OutputError, or InputError where the scan cannot be read again."""
+
+    def check(self, place: Place, series: Series | None) -> None:  # noqa: B027  most products have nothing to check
+        """Raise RequestError before the computation if this scan cannot have the product. series: as of `Finished`."""

@@ -1,0 +1,37 @@
+"""What is wanted of every scan, as plain data: the format of the masks, and what is written beside them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from umlite.records import from_fields
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written of a result. It can be compared, hashed, pickled and stored as JSON.
+
+    Args:
+        format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
+        statistics: volumes, HU, places and lesions, as CSV and JSON.
+        manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
+    """
+
+    format: str | None = None
+    statistics: bool = False
+    manifest: str | None = None
+
+    @property
+    def needs_details(self) -> bool:
+        """Whether a product tells more than the masks do, so that the request must ask for `details`."""
+        return self.statistics
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is wanted by field, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Wanted:
+        """Inverse of `to_dict`. Missing fields keep their defaults. Raises RequestError for anything else."""
+        return from_fields(cls, data, "what is wanted")

@@ -1,0 +1,110 @@
+"""All products of a scan, written as one set, the manifest last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from umlite.files import output_error
+from umlite.outputs.file_set import FileSet, together
+from umlite.products.manifest import as_text, outputs_of
+from umlite.products.place import Place
+from umlite.products.product import Finished, Product
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a result under their names, its manifest and that one's file, and the seconds that it took."""
+
+    files: tuple[Path, ...]
+    manifest_file: Path | None
+    manifest: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def write_products(
+    products: Sequence[Product], finished: Finished, place: Place, *, manifest_path: Path | None, overwrite: bool
+) -> Written:
+    """Write all products of a scan, or none. Files of other folders take their places before those of `place`.
+
+    Args:
+        products: what is written.
+        finished: the result.
+        place: where it goes; `umlite.outputs.leftovers.recover` has seen to its folder.
+        manifest_path: the manifest's file; None where none is written.
+        overwrite: whether files that are there may be replaced. A manifest always may.
+
+    Raises:
+        OutputError: the system refuses, or a file is there.
+        InputError: the scan has to be read again and cannot be.
+    """
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        sets = _Sets(stack, place.home, overwrite)
+        for product in products:
+            product.write(sets, place, finished)
+        files = sets.files
+        parts = dict(finished.seconds)
+        parts["write"] = time.perf_counter() - start - sum(parts.values())
+        manifest = {**finished.run, **_result_facts(finished, parts)}
+        try:
+            manifest["outputs"] = outputs_of(sets.staged, place.home)
+        except OSError as error:
+            raise output_error(error, place.main) from error
+        if manifest_path is not None:
+            sets.write_text(manifest_path, as_text(manifest), replace=True)
+    parts["write"] += time.perf_counter() - start - sum(parts.values())
+    return Written(files, manifest_path, manifest, parts)
+
+
+def _result_facts(finished: Finished, seconds: dict[str, float]) -> dict[str, Any]:
+    result = finished.result
+    timings = {step: round(s, 3) for step, s in {**result.timings, **seconds}.items()}
+    return {
+        "classes": [c.name for c in result.classes],
+        "timings_s": timings,
+        "warnings": list(result.warnings),
+        "notes": list(result.notes),
+    }
+
+
+class _Sets:
+    """One set of files per folder, each opened when a file goes there first. That of `home` ends last.
+
+    Args:
+        stack: closes them.
+        home: the folder that the result is in.
+        overwrite: whether files that are there may be replaced.
+    """
+
+    def __init__(self, stack: ExitStack, home: Path, overwrite: bool) -> None:
+        self._stack, self._home, self._overwrite = stack, home, overwrite
+        self._sets = {home: stack.enter_context(together(home, overwrite=overwrite, clean=True))}
+
+    def new(self, path: Path, *, replace: bool = False) -> Path:
+        """Where to write the file that becomes `path`. Raises OutputError."""
+        return self._set(path).new(path, replace=replace)
+
+    def write_text(self, path: Path, text: str, *, replace: bool = False) -> None:
+        """Write a whole file of text, UTF-8. Raises OutputError."""
+        self._set(path).write_text(path, text, replace=replace)
+
+    @property
+    def staged(self) -> list[tuple[Path, Path]]:
+        """Every file asked for so far: the name that it gets, and where it is now."""
+        return [pair for files in self._sets.values() for pair in files.staged]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file asked for so far, under the name that it gets."""
+        return tuple(path for path, _ in self.staged)
+
+    def _set(self, path: Path) -> FileSet:
+        folder = self._home if path.is_relative_to(self._home) else path.parent
+        if folder not in self._sets:
+            self._sets[folder] = self._stack.enter_context(together(folder, overwrite=self._overwrite))
+        return self._sets[folder]
