@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bench.fuzz
+from umlite.cpu.buffers import trim
 from umlite.errors import UmliteError
 
 Target = Callable[[random.Random, Path], Callable[[], object]]
@@ -86,25 +87,20 @@ def _try(target: Target, number: int, options: argparse.Namespace, tally: Tally)
     signal.signal(signal.SIGALRM, _stop)
     before = _reset_peak()
     began = time.process_time()
-    fault = ""
-    signal.setitimer(signal.ITIMER_PROF, options.seconds)
-    signal.setitimer(signal.ITIMER_REAL, WAITING * options.seconds)
+    error: BaseException | None
     try:
-        call()
-        tally.accepted += 1
-    except UmliteError:
-        tally.refused += 1
-    except _TooLong:
+        error = _error_of(call, options.seconds)
+    except _TooLong as late:
+        error = late
+    seconds, megabytes = time.process_time() - began, _peak() - before
+    fault = ""
+    if isinstance(error, _TooLong):
         fault = f"took more than {options.seconds} s"
-    except Exception as error:
+    elif error is not None and not isinstance(error, UmliteError):
         fault = f"{type(error).__name__}: {error}"
         if options.only is not None:
-            traceback.print_exc()
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    seconds, megabytes = time.process_time() - began, _peak() - before
-    if not fault and megabytes > options.megabytes:
+            traceback.print_exception(error)
+    elif megabytes > options.megabytes:
         fault = f"took {megabytes:.0f} MB"
     tally.most_seconds = max(tally.most_seconds, seconds)
     tally.most_megabytes = max(tally.most_megabytes, megabytes)
@@ -112,7 +108,23 @@ def _try(target: Target, number: int, options: argparse.Namespace, tally: Tally)
         tally.failures.append(f"input {number}: {fault[:300]} ({folder})")
         print(tally.failures[-1], flush=True)
     else:
+        tally.accepted += error is None
+        tally.refused += error is not None
         shutil.rmtree(folder)
+
+
+def _error_of(call: Callable[[], object], seconds: float) -> Exception | None:
+    """What a call raises. Raises _TooLong wherever it is when the time is over."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, WAITING * seconds)
+    try:
+        call()
+    except Exception as error:
+        return error
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return None
 
 
 def _stop(*_: object) -> None:
@@ -120,7 +132,11 @@ def _stop(*_: object) -> None:
 
 
 def _reset_peak() -> float:
-    """Forget the process's peak memory, where Linux lets it; returns the memory of now in megabytes."""
+    """Forget the process's peak memory, where Linux lets it; returns the memory of now in megabytes.
+
+    Free memory goes back to the system first: an input that is served from it would seem to need none.
+    """
+    trim()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
