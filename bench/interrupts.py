@@ -11,23 +11,21 @@ sets; then the next run's recovery is called, and they are compared again.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from bench.interrupting import interrupted_at, lines_of
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.api import Segmentation
@@ -44,7 +42,7 @@ from umlite.results import segmentation, writing
 
 CALLS = ("mkdir", "rename", "replace", "link", "unlink", "rmdir", "fsync")
 MODULES = (file_set, journal, leftovers, staging, writing, segmentation, products)
-CLASSES = "liver,spleen,kidneys"
+CLASSES = "liver,spleen,kidneys,pancreas,aorta"
 SIDES = (40, 36, 20)
 
 Files = dict[str, bytes]
@@ -191,35 +189,11 @@ def interruptions(trial: Trial, _count: int, step: int) -> Tally:
     tally = Tally()
     files = {module.__file__ for module in MODULES if module.__file__}
     trial.prepare()
-    for moment in range(1, traced(trial.write, files, 0) + 1, step):
+    for moment in range(1, lines_of(trial.write, files) + 1, step):
         trial.prepare()
-        with contextlib.suppress(KeyboardInterrupt):
-            traced(trial.write, files, moment)
+        interrupted_at(moment, trial.write, files)
         trial.count(tally)
     return tally
-
-
-def traced(work: Callable[[], object], files: Collection[str], moment: int) -> int:
-    """How many lines of these files `work` runs; KeyboardInterrupt comes before the line `moment`, from 1."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        if frame.f_code.co_filename not in files:
-            return None
-        if event == "line":
-            count += 1
-            if count == moment:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return count
 
 
 def two_results(folder: Path) -> tuple[Segmentation, Segmentation]:

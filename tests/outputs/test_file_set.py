@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.interrupting import interrupted_at, lines_of
+from bench.interrupting import interrupted_at, lines_of
 from umlite.errors import OutputError
 from umlite.outputs import file_set, journal, leftovers, staging
 from umlite.outputs.file_set import FileSet, rehearse, replacing, together, unfinished
