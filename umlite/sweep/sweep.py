@@ -86,19 +86,39 @@ def decide_volume(
         WeightsError: the network gave a number that is not finite.
         OutputError: there is no room for `probabilities`.
     """
+    begun = begin_sweep(engine, voxels, classes, names, overlap, progress, probabilities, lesion_logits)
+    if begun is None:
+        return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
+    field, runner, builder = begun
+    weighted = probabilities is not None or lesion_logits is not None
+    for part in finished_parts(engine, field, field.starts, runner, weighted=weighted):
+        builder.take(part)
+    return builder.masks(), runner.counts(len(field.starts)), 0
+
+
+def begin_sweep(
+    engine: Engine,
+    voxels: Tensor,
+    classes: Sequence[int],
+    names: Sequence[str],
+    overlap: float,
+    progress: Progress,
+    probabilities: ProbabilityFile | None,
+    lesion_logits: LesionLogits | None,
+) -> tuple[WindowField, WindowRunner, MaskBuilder] | None:
+    """The windows of a volume, what runs them and what becomes of their sums; None for a volume without voxels.
+
+    Arguments and errors are those of `decide_volume`.
+    """
     field = lay_out_windows(engine, voxels, overlap) if voxels.numel() else None
     if probabilities is not None:
         probabilities.begin(voxels.shape, field.axis if field else 0)
     if lesion_logits is not None:
         lesion_logits.begin(voxels.shape)
     if field is None:
-        return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
+        return None
     runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    builder = MaskBuilder(engine, field, names, probabilities, lesion_logits)
-    weighted = probabilities is not None or lesion_logits is not None
-    for part in finished_parts(engine, field, field.starts, runner, weighted=weighted):
-        builder.take(part)
-    return builder.masks(), runner.counts(len(field.starts)), 0
+    return field, runner, MaskBuilder(engine, field, names, probabilities, lesion_logits)
 
 
 def finished_parts(

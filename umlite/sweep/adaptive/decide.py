@@ -39,8 +39,8 @@ from umlite.sweep.mask_builder import MaskBuilder
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts, WindowRunner
 from umlite.sweep.slab import Part, Slab
-from umlite.sweep.sweep import add_windows, finished_parts
-from umlite.sweep.window_field import WindowField, lay_out_windows
+from umlite.sweep.sweep import add_windows, begin_sweep, finished_parts
+from umlite.sweep.window_field import WindowField
 from umlite.windows import Size
 
 MARGIN = 1.0
@@ -79,15 +79,10 @@ def decide_adaptively(
     Raises:
         RequestError, DeviceError, WeightsError, OutputError: see `decide_volume`.
     """
-    field = lay_out_windows(engine, voxels, overlap) if voxels.numel() else None
-    if probabilities is not None:
-        probabilities.begin(voxels.shape, field.axis if field else 0)
-    if lesion_logits is not None:
-        lesion_logits.begin(voxels.shape)
-    if field is None:
+    begun = begin_sweep(engine, voxels, classes, names, overlap, progress, probabilities, lesion_logits)
+    if begun is None:
         return BitMask.zeros(voxels.shape, names), WindowCounts(0, 0, 0), 0
-    runner = WindowRunner(engine, field.voxels, classes, overlap, len(field.starts), progress)
-    builder = MaskBuilder(engine, field, names, probabilities, lesion_logits)
+    field, runner, builder = begun
     window = engine.card.window
     seeds = _components(engine, field, runner, [names.index(name) for name in anchors(names)], margin)
     sweep = _Sweep(engine, field, runner, builder, ActiveRegion(field.shape, margin, seeds))
