@@ -46,6 +46,12 @@ def kept(tmp_path: Path) -> list[str]:
     return sorted(path.name.split("-")[0] for path in (tmp_path / "cache" / "kernels").glob("*.so"))
 
 
+def kept_file(tmp_path: Path) -> Path:
+    """The file of kernel `one` in the cache, which is loaded before."""
+    libraries.load("one")
+    return next((tmp_path / "cache" / "kernels").glob("one-*.so"))
+
+
 @pytest.mark.usefixtures("sources")
 def test_first_load_builds_everything_once(tmp_path: Path, monkeypatch) -> None:
     said: list[str] = []
@@ -78,8 +84,7 @@ def test_a_broken_source_takes_no_other_with_it(sources: Path) -> None:
 @pytest.mark.usefixtures("sources")
 @pytest.mark.parametrize("damage", ["emptied", "another file", "cut", "a bit flipped"])
 def test_a_broken_file_in_the_cache_is_built_again(tmp_path: Path, monkeypatch, damage: str) -> None:
-    libraries.load("one")
-    path = next((tmp_path / "cache" / "kernels").glob("one-*.so"))
+    path = kept_file(tmp_path)
     whole = path.read_bytes()
     half = len(whole) // 2
     flipped = whole[:half] + bytes([whole[half] ^ 4]) + whole[half + 1 :]
@@ -93,8 +98,7 @@ def test_a_broken_file_in_the_cache_is_built_again(tmp_path: Path, monkeypatch, 
 
 @pytest.mark.usefixtures("sources")
 def test_a_file_that_others_may_write_is_not_loaded(tmp_path: Path, monkeypatch) -> None:
-    libraries.load("one")
-    path = next((tmp_path / "cache" / "kernels").glob("one-*.so"))
+    path = kept_file(tmp_path)
     path.chmod(0o666)
     forget(monkeypatch)
     assert libraries.load("one").answer() == 41
@@ -152,12 +156,7 @@ def test_a_folder_of_somebody_else_s_changes_nothing_but_the_time(monkeypatch) -
     libraries.load("two")
     forget(monkeypatch)
     monkeypatch.setattr(libraries, "trusted", lambda _: False)
-    builds = count_builds(monkeypatch)
-    said: list[str] = []
-    assert libraries.load("one", said.append).answer() == 41
-    assert libraries.load("two", said.append).answer() == 2
-    assert sorted(builds) == ["one.c", "two.c"]
-    assert ["Compiling" in said[0], "Nothing can be kept" in said[1], len(said)] == [True, True, 2]
+    assert_built_once(monkeypatch)
 
 
 @pytest.mark.usefixtures("sources")
@@ -168,12 +167,7 @@ def test_without_a_cache_everything_is_built_once(monkeypatch, name: str | None)
         monkeypatch.setattr("platformdirs.user_cache_path", homeless)
     else:
         monkeypatch.setenv("UMLITE_CACHE", name)
-    builds = count_builds(monkeypatch)
-    said: list[str] = []
-    assert libraries.load("one", said.append).answer() == 41
-    assert libraries.load("two", said.append).answer() == 2
-    assert sorted(builds) == ["one.c", "two.c"]
-    assert ["Compiling" in said[0], "Nothing can be kept" in said[1], len(said)] == [True, True, 2]
+    assert_built_once(monkeypatch)
 
 
 @pytest.mark.usefixtures("sources")
@@ -191,9 +185,7 @@ def test_a_share_that_refuses_to_change_permissions(tmp_path: Path, monkeypatch)
 @pytest.mark.usefixtures("sources")
 @pytest.mark.parametrize("what", ["a pipe", "a folder", "no symbols"])
 def test_what_is_no_library_in_the_cache_is_not_waited_for(tmp_path: Path, monkeypatch, what: str) -> None:
-    libraries.load("one")
-    folder = tmp_path / "cache" / "kernels"
-    path = next(folder.glob("one-*.so"))
+    path = kept_file(tmp_path)
     path.unlink()
     if what == "a pipe":
         os.mkfifo(path)
@@ -204,7 +196,7 @@ def test_what_is_no_library_in_the_cache_is_not_waited_for(tmp_path: Path, monke
         compiler.compile_source(tmp_path / "empty.c", tmp_path / "empty.so", compiler.compiler())
         content = (tmp_path / "empty.so").read_bytes()
         stem = path.stem.rsplit("-", 1)[0]
-        (folder / f"{stem}-{libraries._digest(content)}.so").write_bytes(content)
+        (path.parent / f"{stem}-{libraries._digest(content)}.so").write_bytes(content)
     forget(monkeypatch)
     assert libraries.load("one").answer() == 41
 
@@ -224,8 +216,8 @@ def homeless(*_: object, **__: object) -> Path:
     raise RuntimeError("could not determine the home directory")
 
 
-def count_builds(monkeypatch) -> list[str]:
-    """The names of all sources that are compiled from now on."""
+def assert_built_once(monkeypatch) -> None:
+    """Both kernels are compiled when the first is loaded, and two sentences say so and that nothing is kept."""
     builds: list[str] = []
     compile_source = libraries.compile_source
 
@@ -234,7 +226,11 @@ def count_builds(monkeypatch) -> list[str]:
         compile_source(source, *rest)
 
     monkeypatch.setattr(libraries, "compile_source", counted)
-    return builds
+    said: list[str] = []
+    assert libraries.load("one", said.append).answer() == 41
+    assert libraries.load("two", said.append).answer() == 2
+    assert sorted(builds) == ["one.c", "two.c"]
+    assert ["Compiling" in said[0], "Nothing can be kept" in said[1], len(said)] == [True, True, 2]
 
 
 @pytest.mark.usefixtures("sources")
@@ -285,11 +281,9 @@ def test_two_processes_at_once(sources: Path, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from umlite.cpu import libraries; libraries.SOURCE = Path(sys.argv[1]);"
         "print(libraries.load('one').answer())"
     )
-    command = [sys.executable, "-c", program, str(sources)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda _: subprocess.run(command, env=environment, capture_output=True), range(3)))
-    assert [run.stdout.strip() for run in done] == [b"41"] * 3
+        printed = list(pool.map(lambda _: output_of(program, sources), range(3)))
+    assert printed == ["41"] * 3
     assert kept(tmp_path) == ["one", "two"]
 
 
@@ -299,7 +293,13 @@ def test_loading_leaves_denormals_alone() -> None:
         "import numpy as np; from umlite.cpu import libraries; tiny = np.full(8, 1e-40, np.float32);"
         "[libraries.load(stem) for stem in libraries.stems()]; print((tiny * np.float32(1))[0] > 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "True", done.stderr
+    assert output_of(program) == "True"
+
+
+def output_of(program: str, *arguments: object) -> str:
+    """What a program prints that runs in another process."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
