@@ -45,8 +45,8 @@ def test_it_says_what_a_result_depends_on(segmenter: Segmenter, scan_file: Path,
     assert manifest["weights"]["sha256"] == hashlib.sha256(segmenter.weights_path.read_bytes()).hexdigest()
     assert Request.from_dict(manifest["request"]) == REQUEST
     assert Wanted.from_dict(manifest["wanted"]) == Wanted(statistics=True)
-    assert manifest["engine"]["device"] == "cpu"
-    assert manifest["engine"]["threads"] == segmenter.setup.threads
+    assert manifest["engine"]["options"]["device"] == "cpu"
+    assert manifest["engine"]["options"]["threads"] == segmenter.setup.threads
     assert set(manifest["timings_s"]) >= {"read", "prepare", "windows", "postprocess", "statistics", "write"}
 
 

@@ -12,7 +12,6 @@ from umlite.batch.jobs import Job
 from umlite.batch.saving import Saver
 from umlite.cost.actual import Cost
 from umlite.errors import UmliteError
-from umlite.files import file_sha256
 from umlite.machine.memory import as_refusal, peak_bytes, start_peak
 from umlite.outputs.temporary import existing
 from umlite.products.choice import products_of
@@ -88,7 +87,7 @@ def run_jobs(
     products = products_of(wanted, chosen, probabilities=request.probabilities, scans=len(jobs))
     scans = {os.path.realpath(job.scan) for job in jobs}
     saver = Saver(products, wanted, segmenter.check_request(request), scans, overwrite=overwrite)
-    facts = run_facts(segmenter.card, file_sha256(segmenter.weights_path), segmenter.setup, request, wanted)
+    facts = run_facts(segmenter.card, segmenter.weights_path, segmenter.setup, request, wanted)
 
     def run(job: Job) -> Outcome:
         saver.check(job)

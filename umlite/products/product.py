@@ -57,6 +57,8 @@ class Product(ABC):
 
     elsewhere = False
     """Whether its files go where the user said, whatever the place of the result."""
+    exact = True
+    """Whether the same run gives the same bytes: not where times or the manifest are inside."""
 
     @abstractmethod
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
