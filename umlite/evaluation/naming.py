@@ -10,17 +10,10 @@ from typing import Any
 from umlite.class_table import normalise
 from umlite.classes import GROUPS, PUBLISHED
 from umlite.errors import RequestError
+from umlite.names import canonical_names
 
-_ELSEWHERE = {
-    "liver_lesion": "liver_tumor",
-    "kidney_lesion": "kidney_tumor",
-    "pancreatic_lesion": "pancreas_tumor",
-    "pancreas_lesion": "pancreas_tumor",
-    "lung_lesion": "lung_tumor",
-    "colon_lesion": "colon_tumor",
-}
-"""AbdomenAtlas's names of lesions. They are no aliases of the class table: a model may call its own classes so."""
-_CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | _ELSEWHERE
+_CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | canonical_names()
+"""Names of other tools are no aliases of the class table: a model may call its own classes so."""
 _CASE_ENDINGS = ("_segmentation", "_labels", "_label", "_dseg", "_mask", "_seg", "_0000", "_ct", "_gt")
 PUBLISHED_NUMBERS = "published"
 
