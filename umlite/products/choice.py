@@ -5,6 +5,7 @@ from __future__ import annotations
 from umlite.products.elsewhere import check_given
 from umlite.products.formats import Format
 from umlite.products.masks import Probabilities
+from umlite.products.preview import Preview
 from umlite.products.product import Product
 from umlite.products.tables import StatisticsTables
 from umlite.products.wanted import Wanted
@@ -23,9 +24,12 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
         RequestError: what is wanted cannot be written.
     """
     check_given(wanted.manifest, ".json", "manifest", scans)
+    check_given(wanted.preview, ".png", "preview", scans)
     products = [chosen.make(wanted)]
     if probabilities:
         products.append(Probabilities())
     if wanted.statistics:
         products.append(StatisticsTables())
+    if wanted.preview is not None:
+        products.append(Preview(wanted.preview))
     return tuple(products)

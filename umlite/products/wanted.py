@@ -15,11 +15,13 @@ class Wanted:
     Args:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
+        preview: file of a picture, or a folder for those of several scans; None for none.
         manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
     """
 
     format: str | None = None
     statistics: bool = False
+    preview: str | None = None
     manifest: str | None = None
 
     @property
