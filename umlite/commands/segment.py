@@ -84,6 +84,7 @@ def segment(
         if label_map:
             wanted = replace(wanted, format="label-map")
         chosen = format_of(place, wanted.format)
+        wanted = replace(wanted, format=chosen.name)
         jobs = lay_out_jobs(sources.scans, place, chosen, notify=lambda text: tell(f"Note: {text}"))
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
         segmenter = load(weights, options, jobs[0].place.home)
@@ -101,7 +102,6 @@ def segment(
                 jobs,
                 request,
                 wanted=wanted,
-                chosen=chosen,
                 overwrite=overwrite,
                 progress_of=progress_of,
                 forecast=forecast,

@@ -15,6 +15,7 @@ from umlite.products.elsewhere import given_path
 from umlite.products.place import Place
 
 if TYPE_CHECKING:
+    from umlite.dicom.series import Series
     from umlite.engines.setup import Setup
     from umlite.products.content import Content
     from umlite.products.wanted import Wanted
@@ -65,10 +66,12 @@ def run_facts(card: ModelCard, weights: Path, setup: Setup, request: Request, wa
     }
 
 
-def input_facts(path: Path, content: Content, series_uid: str | None = None) -> dict[str, Any]:
-    """What a manifest says of a scan: where it was, and what it held."""
-    facts: dict[str, Any] = {"path": os.path.abspath(path), **content.to_dict()}
-    return facts if series_uid is None else {**facts, "series_uid": series_uid}
+def input_facts(path: Path, content: Content, series: Series | None = None) -> dict[str, Any]:
+    """What a manifest says of a scan: where it was, and what it held. series: of DICOM, whose path is its own."""
+    if series is None:
+        return {"path": os.path.abspath(path), **content.to_dict()}
+    about = {"series_uid": series.about.uid, "fill_gaps": series.fill_gaps}
+    return {"path": os.path.abspath(series.path), **content.to_dict(), **about}
 
 
 def key_of(facts: dict[str, Any]) -> str:
@@ -77,7 +80,7 @@ def key_of(facts: dict[str, Any]) -> str:
     facts: a manifest, or its facts before the run.
     """
     decisive = {
-        "input": facts["input"]["sha256"],
+        "input": [facts["input"]["sha256"], facts["input"].get("fill_gaps")],
         "weights": facts["weights"]["sha256"],
         "request": facts["request"],
         "wanted": {name: value for name, value in facts["wanted"].items() if name != "manifest"},

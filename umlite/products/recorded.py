@@ -35,13 +35,15 @@ class Output:
 class Recorded:
     """A manifest.
 
-    data: all of it. scan, weights: where they were. The hashes are of their content.
+    data: all of it. scan, weights: where they were. The hashes are of their content. series_uid: of DICOM.
+    fill_gaps: whether its missing planes were interpolated.
     """
 
     data: dict[str, Any]
     scan: str
     scan_sha256: str
     series_uid: str | None
+    fill_gaps: bool
     weights: str
     weights_name: str
     weights_sha256: str
@@ -85,9 +87,10 @@ def recorded(data: Any, label: str) -> Recorded:
         options = EngineOptions.from_dict(data["engine"]["options"])
     except (KeyError, TypeError, AttributeError, RequestError) as error:
         raise InputError(f"{label} is a damaged run manifest ({error!s:.200}).") from error
-    series_uid = uid if isinstance(uid, str) else None
+    series_uid, fill_gaps = (uid if isinstance(uid, str) else None), scan.get("fill_gaps") is True
     path, scan_sha256, file, name, weights_sha256 = texts
-    return Recorded(data, path, scan_sha256, series_uid, file, name, weights_sha256, request, wanted, options, outputs)
+    scan_facts = (path, scan_sha256, series_uid, fill_gaps)
+    return Recorded(data, *scan_facts, file, name, weights_sha256, request, wanted, options, outputs)
 
 
 def _output(entry: Any) -> Output:
