@@ -18,7 +18,7 @@ from umlite.classes import PUBLISHED
 from umlite.cli import app
 from umlite.errors import RequestError
 from umlite.evaluation.cases import find_cases, match_cases
-from umlite.evaluation.evaluation import evaluate
+from umlite.evaluation.evaluation import EvaluationOptions, evaluate
 from umlite.evaluation.naming import case_key, read_names
 from umlite.results.label_table import label_extension
 from umlite.results.metrics import dice
@@ -106,6 +106,16 @@ def test_single_files_and_folders_need_no_common_name() -> None:
     (case,) = evaluate(Path("a/liver.nii.gz"), Path("b/liver.nii.gz")).cases
     assert [row.name for row in case.classes] == ["liver"]
     assert len(evaluate(Path("a"), Path("x/truth.nii.gz")).cases[0].classes) == 3
+
+
+@pytest.mark.parametrize("classes", ["spleen,liver", "spleen;liver\n", "@classes.txt"])
+def test_lists_of_classes(classes: str) -> None:
+    for folder in ("pred", "true"):
+        save_masks(Path(folder), masks_of(1))
+    Path("classes.txt").write_text("spleen\r\nliver\r\n")
+    rows = json.loads(run("pred", "true", "-c", classes, "--json").stdout)["cases"][0]["classes"]
+    assert {row["name"] for row in rows} == {"spleen", "liver"}
+    assert EvaluationOptions("spleen, liver").classes == ("spleen", "liver")  # type: ignore[arg-type]
 
 
 def test_what_is_shown_and_written() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.models import OptionInfo
 
+from umlite.class_table import class_words
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import OutputError, RequestError
@@ -153,9 +154,16 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
-def _listed(classes: str | None) -> str | None:
-    """The text of `classes`, or of the file that it names after an @."""
-    if classes is None or not classes.startswith("@"):
+def listed(classes: str | None, about: str = "classes") -> tuple[str, ...] | None:
+    """The words of a list of classes, or of the file that it names after an @. `about`: the option.
+
+    Raises RequestError for a file that cannot be read.
+    """
+    return None if classes is None else tuple(class_words(_text_of(classes, about)))
+
+
+def _text_of(classes: str, about: str) -> str:
+    if not classes.startswith("@"):
         return classes
     path = expanded(classes[1:])
     try:
@@ -168,7 +176,7 @@ def _listed(classes: str | None) -> str | None:
         reason = getattr(error, "strerror", None) or ("it is no text" if isinstance(error, UnicodeError) else error)
         raise RequestError(
             f"Cannot read classes from {path} ({reason}): expected a text file of names, one per line.",
-            about="classes",
+            about=about,
         ) from error
 
 
@@ -180,5 +188,5 @@ def _record(record: type, values: dict[str, Any]) -> Any:
             except RequestError as error:
                 raise RequestError(str(error), about=name) from None
     if record is Request:
-        return Request.of(_listed(values.pop("classes", None)), **values)
+        return Request.of(listed(values.pop("classes", None)), **values)
     return record(**values)

@@ -10,6 +10,7 @@ from typing import Any
 from umlite.class_table import normalise
 from umlite.classes import GROUPS, PUBLISHED
 from umlite.errors import RequestError
+from umlite.files import expanded
 from umlite.names import canonical_names
 
 _CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | canonical_names()
@@ -56,7 +57,7 @@ def read_names(source: Path | str) -> dict[int, str]:
     if str(source) == PUBLISHED_NUMBERS:
         return {c.index: c.name for c in PUBLISHED}
     try:
-        data = json.loads(Path(source).read_text(encoding="utf-8"))
+        data = json.loads(expanded(source).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RequestError(f"Cannot read names from {source}: {error}. Give a JSON file.", about="names") from error
     if isinstance(data, dict):
