@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,11 @@ def test_names() -> None:
     assert len(read_names("published")) == len(PUBLISHED)
     Path("n.json").write_text('{"0": "background", "2": "Right Kidney", "3": "pancreatic_lesion", "4": "my own"}')
     assert read_names("n.json") == {2: "right_kidney", 3: "pancreas_tumor", 4: "my_own"}
+    Path("deep.json").write_text("[" * 200_000)
+    os.mkfifo("pipe.json")
+    for name in ("deep.json", "pipe.json", "absent.json"):
+        with pytest.raises(RequestError, match=f"Cannot read names from {name}"):
+            read_names(name)
 
 
 def test_a_cohort_of_one_is_no_single_case() -> None:

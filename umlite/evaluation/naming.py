@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from umlite.class_table import normalise
 from umlite.classes import GROUPS, PUBLISHED
 from umlite.errors import RequestError
-from umlite.files import expanded
+from umlite.files import expanded, read_json
 from umlite.names import canonical_names
 
 _CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | canonical_names()
@@ -57,7 +56,7 @@ def read_names(source: Path | str) -> dict[int, str]:
     if str(source) == PUBLISHED_NUMBERS:
         return {c.index: c.name for c in PUBLISHED}
     try:
-        data = json.loads(expanded(source).read_text(encoding="utf-8"))
+        data = read_json(expanded(source))
     except (OSError, ValueError) as error:
         raise RequestError(f"Cannot read names from {source}: {error}. Give a JSON file.", about="names") from error
     if isinstance(data, dict):
