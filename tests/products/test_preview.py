@@ -16,7 +16,7 @@ from umlite.class_table import ClassTable
 from umlite.cli import app
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.products import drawing
 from umlite.products.drawing import draw_slice, read_slices, size_mm
 from umlite.products.planes import planes_of
@@ -48,7 +48,7 @@ def segmented(path: Path, axes: str = "RAS", *, liver: bool = True, lean: float 
         assert (frame.start, frame.stop) == ((5, 5, 0), (35, 25, 20))
         bits.bits[17:29, 7:19, 8:18] = liver
     counts = WindowCounts(1, 0, 1)
-    return Segmentation(scan, (TABLE[0],), MasksOnScan(bits, frame), counts, {}, (), (), small_card(small_model()))
+    return Segmentation(scan, (TABLE[0],), ResampledMasks(bits, frame), counts, {}, (), (), small_card(small_model()))
 
 
 def pixels(result: Segmentation) -> np.ndarray:
