@@ -15,19 +15,23 @@ class Wanted:
     Args:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
-        preview: file of a picture, or a folder for those of several scans; None for none.
+        seg: how a DICOM segmentation holds masks, "binary" (None) or "labelmap".
+        sr: measurements as a DICOM structured report beside the DICOM segmentation.
+        key_images: slices of lesions as DICOM, with a montage and a note.
         manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
     """
 
     format: str | None = None
     statistics: bool = False
-    preview: str | None = None
+    seg: str | None = None
+    sr: bool = False
+    key_images: bool = False
     manifest: str | None = None
 
     @property
     def needs_details(self) -> bool:
         """Whether a product tells more than the masks do, so that the request must ask for `details`."""
-        return self.statistics
+        return self.statistics or self.sr
 
     def to_dict(self) -> dict[str, Any]:
         """What is wanted by field, ready for JSON."""
