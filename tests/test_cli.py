@@ -365,7 +365,11 @@ def test_convert_list_and_use(tmp_path: Path, store: Path) -> None:
     assert [(w["name"], w["classes"], w["license"]) for w in listed] == [("mine", 3, "CC0")]
     assert "CC0" in run("weights", "list").stdout
     assert "my_organ" in run("classes", "--weights", "mine").stdout
-    run("weights", "convert", "mine.pth", "-o", "other.safetensors", "--class-names", names)  # too few for the check
+    Path("names.txt").write_text(names.replace(",", "\n"))
+    for given in (names, "@names.txt"):  # too few for the check
+        run("weights", "convert", "mine.pth", "-o", "other.safetensors", "--class-names", given, "--overwrite")
+    assert "--class-names" in fails("weights", "convert", "mine.pth", "--class-names", "@none.txt", "--overwrite")
+    assert "--class-names" in fails("weights", "convert", "mine.pth", "--class-names", "", "--overwrite")
     assert Path("other.safetensors").exists()
     assert "ends in .safetensors" in fails("weights", "convert", "mine.pth", "-o", "x.bin", "--class-names", names)
 

@@ -189,6 +189,30 @@ def test_an_unreadable_scan_among_good_ones(small_weights: Path, tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
+def test_links_to_one_file_are_two_scans(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    """As datalad and git-annex keep files: the name given tells scans apart."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(scan_file, tmp_path / "content")
+    for name in ("sub-01.nii.gz", "sub-02.nii.gz"):
+        (tmp_path / "in" / name).symlink_to("../content")
+    base = ("--weights", small_weights, "-c", "liver", "-o", "out", "--json")
+    scans = json.loads(invoke("segment", "in/sub-01.nii.gz", "in/sub-02.nii.gz", *base).stdout)["scans"]
+    assert [entry["scan"] for entry in scans] == ["in/sub-01.nii.gz", "in/sub-02.nii.gz"]
+    assert sorted(os.listdir("out")) == ["sub-01", "sub-02"]
+
+
+def test_without_a_compiler_it_says_why_once(
+    scan_file: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from umlite.cpu import libraries
+
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    for state in ("_loaded", "_failed", "_built"):
+        monkeypatch.setattr(libraries, state, {})
+    base = ("segment", scan_file, "--weights", small_weights, "-c", "liver", "-o", "out")
+    assert invoke(*base).stderr.count("slower than on compiled kernels: CC is set to") == 1
+
+
 def test_nothing_in_a_name_forges_a_line(small_weights: Path) -> None:
     name = "a\nError: b\x1b[31m.nii"
     result = invoke("segment", name, "also\nbad.nii", "--weights", small_weights, "-c", "liver", "-o", "out", code=2)

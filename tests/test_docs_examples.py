@@ -92,3 +92,8 @@ def test_tolerances_are_those_of_the_code() -> None:
     line = next(line for line in (DOCS / "eval.md").read_text().splitlines() if line.startswith("Tolerances, mm: "))
     found = dict(part.rsplit(" ", 1) for part in line.removeprefix("Tolerances, mm: ").rstrip(".").split(", "))
     assert found == {name: f"{mm:g}" for name, mm in TOLERANCES_MM.items()}
+
+
+def test_report() -> None:
+    run_lines(examples("report.md", "sh")[0])
+    assert Path("preview.png").stat().st_size > 1000

@@ -1,13 +1,14 @@
-"""Paths as people write them."""
+"""Paths as people write them, and files that are no JSON."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from umlite.errors import OutputError
-from umlite.files import expanded, output_path
+from umlite.files import MOST_JSON_BYTES, expanded, output_path, read_json
 
 NOBODY = "~no-such-user"
 
@@ -41,3 +42,24 @@ def test_a_home_of_nobody() -> None:
     with pytest.raises(OutputError, match=f"{NOBODY} is not a user's home folder. Write out") as caught:
         output_path(f"{NOBODY}/masks")
     assert caught.value.about == ("output",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "Expecting value"),
+        (b"\xff\xfe\xfd", "decode"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b" " * (MOST_JSON_BYTES + 1), "longer than 4 MiB"),
+    ],
+)
+def test_what_is_no_json(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(OSError, match="not a regular file"):
+        read_json(tmp_path / "a.json")

@@ -22,7 +22,7 @@ from umlite.engines.setup import Setup, choose_setup
 from umlite.errors import DeviceError, RequestError
 from umlite.machine.memory import is_refusal
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.progress import Notify, Progress, no_notice, no_progress, once
 from umlite.records import changed
@@ -288,7 +288,7 @@ class Segmenter:
         return Segmentation(
             decided.scan,
             decided.classes,
-            MasksOnScan(bits, decided.frame),
+            ResampledMasks(bits, decided.frame),
             decided.windows,
             decided.timings | watch.seconds,
             warnings,

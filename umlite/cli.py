@@ -23,6 +23,7 @@ from umlite.commands.options import (
 )
 from umlite.commands.plan import plan
 from umlite.commands.reporting import reported
+from umlite.commands.reproduce import reproduce
 from umlite.commands.segment import segment
 from umlite.commands.series import series
 from umlite.commands.verify import verify
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Run the Universal Model on CT scans. Research software, not a medical device.",
 )
 app.add_typer(weights_app, name="weights")
-for command in (segment, series, plan, verify, bench):
+for command in (segment, series, plan, verify, reproduce, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
 

@@ -15,9 +15,9 @@ from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
 from umlite.files import output_error
 from umlite.outputs.file_set import Files, together
+from umlite.products.preview import write_preview
 from umlite.progress import Progress, no_progress
 from umlite.results.metrics import dice
-from umlite.results.picture import write_picture
 from umlite.volume.reading import read_scan
 
 DEMO_SEED = 1_000_001  # a phantom that no training saw
@@ -107,7 +107,7 @@ def run_demo(
         seconds = time.perf_counter() - start
         result.add_masks(files, folder / "masks")
         picture = folder / "picture.png"
-        write_picture(files, picture, read, result.masks, result.classes, result.card.notice)
+        write_preview(files, picture, result, result.card.notice)
     return Demonstration(result, truth, picture, place, folder / "masks", seconds)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from umlite.errors import OutputError
+
+MOST_JSON_BYTES = 1 << 22
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -57,6 +60,23 @@ def open_file(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file, but a folder, a pipe or a device")
     return os.fdopen(descriptor, "rb")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises OSError as `open_file` does, ValueError as `json_of`."""
+    with open_file(path) as file:
+        return json_of(file)
+
+
+def json_of(file: IO[Any]) -> Any:
+    """What a JSON file holds that is open. Raises ValueError where it is none, over MOST_JSON_BYTES, or too deep."""
+    text = file.read(MOST_JSON_BYTES + 1)
+    if len(text) > MOST_JSON_BYTES:
+        raise ValueError(f"it is longer than {MOST_JSON_BYTES >> 20} MiB")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def file_sha256(path: Path) -> str:

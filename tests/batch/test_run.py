@@ -76,7 +76,9 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
         chosen = format_of(output, None)
-        error = run(segmenter, lay_out_jobs([scan], output, chosen), chosen=chosen, overwrite=True)[0].error
+        error = run(segmenter, lay_out_jobs([scan], output, chosen), wanted=Wanted(chosen.name), overwrite=True)[
+            0
+        ].error
         assert "one of the scans" in str(error)
     assert scan.read_bytes() == content
 
@@ -95,7 +97,7 @@ def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     full_disk(monkeypatch, lambda path: path.parent == tmp_path / "out")
     jobs = lay_out_jobs([scan_file], tmp_path / "out", LABEL_MAP if label_map else MASKS)
-    outcome = run(segmenter, jobs, chosen=LABEL_MAP if label_map else MASKS)[0]
+    outcome = run(segmenter, jobs, wanted=Wanted("label-map" if label_map else "masks"))[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
@@ -147,7 +149,7 @@ def test_long_names(segmenter, scan_file, tmp_path, length: int) -> None:
     outcome = run(
         segmenter,
         [Job(scan_file, Place(tmp_path / ("a" * (length - 7) + ".nii.gz"), False, with_manifest=False))],
-        chosen=LABEL_MAP,
+        wanted=Wanted("label-map"),
     )[0]
     if length <= 255:
         assert outcome.error is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,16 @@ def test_calibration_is_remembered_for_these_weights_only(segmenter: Segmenter, 
     assert remembered(segmenter) == measured
     assert remembered(Segmenter("demo", device="cpu")) is None
     (file,) = (tmp_path / "cache" / "calibration").iterdir()
-    file.write_text("{")
-    assert remembered(segmenter) is None
-    file.write_text('{"window_s": 1}')
+    kept = json.loads(file.read_text())
+    for damage in ({"window_s": "1"}, {"read_byte_s": math.nan}, {"write_file_s": math.inf}, {"class_s": -1.0},
+                   {"process_bytes": 0.5}, {"process_bytes": None}, {"more": 1}):  # fmt: skip
+        file.write_text(json.dumps({**kept, **damage}))
+        assert remembered(segmenter) is None, damage
+    for content in ("{", "[]", '{"window_s": 1}', "[" * 200_000):
+        file.write_text(content)
+        assert remembered(segmenter) is None
+    file.unlink()
+    os.mkfifo(file)
     assert remembered(segmenter) is None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from support import hostile
 from umlite.cpu import compiler, libraries
 from umlite.cpu.compiler import CompilerError
 from umlite.engines.options import EngineOptions
@@ -168,6 +169,28 @@ def test_without_a_cache_everything_is_built_once(monkeypatch, name: str | None)
     else:
         monkeypatch.setenv("UMLITE_CACHE", name)
     assert_built_once(monkeypatch)
+
+
+@pytest.mark.skipif(bool(hostile.why_not()), reason=hostile.why_not())
+@pytest.mark.parametrize("home", [None, "/nonexistent", "/root"])
+def test_another_user_who_can_keep_nothing_builds_once(sources: Path, tmp_path: Path, home: str | None) -> None:
+    program = (
+        "import sys; from pathlib import Path; from umlite.cpu import libraries; libraries.SOURCE = Path(sys.argv[1]);"
+        "print(*(libraries.load(stem, print).answer() for stem in ('one', 'two')), sep=chr(10))"
+    )
+    for folder in (sources, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    for name in ("UMLITE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        environment.pop(name, None)
+    if home is not None:
+        environment["HOME"] = home
+    done = hostile.run(["-c", program, sources], user=12345, environment=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    compiling, not_kept, *answers = done.stdout.splitlines()
+    assert "Compiling" in compiling
+    assert "Nothing can be kept" in not_kept
+    assert answers == ["41", "2"]
 
 
 @pytest.mark.usefixtures("sources")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from umlite.classes import PUBLISHED
 from umlite.cli import app
 from umlite.errors import RequestError
 from umlite.evaluation.cases import find_cases, match_cases
-from umlite.evaluation.evaluation import evaluate
+from umlite.evaluation.evaluation import EvaluationOptions, evaluate
 from umlite.evaluation.naming import case_key, read_names
 from umlite.results.label_table import label_extension
 from umlite.results.metrics import dice
@@ -106,6 +107,16 @@ def test_single_files_and_folders_need_no_common_name() -> None:
     (case,) = evaluate(Path("a/liver.nii.gz"), Path("b/liver.nii.gz")).cases
     assert [row.name for row in case.classes] == ["liver"]
     assert len(evaluate(Path("a"), Path("x/truth.nii.gz")).cases[0].classes) == 3
+
+
+@pytest.mark.parametrize("classes", ["spleen,liver", "spleen;liver\n", "@classes.txt"])
+def test_lists_of_classes(classes: str) -> None:
+    for folder in ("pred", "true"):
+        save_masks(Path(folder), masks_of(1))
+    Path("classes.txt").write_text("spleen\r\nliver\r\n")
+    rows = json.loads(run("pred", "true", "-c", classes, "--json").stdout)["cases"][0]["classes"]
+    assert {row["name"] for row in rows} == {"spleen", "liver"}
+    assert EvaluationOptions("spleen, liver").classes == ("spleen", "liver")  # type: ignore[arg-type]
 
 
 def test_what_is_shown_and_written() -> None:
@@ -201,6 +212,11 @@ def test_names() -> None:
     assert len(read_names("published")) == len(PUBLISHED)
     Path("n.json").write_text('{"0": "background", "2": "Right Kidney", "3": "pancreatic_lesion", "4": "my own"}')
     assert read_names("n.json") == {2: "right_kidney", 3: "pancreas_tumor", 4: "my_own"}
+    Path("deep.json").write_text("[" * 200_000)
+    os.mkfifo("pipe.json")
+    for name in ("deep.json", "pipe.json", "absent.json"):
+        with pytest.raises(RequestError, match=f"Cannot read names from {name}"):
+            read_names(name)
 
 
 def test_a_cohort_of_one_is_no_single_case() -> None:

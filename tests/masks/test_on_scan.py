@@ -12,7 +12,7 @@ from umlite.classes import PUBLISHED
 from umlite.errors import RequestError
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.results.label_map import LabelMap, paint_label_map
 from umlite.volume.preparation import Frame, prepare_volume, restore
 from umlite.volume.reading import read_scan
@@ -38,7 +38,7 @@ def test_slabs_are_the_whole(axes: str, degrees: float, slab: int, monkeypatch: 
     frame = frame_of(axes, degrees)
     bits = BitMask(np.random.default_rng(0).integers(0, 8, frame.shape).astype(np.uint32), NAMES)
     whole = BitMask(restore(bits.bits, frame), NAMES)
-    found = MasksOnScan(bits, frame)
+    found = ResampledMasks(bits, frame)
     assert found.shape == whole.shape
     slabs = list(found.slabs())
     assert len(slabs) == -(-whole.shape[2] // max(1, slab // (whole.shape[0] * whole.shape[1])))
@@ -58,6 +58,6 @@ def test_slabs_are_the_whole(axes: str, degrees: float, slab: int, monkeypatch: 
 def test_what_is_not_there() -> None:
     frame = frame_of("RAS", 0.0)
     with pytest.raises(ValueError, match="expected masks of shape"):
-        MasksOnScan(BitMask.zeros((1, 2, 3), NAMES), frame)
+        ResampledMasks(BitMask.zeros((1, 2, 3), NAMES), frame)
     with pytest.raises(RequestError, match="No mask of 'pancreas'"):
-        MasksOnScan(BitMask.zeros(frame.shape, NAMES), frame).mask("pancreas")
+        ResampledMasks(BitMask.zeros(frame.shape, NAMES), frame).mask("pancreas")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -446,7 +447,19 @@ def test_a_journal_that_leads_elsewhere_is_not_believed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}', '{"format": 1, "files": [{"staged": 1}]}'])
+@pytest.mark.parametrize("what", ["journal", "lock"])
+def test_pipes_are_not_waited_for(out: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = left_behind(out, monkeypatch)
+    path = marker / journal.NAME if what == "journal" else next(marker.glob("*.lock"))
+    path.unlink()
+    os.mkfifo(path)
+    with contextlib.suppress(OutputError):
+        recover(out)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"files": 3}', '{"format": 1, "files": [{"staged": 1}]}', "[" * 200_000]
+)
 def test_a_damaged_journal(out: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (left_behind(out, monkeypatch) / journal.NAME).write_text(content)
     with pytest.raises(OutputError, match=r"Remove .*incomplete"):

@@ -44,9 +44,9 @@ def test_it_says_what_a_result_depends_on(segmenter: Segmenter, scan_file: Path,
     assert manifest["input"]["sha256"] == hashlib.sha256(scan_file.read_bytes()).hexdigest()
     assert manifest["weights"]["sha256"] == hashlib.sha256(segmenter.weights_path.read_bytes()).hexdigest()
     assert Request.from_dict(manifest["request"]) == REQUEST
-    assert Wanted.from_dict(manifest["wanted"]) == Wanted(statistics=True)
-    assert manifest["engine"]["device"] == "cpu"
-    assert manifest["engine"]["threads"] == segmenter.setup.threads
+    assert Wanted.from_dict(manifest["wanted"]) == Wanted("masks", statistics=True)
+    assert manifest["engine"]["options"]["device"] == "cpu"
+    assert manifest["engine"]["options"]["threads"] == segmenter.setup.threads
     assert set(manifest["timings_s"]) >= {"read", "prepare", "windows", "postprocess", "statistics", "write"}
 
 
@@ -80,10 +80,12 @@ def test_a_key_changes_with_what_decides_the_result(segmenter: Segmenter, scan_f
 def test_where_it_goes(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
     """In the folder; beside one of several label maps; where it is asked for; not unasked beside one file."""
     alone = Job(scan_file, Place(tmp_path / "one" / "labels.nii.gz", False, with_manifest=False))
-    (outcome,) = run_jobs(segmenter, [alone], REQUEST, chosen=LABEL_MAP)
+    (outcome,) = run_jobs(segmenter, [alone], REQUEST, wanted=Wanted("label-map"))
     assert outcome.manifest is not None
     assert os.listdir(tmp_path / "one") == ["labels.nii.gz"]
-    (outcome,) = run_jobs(segmenter, lay_out_jobs([scan_file], tmp_path / "maps", LABEL_MAP), REQUEST, chosen=LABEL_MAP)
+    (outcome,) = run_jobs(
+        segmenter, lay_out_jobs([scan_file], tmp_path / "maps", LABEL_MAP), REQUEST, wanted=Wanted("label-map")
+    )
     assert sorted(os.listdir(tmp_path / "maps")) == ["scan.nii.gz", "scan_manifest.json"]
     run(segmenter, scan_file, tmp_path / "out", wanted=Wanted(manifest=str(tmp_path / "runs" / "first.json")))
     assert sorted(os.listdir(tmp_path / "out")) == ["liver.nii.gz", "spleen.nii.gz"]

@@ -11,7 +11,7 @@ from support.samples import small_card, small_model
 from umlite.class_table import ClassTable
 from umlite.classes import PUBLISHED
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.products.mesh_surface import Mesh
 from umlite.results.probabilities import Probabilities
@@ -64,7 +64,7 @@ def result_of_logits(
     predicted = BitMask.from_masks({name: values > 0 for name, values in logits.items()})
     bits, notes = postprocess(predicted, requested)
     classes = ClassTable(c.name for c in PUBLISHED).resolve(requested)
-    masks, card = MasksOnScan(bits, frame), small_card(small_model())
+    masks, card = ResampledMasks(bits, frame), small_card(small_model())
     return Segmentation(scan, classes, masks, WindowCounts(1, 0, 1), {}, (), notes, card, 0, Probabilities(file, frame))
 
 

@@ -9,7 +9,7 @@ from support.samples import small_card, small_model
 from umlite.class_table import ClassTable
 from umlite.classes import PUBLISHED
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.runner import WindowCounts
 from umlite.volume.geometry import Grid
@@ -27,7 +27,7 @@ def segmentation_on(scan: Scan, masks: dict[str, np.ndarray]) -> Segmentation:
     grid = Grid(scan.shape, scan.affine)
     frame = Frame((0, 1, 2), grid, grid, (0, 0, 0), scan.shape)
     classes = ClassTable(c.name for c in PUBLISHED).resolve(list(masks))
-    bits = MasksOnScan(BitMask.from_masks(masks), frame)
+    bits = ResampledMasks(BitMask.from_masks(masks), frame)
     return Segmentation(scan, classes, bits, WindowCounts(1, 0, 1), {}, (), (), small_card(small_model()))
 
 

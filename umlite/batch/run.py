@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,11 @@ from umlite.batch.jobs import Job
 from umlite.batch.saving import Saver
 from umlite.cost.actual import Cost
 from umlite.errors import UmliteError
-from umlite.files import file_sha256
 from umlite.machine.memory import as_refusal, peak_bytes, start_peak
 from umlite.outputs.temporary import existing
 from umlite.products.choice import products_of
 from umlite.products.content import content_of
-from umlite.products.formats import MASKS, Format
+from umlite.products.formats import format_of
 from umlite.products.manifest import input_facts, run_facts
 from umlite.products.product import Finished
 from umlite.products.wanted import Wanted
@@ -26,7 +25,6 @@ from umlite.progress import Progress, no_progress
 if TYPE_CHECKING:
     from umlite.api import Segmentation, Segmenter
     from umlite.cost.forecast import Forecast
-    from umlite.products.content import Content
     from umlite.request import Request
     from umlite.results.statistics import Statistics
 
@@ -49,11 +47,6 @@ class Outcome:
         return None if self.finished is None else self.finished.result
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """Sentences about the files that a user should know."""
-        return () if self.finished is None else tuple(self.finished.remarks)
-
-    @property
     def statistics(self) -> Statistics | None:
         """The numbers; None where none were wanted."""
         return None if self.finished is None else self.finished.known_statistics
@@ -65,7 +58,6 @@ def run_jobs(
     request: Request,
     *,
     wanted: Wanted = Wanted(),
-    chosen: Format = MASKS,
     overwrite: bool = False,
     progress_of: Callable[[str], Progress] = lambda _name: no_progress,
     forecast: Forecast | None = None,
@@ -78,8 +70,7 @@ def run_jobs(
         segmenter: runs on every scan.
         jobs: scans and places of their results.
         request: what is asked of every scan.
-        wanted: what is written of every result.
-        chosen: the format of the masks, which the jobs' places were laid out for.
+        wanted: what is written of every result; the jobs' places were laid out for its format, masks by default.
         overwrite: whether existing results may be replaced.
         progress_of: makes a scan's `Progress` from its name.
         forecast: predicts the cost of each scan and refuses scans that are too large.
@@ -90,10 +81,12 @@ def run_jobs(
     Raises:
         RequestError: the request cannot be served for any scan; raised before the first.
     """
+    chosen = format_of(None, wanted.format)
+    wanted = replace(wanted, format=chosen.name)
     products = products_of(wanted, chosen, probabilities=request.probabilities, scans=len(jobs))
     scans = {os.path.realpath(job.scan) for job in jobs}
     saver = Saver(products, wanted, segmenter.check_request(request), scans, overwrite=overwrite)
-    facts = run_facts(segmenter.card, file_sha256(segmenter.weights_path), segmenter.setup, request, wanted)
+    facts = run_facts(segmenter.card, segmenter.weights_path, segmenter.setup, request, wanted)
 
     def run(job: Job) -> Outcome:
         saver.check(job)
@@ -106,7 +99,7 @@ def run_jobs(
         del prepared  # the volume need not be in memory while masks are cleaned and written
         result = segmenter.finish(decided)
         del decided
-        finished = Finished(result, job.series, {**facts, "input": _input(job, content)})
+        finished = Finished(result, job.series, {**facts, "input": input_facts(job.scan, content, job.series)})
         written = saver.save(finished, job)
         cost = Cost(result.timings | written.seconds, peak_bytes(), predicted)
         return Outcome(
@@ -120,8 +113,3 @@ def run_jobs(
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=as_refusal(error) or error)
-
-
-def _input(job: Job, content: Content) -> dict[str, Any]:
-    series = job.series
-    return input_facts(*((job.scan, content) if series is None else (series.path, content, series.about.uid)))

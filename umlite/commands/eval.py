@@ -15,6 +15,7 @@ from umlite.commands.options import (
     WHAT,
     JsonOption,
     OverwriteOption,
+    listed,
     output_option,
     path_argument,
     path_option,
@@ -34,7 +35,7 @@ def evaluate(
     classes: Annotated[
         str | None,
         typer.Option(
-            "--classes", "-c", help="Names or groups, joined by commas. Default: all in both.", rich_help_panel=WHAT
+            "--classes", "-c", help="Names or groups with commas, or @FILE. Default: all in both.", rich_help_panel=WHAT
         ),
     ] = None,
     output: Annotated[
@@ -71,8 +72,7 @@ def evaluate(
 
         if output is not None:
             _check_output(output, overwrite)
-        asked = None if classes is None else tuple(classes.split(","))
-        options = EvaluationOptions(asked, tolerance, names, Bootstrap(resamples, seed))
+        options = EvaluationOptions(listed(classes), tolerance, names, Bootstrap(resamples, seed))
         found = compare(predicted, truth, options)
         files = [] if output is None else write_evaluation(output, found, overwrite=overwrite)
         code = BAD_INPUT if found.errors else 0

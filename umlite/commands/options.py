@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.models import OptionInfo
 
+from umlite.class_table import class_words
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import OutputError, RequestError
@@ -67,11 +68,9 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     ),
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
     "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
-    "format": _option("Format: masks, label-map or dicom-seg. Default: by the output's name.", WHAT, kind=str | None),
+    "format": _option("Format: masks or label-map. Default: by the output's name.", WHAT, kind=str | None),
     "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
-    "seg": _option("DICOM-SEG encoding: binary (default) or labelmap.", WHAT, kind=str | None),
-    "sr": _option("Also write measurements as a DICOM report, beside DICOM-SEG.", WHAT, "--sr"),
-    "key_images": _option("Also write slices of lesions as DICOM images, with a note.", WHAT, "--key-images"),
+    "preview": _option("Also draw slices and outlines: a .png file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "manifest": _option("Write the run manifest to this .json file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
@@ -155,9 +154,16 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
-def _listed(classes: str | None) -> str | None:
-    """The text of `classes`, or of the file that it names after an @."""
-    if classes is None or not classes.startswith("@"):
+def listed(classes: str | None, about: str = "classes") -> tuple[str, ...] | None:
+    """The words of a list of classes, or of the file that it names after an @. `about`: the option.
+
+    Raises RequestError for a file that cannot be read.
+    """
+    return None if classes is None else tuple(class_words(_text_of(classes, about)))
+
+
+def _text_of(classes: str, about: str) -> str:
+    if not classes.startswith("@"):
         return classes
     path = expanded(classes[1:])
     try:
@@ -170,7 +176,7 @@ def _listed(classes: str | None) -> str | None:
         reason = getattr(error, "strerror", None) or ("it is no text" if isinstance(error, UnicodeError) else error)
         raise RequestError(
             f"Cannot read classes from {path} ({reason}): expected a text file of names, one per line.",
-            about="classes",
+            about=about,
         ) from error
 
 
@@ -182,5 +188,5 @@ def _record(record: type, values: dict[str, Any]) -> Any:
             except RequestError as error:
                 raise RequestError(str(error), about=name) from None
     if record is Request:
-        return Request.of(_listed(values.pop("classes", None)), **values)
+        return Request.of(listed(values.pop("classes", None)), **values)
     return record(**values)

@@ -44,7 +44,7 @@ def segment(
     output: Annotated[
         str | None,
         output_option(
-            help="Folder of masks, FILE.nii.gz for a label map, FILE.dcm for DICOM-SEG.",
+            help="Folder for one mask per class, or FILE.nii.gz for one label map.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -84,6 +84,7 @@ def segment(
         if label_map:
             wanted = replace(wanted, format="label-map")
         chosen = format_of(place, wanted.format)
+        wanted = replace(wanted, format=chosen.name)
         jobs = lay_out_jobs(sources.scans, place, chosen, notify=lambda text: tell(f"Note: {text}"))
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
         segmenter = load(weights, options, jobs[0].place.home)
@@ -101,7 +102,6 @@ def segment(
                 jobs,
                 request,
                 wanted=wanted,
-                chosen=chosen,
                 overwrite=overwrite,
                 progress_of=progress_of,
                 forecast=forecast,
@@ -160,7 +160,7 @@ def _show_outcome(outcome: Outcome, silent: bool) -> None:
             for line in "".join(traceback.format_exception(outcome.error)).splitlines():
                 tell(f"  {line}")
         return
-    for warning in (*result.warnings, *outcome.remarks):
+    for warning in result.warnings:
         tell(f"Warning: {scan.name}: {warning}")
     if silent:
         return
@@ -179,6 +179,5 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
     cost = outcome.cost.to_dict() if outcome.cost else {}
     numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
     files = [str(file) for file in outcome.files]
-    warnings = {"warnings": [*outcome.result.warnings, *outcome.remarks]}
     manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
-    return {**outcome.result.to_dict(), **warnings, **cost, **numbers, "files": files, **manifest}
+    return {**outcome.result.to_dict(), **cost, **numbers, "files": files, **manifest}

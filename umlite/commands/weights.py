@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umlite.commands.help import PanelledCommand
-from umlite.commands.options import JsonOption, OverwriteOption, output_option, path_argument
+from umlite.commands.options import JsonOption, OverwriteOption, listed, output_option, path_argument
 from umlite.commands.reporting import reported
 from umlite.errors import DownloadError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell
@@ -131,7 +131,7 @@ def convert_weights(
     name: Annotated[str | None, typer.Option(help="Name to install under. Default: the file's name.")] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(help="Names in the order of the heads, joined by commas, if they are not the published ones."),
+        typer.Option(help="Names with commas, or @FILE, in the order of the heads. Default: the published ones."),
     ] = None,
     license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, which is kept in the file.")] = None,
     trained_on: Annotated[str, typer.Option(help="Data that it was trained on, kept in the file.")] = "",
@@ -144,7 +144,7 @@ def convert_weights(
         from umlite.weights.conversion import UNSTATED_LICENSE, Origin
         from umlite.weights.installation import convert
 
-        names = class_names.split(",") if class_names else None
+        names = listed(class_names, "class_names")
         origin = Origin(license or UNSTATED_LICENSE, trained_on)
         conversion = convert(checkpoint, output, name=name, class_names=names, origin=origin, overwrite=overwrite)
         card, tried = conversion.card, _tried(conversion.path) if check else None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import umlite
 from umlite.api import Segmenter
-from umlite.errors import OutputError
-from umlite.files import file_sha256, make_folder
+from umlite.errors import OutputError, RequestError
+from umlite.files import file_sha256, make_folder, read_json
 from umlite.machine.cache_folder import cache_folder
 from umlite.machine.processor import processor_name
 from umlite.outputs.file_set import replacing
+from umlite.records import from_fields
 
 FORMAT = 4
 
@@ -61,9 +63,10 @@ def remembered(segmenter: Segmenter) -> Calibration | None:
     try:
         if not _folder().is_dir():
             return None  # saves reading the weights for their hash
-        return Calibration(**json.loads(_file(segmenter).read_text()))
-    except (OSError, ValueError, TypeError):
+        kept = from_fields(Calibration, read_json(_file(segmenter)), "calibration")
+    except (OSError, ValueError, TypeError, RequestError):
         return None
+    return kept if all(math.isfinite(number) and number >= 0 for number in vars(kept).values()) else None
 
 
 def remember(segmenter: Segmenter, calibration: Calibration) -> None:

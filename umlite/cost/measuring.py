@@ -20,7 +20,7 @@ from umlite.cost.calibration import Calibration, remember, remembered
 from umlite.cost.memory import RunShapes, SumsLayout, step_bytes, vram_bytes
 from umlite.machine.memory import peak_bytes, start_peak
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import postprocess
 from umlite.outputs.file_set import together
 from umlite.outputs.temporary import temporary_folder
@@ -136,7 +136,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     model = max(prepared_closer - prepared, 0.0) / more
     organs = _organs(volume.voxels.shape, names)
     cleaned = _seconds(lambda: postprocess(organs, names))
-    on_scan = MasksOnScan(organs, volume.frame)
+    on_scan = ResampledMasks(organs, volume.frame)
     restored = _seconds(lambda: deque(on_scan.slabs(), maxlen=0))
     tiny = read_scan(_noise((4, 4, 4), fine), force_geometry=True)
     blank = BitMask.zeros(tiny.shape, names)

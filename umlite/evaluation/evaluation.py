@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from umlite.class_table import class_words
 from umlite.errors import InputError, RequestError
 from umlite.evaluation.agreement import Agreement, agreement
 from umlite.evaluation.cases import Masks, check_same_grid, match_cases
@@ -34,6 +35,8 @@ class EvaluationOptions:
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     def __post_init__(self) -> None:
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(class_words(self.classes)))
         if self.tolerance_mm is not None and not 0 <= self.tolerance_mm < 1000:
             raise RequestError(
                 f"Expected a tolerance from 0 to 1000 mm, found {self.tolerance_mm:g}.", about="tolerance"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,11 @@ from typing import Any
 from umlite.class_table import normalise
 from umlite.classes import GROUPS, PUBLISHED
 from umlite.errors import RequestError
+from umlite.files import expanded, read_json
+from umlite.names import canonical_names
 
-_ELSEWHERE = {
-    "liver_lesion": "liver_tumor",
-    "kidney_lesion": "kidney_tumor",
-    "pancreatic_lesion": "pancreas_tumor",
-    "pancreas_lesion": "pancreas_tumor",
-    "lung_lesion": "lung_tumor",
-    "colon_lesion": "colon_tumor",
-}
-"""AbdomenAtlas's names of lesions. They are no aliases of the class table: a model may call its own classes so."""
-_CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | _ELSEWHERE
+_CANONICAL = {normalise(s): c.name for c in PUBLISHED for s in (*c.aliases, c.published, c.name)} | canonical_names()
+"""Names of other tools are no aliases of the class table: a model may call its own classes so."""
 _CASE_ENDINGS = ("_segmentation", "_labels", "_label", "_dseg", "_mask", "_seg", "_0000", "_ct", "_gt")
 PUBLISHED_NUMBERS = "published"
 
@@ -63,7 +56,7 @@ def read_names(source: Path | str) -> dict[int, str]:
     if str(source) == PUBLISHED_NUMBERS:
         return {c.index: c.name for c in PUBLISHED}
     try:
-        data = json.loads(Path(source).read_text(encoding="utf-8"))
+        data = read_json(expanded(source))
     except (OSError, ValueError) as error:
         raise RequestError(f"Cannot read names from {source}: {error}. Give a JSON file.", about="names") from error
     if isinstance(data, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,8 +14,40 @@ from umlite.volume.preparation import Frame, nearest_places, restore
 _SLAB_VOXELS = 1 << 20
 
 
-class MasksOnScan:
-    """Masks that are stored on the model's grid and resampled to the scan's grid where they are read.
+class MasksOnScan(ABC):
+    """Masks of several classes on a scan's grid, wherever they are kept: every reading gives the same.
+
+    shape: of the scan, [X, Y, Z]. names: of the classes; bit k of what is read belongs to names[k].
+    """
+
+    shape: tuple[int, int, int]
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def planes(self, first: int, end: int) -> BitMask:
+        """Planes `first` to `end` (excluded) of the scan's last axis. Those that follow the last call's cost least."""
+
+    def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
+        """All planes in order, `planes` at a time (by default about a million voxels), fewer at the end."""
+        step = planes or max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
+        for first in range(0, self.shape[2], step):
+            yield self.planes(first, min(first + step, self.shape[2]))
+
+    def mask(self, name: str) -> npt.NDArray[np.bool_]:
+        """Mask of one class, bool [X, Y, Z]. Raises RequestError if there is none."""
+        return np.concatenate([slab.mask(name) for slab in self.slabs()], axis=2)
+
+    def counts(self) -> dict[str, int]:
+        """Number of voxels of each class."""
+        counts = dict.fromkeys(self.names, 0)
+        for slab in self.slabs():
+            for name, count in slab.counts().items():
+                counts[name] += count
+        return counts
+
+
+class ResampledMasks(MasksOnScan):
+    """Masks that are kept on the model's grid and resampled to the scan's grid where they are read.
 
     Resampling is nearest neighbour, by `umlite.volume.preparation.restore`.
 
@@ -50,20 +83,5 @@ class MasksOnScan:
         """Voxels of the cropped volume, [n, 3], whose labels these voxels of the scan, [n, 3], got."""
         return nearest_places(places, self._frame)
 
-    def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
-        """All planes in order, `planes` at a time (by default about a million voxels), fewer at the end."""
-        step = planes or max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
-        for first in range(0, self.shape[2], step):
-            yield self.planes(first, min(first + step, self.shape[2]))
-
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
-        """Mask of one class, bool [X, Y, Z]. Raises RequestError if it was not computed."""
         return restore(self._bits.mask(name), self._frame)
-
-    def counts(self) -> dict[str, int]:
-        """Number of voxels of each class."""
-        counts = dict.fromkeys(self.names, 0)
-        for slab in self.slabs():
-            for name, count in slab.counts().items():
-                counts[name] += count
-        return counts

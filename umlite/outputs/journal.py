@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from umlite.files import sync, sync_folder
+from umlite.files import read_json, sync, sync_folder
 from umlite.outputs.staging import PREFIX
 
 NAME = "journal.json"
@@ -57,7 +57,7 @@ class Journal:
     def read(cls, home: Path, folder: Path) -> Journal | None:
         """The journal in a staging folder of `home`; None where it is none, or names places outside `home`."""
         try:
-            data = json.loads((folder / NAME).read_text())
+            data = read_json(folder / NAME)
             moves = tuple(Move(f["staged"], PurePosixPath(f["file"]), bool(f["replace"])) for f in data["files"])
             known = data["format"] == FORMAT and all(_inside(move) for move in moves)
             return cls(home, moves) if known else None

@@ -9,12 +9,15 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from umlite.files import json_of, open_file
 
 try:
     import fcntl
@@ -141,14 +144,16 @@ def taken_over(path: Path) -> Iterator[bool]:
 def owner_of(folder: Path) -> Owner | None:
     """Who made a staging folder, if that can be told."""
     for lock_path in folder.glob("*.lock"):
-        with contextlib.suppress(OSError), open(lock_path) as file:
+        with contextlib.suppress(OSError), open_file(lock_path) as file:
             return _owner(file)
     return None
 
 
-def _owner(file: IO[str]) -> Owner | None:
+def _owner(file: IO[Any]) -> Owner | None:
     try:
-        return Owner(**json.loads(file.read()))
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would be waited for
+            return None
+        return Owner(**json_of(file))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -15,6 +15,7 @@ from umlite.products.elsewhere import given_path
 from umlite.products.place import Place
 
 if TYPE_CHECKING:
+    from umlite.dicom.series import Series
     from umlite.engines.setup import Setup
     from umlite.products.content import Content
     from umlite.products.wanted import Wanted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from umlite.weights.model_card import ModelCard
 
 NAME = "manifest.json"
+KIND = "umlite run"
 SCHEMA = 1
 """Version of the manifest's fields. It grows when one changes its meaning or goes."""
 
@@ -33,31 +35,28 @@ def manifest_path(wanted: Wanted, place: Place) -> Path | None:
     return place.beside(NAME) if place.with_manifest else None
 
 
-def run_facts(card: ModelCard, weights_sha256: str, setup: Setup, request: Request, wanted: Wanted) -> dict[str, Any]:
-    """What a manifest says that is the same for all scans of a run. weights_sha256: of the file of the weights."""
+def run_facts(card: ModelCard, weights: Path, setup: Setup, request: Request, wanted: Wanted) -> dict[str, Any]:
+    """What a manifest says that is the same for all scans of a run. weights: their file, which is hashed."""
     import numpy
     import torch
 
     from umlite import __version__
 
     return {
-        "kind": "umlite run",
+        "kind": KIND,
         "schema": SCHEMA,
         "umlite": __version__,
         "weights": {
             "name": card.name,
-            "sha256": weights_sha256,
+            "file": os.path.abspath(weights),
+            "sha256": file_sha256(weights),
             "license": card.license,
             "notice": card.notice,
             "classes": list(card.classes),
         },
         "request": request.to_dict(),
         "wanted": wanted.to_dict(),
-        "engine": {
-            **setup.options.to_dict(),
-            "device": str(setup.device),
-            "reasons": list(setup.reasons),
-        },
+        "engine": {"options": setup.options.to_dict(), "reasons": list(setup.reasons)},
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -67,10 +66,12 @@ def run_facts(card: ModelCard, weights_sha256: str, setup: Setup, request: Reque
     }
 
 
-def input_facts(path: Path, content: Content, series_uid: str | None = None) -> dict[str, Any]:
-    """What a manifest says of a scan: where it was, and what it held."""
-    facts: dict[str, Any] = {"path": os.path.abspath(path), **content.to_dict()}
-    return facts if series_uid is None else {**facts, "series_uid": series_uid}
+def input_facts(path: Path, content: Content, series: Series | None = None) -> dict[str, Any]:
+    """What a manifest says of a scan: where it was, and what it held. series: of DICOM, whose path is its own."""
+    if series is None:
+        return {"path": os.path.abspath(path), **content.to_dict()}
+    about = {"series_uid": series.about.uid, "fill_gaps": series.fill_gaps}
+    return {"path": os.path.abspath(series.path), **content.to_dict(), **about}
 
 
 def key_of(facts: dict[str, Any]) -> str:
@@ -79,30 +80,30 @@ def key_of(facts: dict[str, Any]) -> str:
     facts: a manifest, or its facts before the run.
     """
     decisive = {
-        "input": facts["input"]["sha256"],
+        "input": [facts["input"]["sha256"], facts["input"].get("fill_gaps")],
         "weights": facts["weights"]["sha256"],
         "request": facts["request"],
         "wanted": {name: value for name, value in facts["wanted"].items() if name != "manifest"},
-        "precision": facts["engine"]["precision"],
+        "precision": facts["engine"]["options"]["precision"],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def outputs_of(staged: Iterable[tuple[Path, Path]], home: Path) -> list[dict[str, Any]]:
-    """Name, size, time of change and hash of each file of a result.
+def outputs_of(staged: Iterable[tuple[Path, Path]], home: Path, *, exact: bool) -> list[dict[str, Any]]:
+    """Name, size, time of change and hash of each file of a product.
 
     Args:
         staged: (name that the file gets, where it is now).
         home: names in this folder are told from there; others in full.
+        exact: whether the same run would give the same bytes.
     """
     found = []
     for target, now in staged:
         inside = target.is_relative_to(home)
         name = target.relative_to(home).as_posix() if inside else os.path.abspath(target)
         status = os.stat(now)
-        found.append(
-            {"file": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_sha256(now)}
-        )
+        facts = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_sha256(now), "exact": exact}
+        found.append({"file": name, **facts})
     return found
 
 

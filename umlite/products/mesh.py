@@ -33,7 +33,7 @@ def class_mesh(result: Segmentation, name: str) -> Mesh:
     """
     if result.probabilities is None:
         raise RequestError("This result has no probabilities, which surfaces are made from.", about="probabilities")
-    bits, frame = result.masks.on_model, result.masks.frame
+    bits, frame = result.computed.on_model, result.computed.frame
     place = bits.boxes().get(name)
     if place is None:
         bits.mask(name, (slice(0, 0), slice(0, 0), slice(0, 0)))  # an unknown class is an error, an empty one is not

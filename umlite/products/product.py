@@ -30,14 +30,12 @@ class Finished:
         series: the DICOM that the scan was read from; None for a file of another format.
         run: facts of the run for its manifest (`umlite.products.manifest.run_facts`), without outputs.
         seconds: gets the time of each part, by name.
-        remarks: gets sentences about the files that a user should know.
     """
 
     result: Segmentation
     series: Series | None = None
     run: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def statistics(self) -> Statistics:
@@ -59,6 +57,8 @@ class Product(ABC):
 
     elsewhere = False
     """Whether its files go where the user said, whatever the place of the result."""
+    exact = True
+    """Whether the same run gives the same bytes: not where times or the manifest are inside."""
 
     @abstractmethod
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:

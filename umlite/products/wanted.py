@@ -15,23 +15,19 @@ class Wanted:
     Args:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
-        seg: how a DICOM segmentation holds masks, "binary" (None) or "labelmap".
-        sr: measurements as a DICOM structured report beside the DICOM segmentation.
-        key_images: slices of lesions as DICOM, with a montage and a note.
+        preview: file of a picture, or a folder for those of several scans; None for none.
         manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
     """
 
     format: str | None = None
     statistics: bool = False
-    seg: str | None = None
-    sr: bool = False
-    key_images: bool = False
+    preview: str | None = None
     manifest: str | None = None
 
     @property
     def needs_details(self) -> bool:
         """Whether a product tells more than the masks do, so that the request must ask for `details`."""
-        return self.statistics or self.sr
+        return self.statistics
 
     def to_dict(self) -> dict[str, Any]:
         """What is wanted by field, ready for JSON."""

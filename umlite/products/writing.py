@@ -45,19 +45,24 @@ def write_products(
     start = time.perf_counter()
     with ExitStack() as stack:
         sets = _Sets(stack, place.home, overwrite)
+        outputs: list[tuple[Product, list[tuple[Path, Path]]]] = []
         for product in products:
+            before = len(sets.staged)
             product.write(sets, place, finished)
-        files = sets.files
+            outputs.append((product, sets.staged[before:]))
         parts = dict(finished.seconds)
         parts["write"] = time.perf_counter() - start - sum(parts.values())
         manifest = {**finished.run, **_result_facts(finished, parts)}
         try:
-            manifest["outputs"] = outputs_of(sets.staged, place.home)
+            manifest["outputs"] = [
+                entry for product, staged in outputs for entry in outputs_of(staged, place.home, exact=product.exact)
+            ]
         except OSError as error:
             raise output_error(error, place.main) from error
         if manifest_path is not None:
             sets.write_text(manifest_path, as_text(manifest), replace=True)
     parts["write"] += time.perf_counter() - start - sum(parts.values())
+    files = tuple(path for _, staged in outputs for path, _ in staged)
     return Written(files, manifest_path, manifest, parts)
 
 
@@ -67,7 +72,7 @@ def _result_facts(finished: Finished, seconds: dict[str, float]) -> dict[str, An
     return {
         "classes": [c.name for c in result.classes],
         "timings_s": timings,
-        "warnings": [*result.warnings, *finished.remarks],
+        "warnings": list(result.warnings),
         "notes": list(result.notes),
     }
 
@@ -79,29 +84,26 @@ class _Sets:
         stack: closes them.
         home: the folder that the result is in.
         overwrite: whether files that are there may be replaced.
+
+    Attributes:
+        staged: every file asked for so far: the name that it gets, and where it is now.
     """
 
     def __init__(self, stack: ExitStack, home: Path, overwrite: bool) -> None:
         self._stack, self._home, self._overwrite = stack, home, overwrite
+        self.staged: list[tuple[Path, Path]] = []
         self._sets = {home: stack.enter_context(together(home, overwrite=overwrite, clean=True))}
 
     def new(self, path: Path, *, replace: bool = False) -> Path:
         """Where to write the file that becomes `path`. Raises OutputError."""
-        return self._set(path).new(path, replace=replace)
+        staged = self._set(path).new(path, replace=replace)
+        self.staged.append((path, staged))
+        return staged
 
     def write_text(self, path: Path, text: str, *, replace: bool = False) -> None:
         """Write a whole file of text, UTF-8. Raises OutputError."""
         self._set(path).write_text(path, text, replace=replace)
-
-    @property
-    def staged(self) -> list[tuple[Path, Path]]:
-        """Every file asked for so far: the name that it gets, and where it is now."""
-        return [pair for files in self._sets.values() for pair in files.staged]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file asked for so far, under the name that it gets."""
-        return tuple(path for path, _ in self.staged)
+        self.staged.append(self._set(path).staged[-1])
 
     def _set(self, path: Path) -> FileSet:
         folder = self._home if path.is_relative_to(self._home) else path.parent

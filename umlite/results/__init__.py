@@ -1,1 +1,1 @@
-"""What is made of masks: files, label maps, probabilities, pictures and metrics."""
+"""What is made of masks: files, label maps, probabilities and metrics."""

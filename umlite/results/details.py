@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from umlite.classes import AnatomyClass
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import MasksOnScan, ResampledMasks
 from umlite.masks.postprocessing import postprocess
 from umlite.sweep.lesion_logits import LesionLogits
 from umlite.volume.preparation import Frame
@@ -46,4 +46,4 @@ def details_of(
     others, _ = postprocess(predicted, list(hosts))
     before, after = predicted.counts(), cleaned.counts()
     shares = {name: after[name] / before[name] for name in cleaned.names if before[name]}
-    return Details(MasksOnScan(others, frame), logits, shares)
+    return Details(ResampledMasks(others, frame), logits, shares)

@@ -14,7 +14,7 @@ from umlite.class_table import ClassTable
 from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
 from umlite.files import output_path
-from umlite.masks.on_scan import MasksOnScan
+from umlite.masks.on_scan import MasksOnScan, ResampledMasks
 from umlite.masks.probability_on_scan import STEPS
 from umlite.outputs.file_set import Files, together
 from umlite.results.details import Details
@@ -90,6 +90,13 @@ class Segmentation:
     def affine(self) -> np.ndarray:
         """Affine of the scan, float64 [4, 4], from voxel index to RAS mm."""
         return self.scan.affine
+
+    @property
+    def computed(self) -> ResampledMasks:
+        """The masks as they were computed, on the model's grid. Raises RequestError for a result from a file."""
+        if not isinstance(self.masks, ResampledMasks):
+            raise RequestError("A result from a file has no masks on the model's grid. Segment the scan again.")
+        return self.masks
 
     @functools.cached_property
     def voxels(self) -> dict[str, int]:

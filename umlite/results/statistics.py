@@ -195,7 +195,7 @@ def _logits_of(result: Segmentation, name: str) -> LogitsAt | None:
     """Looks up logits of a lesion's voxels by their place in the scan."""
     if result.details is None:
         return None
-    logits, masks = result.details.lesion_logits, result.masks
+    logits, masks = result.details.lesion_logits, result.computed
     return lambda places: logits.at(name, masks.places_in_model(places))
 
 
