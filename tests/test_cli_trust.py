@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import nibabel as nib
 import pytest
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from support import hostile
 from support.listing import results_in
 from support.samples import make_scan
-from umlite.cli import app
+from umlite.cli import app, weights_app
 from umlite.cost import measuring
 
 COMMANDS = ("segment", "series", "plan", "verify", "bench", "eval", "demo", "classes", "info", "weights",
@@ -117,6 +118,14 @@ def test_paths_in_the_home_folder(
     invoke("eval", "~/masks", "~/masks", "-o", "~/evaluation")
     assert (tmp_path / "home" / "evaluation" / "cases.csv").exists()
     assert set(os.listdir()) <= {"home", "cache"}
+
+
+def test_every_path_may_begin_with_a_tilde() -> None:
+    commands = [command.callback for command in (*app.registered_commands, *weights_app.registered_commands)]
+    hints = [hint for command in commands for hint in get_type_hints(command, include_extras=True).values()]
+    paths = [get_args(hint) for hint in hints if get_origin(hint) is Annotated and "Path" in str(get_args(hint)[0])]
+    assert len(paths) >= 10
+    assert [info.help for _, info in paths if info.callback is None] == []
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,23 @@ from typing import Annotated
 
 import typer
 
-from umlite.commands.options import EXPERT, WHAT, JsonOption, WeightsOption, load, output_option, path_argument
+from umlite.commands.options import (
+    EXPERT,
+    WHAT,
+    JsonOption,
+    WeightsOption,
+    load,
+    output_option,
+    path_argument,
+    path_option,
+)
 from umlite.commands.reporting import BEYOND_TOLERANCE, reported
 from umlite.terminal import show, show_json, show_table, window_bars
 
 
 def reproduce(
     manifest: Annotated[Path, path_argument(metavar="MANIFEST", help="manifest.json of a result.")],
-    scan: Annotated[
-        Path | None, typer.Option("--scan", help="The scan, if it was moved.", rich_help_panel=WHAT)
-    ] = None,
+    scan: Annotated[Path | None, path_option("--scan", help="The scan, if it was moved.", rich_help_panel=WHAT)] = None,
     output: Annotated[
         Path | None, output_option(help="Folder that keeps the new result. Default: it is only compared.")
     ] = None,
