@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -71,6 +72,14 @@ def test_statistics() -> None:
 def test_statistics_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     exec(examples("statistics.md", "python")[0], {})
     assert re.match(r"\d+\.\d+ \[\d", capsys.readouterr().out)
+
+
+def test_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    (scan,) = json.loads(run_lines(examples("checks.md", "sh")[0]))["scans"]
+    assert {"code", "level", "sentence", "classes", "evidence"} == set(scan["checks"][0])
+    assert set(json.loads(examples("checks.md", "json")[0])) == set(scan["checks"][0])
+    exec(examples("checks.md", "python")[0], {})
+    assert re.match(r"(warning|note) [\w-]+ \w", capsys.readouterr().out)
 
 
 def test_eval() -> None:

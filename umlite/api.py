@@ -27,7 +27,7 @@ from umlite.masks.postprocessing import needed_classes, postprocess
 from umlite.progress import Notify, Progress, no_notice, no_progress, once
 from umlite.records import changed
 from umlite.request import Classes, Request
-from umlite.results.details import details_of
+from umlite.results.details import details_of, kept_shares
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.adaptive.decide import decide_adaptively
@@ -278,7 +278,8 @@ class Segmenter:
         with watch("postprocess"), _memory_errors(f"to clean {len(decided.classes)} masks"):
             bits, notes = postprocess(decided.bits, [c.name for c in decided.classes])
             logits, frame = decided.lesion_logits, decided.frame
-            details = None if logits is None else details_of(decided.classes, decided.bits, bits, frame, logits)
+            details = None if logits is None else details_of(decided.classes, decided.bits, frame, logits)
+            kept = kept_shares(decided.bits, bits)
         warnings = decided.scan.warnings
         if decided.frame.is_empty:
             warnings += (f"Nothing in it lies above {self.card.hu_range[0]:g} HU: all masks are empty.",)
@@ -297,6 +298,7 @@ class Segmenter:
             decided.undecided_voxels,
             None if soft is None else Probabilities(soft, decided.frame),
             details,
+            kept,
         )
 
     def check_request(self, request: Request | Classes = None) -> tuple[AnatomyClass, ...]:

@@ -27,8 +27,8 @@ class Request:
         windows: "all", or "adaptive" to skip windows that cannot hold the classes or the organs that their
             post-processing reads (`umlite.sweep.adaptive`).
         probabilities: whether to keep probabilities, taken before post-processing.
-        details: whether to keep what statistics and checks tell beyond the masks: logits of lesions, organs that they
-            may lie in, and how much of each predicted mask post-processing kept.
+        details: whether to keep what statistics tell of lesions beyond their masks: logits, and organs that they
+            may lie in.
         force_geometry: whether to segment a scan whose size in mm no body has, with a warning.
 
     Raises:

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from support.samples import make_scan
 from umlite import Segmenter
-from umlite.request import Request
 from umlite.results.statistics import statistics
 from umlite.volume.preparation import restore
 
@@ -83,10 +82,9 @@ def test_details_change_no_mask(small_weights: Path, scan_file: Path, windows: s
 
 def test_how_much_of_a_prediction_is_kept(small_weights: Path, scan_file: Path) -> None:
     segmenter = Segmenter(small_weights, device="cpu")
-    decided = segmenter.decide(segmenter.prepare(scan_file), Request.of("liver,hepatic_vessel", details=True))
+    decided = segmenter.decide(segmenter.prepare(scan_file), "liver,hepatic_vessel")
     result = segmenter.finish(decided)
-    assert result.details.kept_shares["hepatic_vessel"] == 1.0
+    assert result.kept_shares["hepatic_vessel"] == 1.0
     labels, _ = ndimage.label(decided.bits.mask("liver"), np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())[1:]
-    assert result.details.kept_shares["liver"] == pytest.approx(sizes.max() / sizes.sum())
-    assert result.details.hosts.names == ()
+    assert result.kept_shares["liver"] == pytest.approx(sizes.max() / sizes.sum())

@@ -49,7 +49,7 @@ class Outcome:
     @property
     def statistics(self) -> Statistics | None:
         """The numbers; None where none were wanted."""
-        return None if self.finished is None else self.finished.known_statistics
+        return self.finished.statistics if self.finished is not None and self.finished.wanted.statistics else None
 
 
 def run_jobs(
@@ -99,7 +99,8 @@ def run_jobs(
         del prepared  # the volume need not be in memory while masks are cleaned and written
         result = segmenter.finish(decided)
         del decided
-        finished = Finished(result, job.series, {**facts, "input": input_facts(job.scan, content, job.series)})
+        run_input = {**facts, "input": input_facts(job.scan, content, job.series)}
+        finished = Finished(result, job.series, run_input, wanted=wanted)
         written = saver.save(finished, job)
         cost = Cost(result.timings | written.seconds, peak_bytes(), predicted)
         return Outcome(

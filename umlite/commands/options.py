@@ -71,6 +71,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "format": _option("Format: masks or label-map. Default: by the output's name.", WHAT, kind=str | None),
     "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
     "preview": _option("Also draw slices and outlines: a .png file, or folder.", WHAT, kind=str | None, metavar="PATH"),
+    "checks": _option("Check the result against itself.", WHAT, "--checks/--no-checks"),
     "manifest": _option("Write the run manifest to this .json file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),

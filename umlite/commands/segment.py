@@ -34,6 +34,8 @@ from umlite.terminal import show, show_json, show_table, tell, window_bars
 if TYPE_CHECKING:
     from umlite.batch.run import Outcome
 
+_MOST_DOUBTS = 4
+
 
 @takes_options
 def segment(
@@ -162,6 +164,8 @@ def _show_outcome(outcome: Outcome, silent: bool) -> None:
         return
     for warning in result.warnings:
         tell(f"Warning: {scan.name}: {warning}")
+    for text in _doubts(outcome):
+        tell(f"Check: {scan.name}: {text}")
     if silent:
         return
     for note in result.notes:
@@ -173,6 +177,15 @@ def _show_outcome(outcome: Outcome, silent: bool) -> None:
     show(f"{result.windows} windows{left}, {outcome.cost}. Written to {outcome.job.output}")
 
 
+def _doubts(outcome: Outcome) -> list[str]:
+    """Sentences of the first checks that doubt the result, without those of the scan, which are warnings already."""
+    found = outcome.finished.findings if outcome.finished else None
+    known = {finding.code for finding in outcome.result.scan.findings} if outcome.result else set()
+    texts = [f.sentence for f in found or () if f.level == "warning" and f.code not in known]
+    more = len(texts) - _MOST_DOUBTS
+    return texts if more <= 1 else [*texts[:_MOST_DOUBTS], f"{more} more checks doubt the result."]
+
+
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
         return {"scan": str(outcome.job.scan), "error": message_of(outcome.error)}
@@ -180,4 +193,5 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
     numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
     files = [str(file) for file in outcome.files]
     manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
-    return {**outcome.result.to_dict(), **cost, **numbers, "files": files, **manifest}
+    checks = outcome.finished.checks if outcome.finished else {}
+    return {**outcome.result.to_dict(), **checks, **cost, **numbers, "files": files, **manifest}

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.classes import AnatomyClass
+from umlite.errors import InputError
+from umlite.findings import Finding, find
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
+from umlite.products.wanted import Wanted
 from umlite.results.statistics import Statistics
 from umlite.results.statistics import statistics as measure
 
@@ -30,12 +33,14 @@ class Finished:
         series: the DICOM that the scan was read from; None for a file of another format.
         run: facts of the run for its manifest (`umlite.products.manifest.run_facts`), without outputs.
         seconds: gets the time of each part, by name.
+        wanted: what the run wants of it.
     """
 
     result: Segmentation
     series: Series | None = None
     run: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    wanted: Wanted = field(default_factory=lambda: Wanted(checks=False))
 
     @functools.cached_property
     def statistics(self) -> Statistics:
@@ -46,10 +51,20 @@ class Finished:
         finally:
             self.seconds["statistics"] = time.perf_counter() - start
 
+    @functools.cached_property
+    def findings(self) -> tuple[Finding, ...] | None:
+        """What the result says against itself; None where not wanted. No error if the scan cannot be read again."""
+        if not self.wanted.checks:
+            return None
+        try:
+            return find(self.result, self.statistics)
+        except InputError as error:
+            return (Finding("not-judged", "note", f"Not judged: the scan could not be read again ({error})"),)
+
     @property
-    def known_statistics(self) -> Statistics | None:
-        """The numbers, if a product needed them."""
-        return self.__dict__.get("statistics")
+    def checks(self) -> dict[str, Any]:
+        """The findings as a part of JSON, under `checks`; empty where they are not wanted."""
+        return {} if self.findings is None else {"checks": [finding.to_dict() for finding in self.findings]}
 
 
 class Product(ABC):

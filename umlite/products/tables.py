@@ -21,4 +21,5 @@ class StatisticsTables(Product):
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         result = finished.result
         about = {"scan": result.scan.name, "weights": result.card.name, "notice": result.card.notice}
+        about |= finished.checks
         write_statistics(files, self.paths(place, result.classes), finished.statistics, about)

@@ -16,12 +16,14 @@ class Wanted:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
         preview: file of a picture, or a folder for those of several scans; None for none.
+        checks: whether the result is checked against itself; told on the terminal, in JSON and in files about it.
         manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
     """
 
     format: str | None = None
     statistics: bool = False
     preview: str | None = None
+    checks: bool = True
     manifest: str | None = None
 
     @property

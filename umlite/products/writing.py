@@ -50,9 +50,10 @@ def write_products(
             before = len(sets.staged)
             product.write(sets, place, finished)
             outputs.append((product, sets.staged[before:]))
+        checks = finished.checks
         parts = dict(finished.seconds)
         parts["write"] = time.perf_counter() - start - sum(parts.values())
-        manifest = {**finished.run, **_result_facts(finished, parts)}
+        manifest = {**finished.run, **_result_facts(finished, parts), **checks}
         try:
             manifest["outputs"] = [
                 entry for product, staged in outputs for entry in outputs_of(staged, place.home, exact=product.exact)

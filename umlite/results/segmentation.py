@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ class Segmentation:
         card: describes the weights.
         undecided_voxels: voxels of the model's grid whose result could differ with all windows; 0 unless adaptive.
         probabilities: None unless they were requested.
-        details: what statistics and checks tell beyond the masks; None unless they were requested.
+        details: what statistics tell of lesions beyond the masks; None unless they were requested.
+        kept_shares: share of each class's predicted voxels that post-processing kept; see
+            `umlite.results.details.kept_shares`.
     """
 
     scan: Scan
@@ -56,6 +59,7 @@ class Segmentation:
     undecided_voxels: int = 0
     probabilities: Probabilities | None = None
     details: Details | None = None
+    kept_shares: Mapping[str, float] = field(default_factory=dict)
 
     def mask(self, name: str) -> np.ndarray:
         """Mask of one class.
