@@ -47,6 +47,11 @@ class Outcome:
         return None if self.finished is None else self.finished.result
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about the files that a user should know."""
+        return () if self.finished is None else tuple(self.finished.remarks)
+
+    @property
     def statistics(self) -> Statistics | None:
         """The numbers; None where none were wanted."""
         return self.finished.statistics if self.finished is not None and self.finished.wanted.statistics else None

@@ -46,7 +46,7 @@ def segment(
     output: Annotated[
         str | None,
         output_option(
-            help="Folder for one mask per class, or FILE.nii.gz for one label map.",
+            help="Folder of masks, FILE.nii.gz for a label map, FILE.dcm for DICOM-SEG.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -162,7 +162,7 @@ def _show_outcome(outcome: Outcome, silent: bool) -> None:
             for line in "".join(traceback.format_exception(outcome.error)).splitlines():
                 tell(f"  {line}")
         return
-    for warning in result.warnings:
+    for warning in (*result.warnings, *outcome.remarks):
         tell(f"Warning: {scan.name}: {warning}")
     for text in _doubts(outcome):
         tell(f"Check: {scan.name}: {text}")
@@ -192,6 +192,7 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
     cost = outcome.cost.to_dict() if outcome.cost else {}
     numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
     files = [str(file) for file in outcome.files]
+    warnings = {"warnings": [*outcome.result.warnings, *outcome.remarks]}
     manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
     checks = outcome.finished.checks if outcome.finished else {}
-    return {**outcome.result.to_dict(), **checks, **cost, **numbers, "files": files, **manifest}
+    return {**outcome.result.to_dict(), **warnings, **checks, **cost, **numbers, "files": files, **manifest}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from umlite.errors import RequestError
+from umlite.products.dicom.product import KeyImages
 from umlite.products.elsewhere import check_given
-from umlite.products.formats import Format
+from umlite.products.formats import DICOM_SEG, Format
 from umlite.products.masks import Probabilities
 from umlite.products.preview import Preview
 from umlite.products.product import Product
@@ -23,6 +25,7 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
     Raises:
         RequestError: what is wanted cannot be written.
     """
+    _check_dicom(wanted, chosen)
     check_given(wanted.manifest, ".json", "manifest", scans)
     check_given(wanted.preview, ".png", "preview", scans)
     products = [chosen.make(wanted)]
@@ -32,4 +35,16 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
         products.append(StatisticsTables())
     if wanted.preview is not None:
         products.append(Preview(wanted.preview))
+    if wanted.key_images:
+        products.append(KeyImages())
     return tuple(products)
+
+
+def _check_dicom(wanted: Wanted, chosen: Format) -> None:
+    """Raise RequestError for what is asked of a DICOM segmentation where none is written."""
+    for name, value, what in (("seg", wanted.seg, "An encoding"), ("sr", wanted.sr, "A structured report")):
+        if value and chosen is not DICOM_SEG:
+            raise RequestError(
+                f"{what} needs a DICOM segmentation: expected the format {DICOM_SEG.name}, found {chosen.name}.",
+                about=(name, "format"),
+            )

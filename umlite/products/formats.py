@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umlite.errors import RequestError
+from umlite.products.dicom.product import DicomSeg, encoding_of
 from umlite.products.masks import LabelMap, Masks
 from umlite.products.product import Product
 from umlite.products.wanted import Wanted
 
 OTHER_FORMATS = (
-    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".dcm", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
+    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
     *(".rar", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".h5", ".hdf5", ".mat"),
     *(".vtk", ".vti", ".stl", ".json", ".csv", ".pdf"),
@@ -47,7 +48,8 @@ class Format:
 
 MASKS = Format("masks", (), lambda _wanted: Masks())
 LABEL_MAP = Format("label-map", (".nii.gz", ".nii"), lambda _wanted: LabelMap())
-FORMATS = {one.name: one for one in (MASKS, LABEL_MAP)}
+DICOM_SEG = Format("dicom-seg", (".dcm",), lambda wanted: DicomSeg(encoding_of(wanted.seg), with_report=wanted.sr))
+FORMATS = {one.name: one for one in (MASKS, LABEL_MAP, DICOM_SEG)}
 
 
 def format_of(output: Path | None, name: str | None) -> Format:

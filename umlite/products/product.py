@@ -34,6 +34,7 @@ class Finished:
         run: facts of the run for its manifest (`umlite.products.manifest.run_facts`), without outputs.
         seconds: gets the time of each part, by name.
         wanted: what the run wants of it.
+        remarks: gets sentences about the files that a user should know.
     """
 
     result: Segmentation
@@ -41,6 +42,7 @@ class Finished:
     run: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     wanted: Wanted = field(default_factory=lambda: Wanted(checks=False))
+    remarks: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def statistics(self) -> Statistics:

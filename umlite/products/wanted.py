@@ -17,6 +17,9 @@ class Wanted:
         statistics: volumes, HU, places and lesions, as CSV and JSON.
         preview: file of a picture, or a folder for those of several scans; None for none.
         checks: whether the result is checked against itself; told on the terminal, in JSON and in files about it.
+        seg: how a DICOM segmentation holds masks, "binary" (None) or "labelmap".
+        sr: measurements as a DICOM structured report beside the DICOM segmentation.
+        key_images: slices of lesions as DICOM, with a montage and a note.
         manifest: file of the run manifest, or a folder for those of several scans; None for the default place.
     """
 
@@ -24,12 +27,15 @@ class Wanted:
     statistics: bool = False
     preview: str | None = None
     checks: bool = True
+    seg: str | None = None
+    sr: bool = False
+    key_images: bool = False
     manifest: str | None = None
 
     @property
     def needs_details(self) -> bool:
         """Whether a product tells more than the masks do, so that the request must ask for `details`."""
-        return self.statistics
+        return self.statistics or self.sr
 
     def to_dict(self) -> dict[str, Any]:
         """What is wanted by field, ready for JSON."""

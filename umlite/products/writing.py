@@ -73,7 +73,7 @@ def _result_facts(finished: Finished, seconds: dict[str, float]) -> dict[str, An
     return {
         "classes": [c.name for c in result.classes],
         "timings_s": timings,
-        "warnings": list(result.warnings),
+        "warnings": [*result.warnings, *finished.remarks],
         "notes": list(result.notes),
     }
 

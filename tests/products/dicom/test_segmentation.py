@@ -216,6 +216,23 @@ def test_headers_with_values_out_of_order_are_carried_over_or_emptied(tmp_path: 
     assert (data.PatientSex, data.PatientBirthDate, data.PatientID) == ("", "", "P" * 70)
 
 
+@pytest.mark.parametrize(
+    ("letters", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("latin-1", "Müller^Jörg"),
+    ],
+)
+def test_names_keep_their_letters(tmp_path: Path, letters: str | list[str], name: str) -> None:
+    extra = {"SpecificCharacterSet": letters, "PatientName": name}
+    path, _ = make_seg(write_series(tmp_path / "series", HU, Shot(extra=extra)))
+    data = pydicom.dcmread(path)
+    assert data.PatientName == name
+    assert data.SpecificCharacterSet in (letters, "ISO_IR 192")
+
+
 def test_slices_that_nothing_can_refer_to_are_refused(tmp_path: Path) -> None:
     def share(data: Dataset, k: int) -> None:
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.{k // 2 + 1}"

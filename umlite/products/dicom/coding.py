@@ -21,6 +21,9 @@ SEGMENTATION = Code("113076", "Segmentation", "DCM")
 SOURCE_IMAGE = Code("121322", "Source image for image processing operation", "DCM")
 OF_INTEREST = Code("113000", "Of Interest", "DCM")
 
+REMARKS = {"prostate": "Prostate or uterus: trained as one class"}
+"""What segments of classes say beyond their codes."""
+
 
 def coded(code: Code) -> Any:
     """A code as highdicom takes it."""
@@ -62,6 +65,8 @@ def segment_description(c: AnatomyClass, number: int, maker: Maker, tracking_uid
         anatomic_regions=[coded(concept.region)] if concept.region else None,
         display_color=CIELabColor.from_rgb(*c.color),
     )
+    if c.name in REMARKS:
+        described.SegmentDescription = REMARKS[c.name]
     if concept.side:
         kind = described.SegmentedPropertyTypeCodeSequence[0]
         kind.SegmentedPropertyTypeModifierCodeSequence = [coded(SIDES[concept.side])]

@@ -16,7 +16,7 @@ from umlite.dicom.library import pydicom
 from umlite.errors import InputError
 from umlite.masks.on_scan import MasksOnScan
 from umlite.products.dicom.coding import SEGMENTATION, SOURCE_IMAGE, coded
-from umlite.products.dicom.origin import Origin
+from umlite.products.dicom.origin import Origin, class_of
 from umlite.results.label_map import paint_label_map
 
 _UNDEFINED = 0xFFFFFFFF
@@ -177,7 +177,7 @@ def _plane_parts(frame: Frame | None) -> tuple[bytes, bytes]:
 
     assert frame is not None
     source, derivation, position = Dataset(), Dataset(), Dataset()
-    source.ReferencedSOPClassUID = frame.header.class_uid
+    source.ReferencedSOPClassUID = class_of(frame)
     source.ReferencedSOPInstanceUID = frame.header.instance_uid
     if frame.pixels.frames > 1:
         source.ReferencedFrameNumber = frame.index + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _EMPTY_IF_MISSING = (
     *("StudyTime", "ReferringPhysicianName"),
 )
 _DATES, _TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
+_SEVERAL_SETS, _UTF8 = "ISO 2022", "ISO_IR 192"
 _SEXES = ("M", "F", "O")
 _KEPT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0032, 0x0040)
 _KEPT = ("StudyID", "PositionReferenceIndicator")
@@ -103,9 +105,9 @@ class Origin:
         for tag in sorted(self.whole.keys()):
             if tag.group in _KEPT_GROUPS or pydicom().datadict.keyword_for_tag(tag) in (*_KEPT, *_LOSSY):
                 with contextlib.suppress(Exception):  # the library raises anything where an element is damaged
-                    data.add(self.whole[tag])
+                    data.add(copy.copy(self.whole[tag]))
         _tidy(data)
-        data.SOPClassUID, data.SOPInstanceUID = CT_IMAGE, frame.header.instance_uid
+        data.SOPClassUID, data.SOPInstanceUID = class_of(frame), frame.header.instance_uid
         data.StudyInstanceUID, data.SeriesInstanceUID = self.study_uid, self.series_uid
         data.FrameOfReferenceUID, data.Modality = self.frame_of_reference_uid, "CT"
         data.Rows, data.Columns = frame.pixels.rows, frame.pixels.columns
@@ -122,7 +124,7 @@ def origin_of(series: Series) -> Origin:
 
     Raises InputError where objects could not refer to its slices, or not all measured planes are the scan's.
     """
-    pydicom()
+    _check_package()
     frames = series.frames
     plan = plan_volume(frames, series.label, fill_gaps=series.fill_gaps)
     _check_instances(series)
@@ -143,6 +145,20 @@ def origin_of(series: Series) -> Origin:
         reference or made_uid("frame of reference", seed),
         tuple(remarks),
     )
+
+
+def class_of(frame: Frame) -> str:
+    """UID of the kind of object that a plane is stored as; that of CT images where its file does not say."""
+    return frame.header.class_uid or CT_IMAGE
+
+
+def _check_package() -> None:
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "Writing DICOM needs the package highdicom, which is not installed: pip install 'umlite[dicom]'."
+        ) from error
 
 
 def _check_instances(series: Series) -> None:
@@ -173,8 +189,18 @@ def _left_out(series: Series, plan: Plan) -> str:
 
 
 def _tidy(data: Any) -> None:
-    """Have what objects must state: empty where it is missing or cannot be understood."""
+    """Have what objects must state: empty where it is missing or cannot be understood; text in letters that fit.
+
+    Text in several character sets, or in one of a wrong name, becomes UTF-8, since the library refuses these.
+    """
+    from highdicom.enum import SpecificCharacterSetValues
     from pydicom.valuerep import DA, TM
+
+    letters = data.get("SpecificCharacterSet")
+    known = {value.value for value in SpecificCharacterSetValues if not value.value.startswith(_SEVERAL_SETS)}
+    if letters is not None and (not isinstance(letters, str) or letters not in known):
+        data.decode()
+        data.SpecificCharacterSet = _UTF8
 
     for keyword in _EMPTY_IF_MISSING:
         if data.get(keyword) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from umlite import __version__
-from umlite.classes import AnatomyClass
+from umlite.classes import PUBLISHED, AnatomyClass
 from umlite.dicom.library import quietly
+from umlite.errors import InputError
 from umlite.files import output_error
 from umlite.products.dicom.coding import segment_description
 from umlite.products.dicom.frames import Slot, Survey, survey, write_bits, write_groups, write_labels
 from umlite.products.dicom.identity import MAKER, Maker, made_uid, scan_date, seed, settle
-from umlite.products.dicom.origin import Origin, series_number
+from umlite.products.dicom.origin import CT_IMAGE, Origin, class_of, series_number
 from umlite.results.segmentation import Segmentation
 
 Encoding = Literal["binary", "labelmap"]
@@ -32,6 +34,10 @@ class SegObject:
 
     header: Any
     numbers: dict[str, int]
+
+    def segment(self, name: str) -> Any:
+        """The description of a class's segment."""
+        return next(item for item in self.header.SegmentSequence if item.SegmentNumber == self.numbers[name])
 
 
 def write_seg(
@@ -78,6 +84,20 @@ def write_seg(
     return SegObject(header, numbers)
 
 
+def rehearse_seg(origin: Origin) -> None:
+    """Raise InputError where what is known of patient and study cannot be written again."""
+    nothing = Survey({}, False, "")
+    try:
+        with quietly():
+            header = _header(origin, Maker("rehearsal", ""), PUBLISHED[:1], {PUBLISHED[0].name: 1}, nothing, "binary")
+            header.save_as(io.BytesIO(), enforce_file_format=True)
+    except Exception as error:  # the library raises anything where a value is out of order
+        raise InputError(
+            f"{origin.series.label}: what its files say of patient or study cannot be written again ({error!s:.200}). "
+            f"Write NIfTI, or export the series again."
+        ) from error
+
+
 def _slots(found: Survey, numbers: dict[str, int], *, is_map: bool, first: int) -> list[Slot]:
     """Frames in the order of their segments, then from plane to plane."""
     if not found.found:
@@ -101,6 +121,7 @@ def _header(
     from pydicom.valuerep import format_number_as_ds
 
     stand_in = origin.stand_in()
+    stand_in.SOPClassUID = CT_IMAGE  # of one plane, also where the source holds several
     key = (origin.series_uid, origin.part, encoding, found.digest, ",".join(numbers), *seed(maker))
     plane = np.zeros((1, stand_in.Rows, stand_in.Columns), np.uint16 if max(numbers.values()) > 255 else np.uint8)
     plane[0, 0, 0] = next(iter(numbers.values()))
@@ -152,7 +173,7 @@ def _refer(header: Any, origin: Origin) -> None:
     """Name every slice of the series."""
     from pydicom.dataset import Dataset
 
-    sources = {frame.header.instance_uid: frame.header.class_uid for frame in origin.series.frames}
+    sources = {frame.header.instance_uid: class_of(frame) for frame in origin.series.frames}
     series = Dataset()
     series.SeriesInstanceUID = origin.series_uid
     series.ReferencedInstanceSequence = [_reference(kind, uid) for uid, kind in sources.items()]
