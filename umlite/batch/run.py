@@ -85,6 +85,7 @@ def run_jobs(
 
     Raises:
         RequestError: the request cannot be served for any scan; raised before the first.
+        OutputError: what is about all scans cannot be written; raised after the last.
     """
     chosen = format_of(None, wanted.format)
     wanted = replace(wanted, format=chosen.name)
@@ -119,3 +120,5 @@ def run_jobs(
             yield Outcome(job, error=error)
         except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
             yield Outcome(job, error=as_refusal(error) or error)
+    for product in products:
+        product.finish_run()

@@ -75,6 +75,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "seg": _option("DICOM-SEG encoding: binary (default) or labelmap.", WHAT, kind=str | None),
     "sr": _option("Also write measurements as a DICOM report, beside DICOM-SEG.", WHAT, "--sr"),
     "key_images": _option("Also write slices of lesions as DICOM images, with a note.", WHAT, "--key-images"),
+    "report": _option("Also write a page with pictures: .html file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "manifest": _option("Write the run manifest to this .json file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),

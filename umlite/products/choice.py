@@ -9,6 +9,7 @@ from umlite.products.formats import DICOM_SEG, Format
 from umlite.products.masks import Probabilities
 from umlite.products.preview import Preview
 from umlite.products.product import Product
+from umlite.products.report.product import Report
 from umlite.products.tables import StatisticsTables
 from umlite.products.wanted import Wanted
 
@@ -28,6 +29,7 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
     _check_dicom(wanted, chosen)
     check_given(wanted.manifest, ".json", "manifest", scans)
     check_given(wanted.preview, ".png", "preview", scans)
+    check_given(wanted.report, ".html", "report", scans)
     products = [chosen.make(wanted)]
     if probabilities:
         products.append(Probabilities())
@@ -37,6 +39,8 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
         products.append(Preview(wanted.preview))
     if wanted.key_images:
         products.append(KeyImages())
+    if wanted.report is not None:
+        products.append(Report(wanted.report))
     return tuple(products)
 
 

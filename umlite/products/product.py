@@ -85,5 +85,8 @@ class Product(ABC):
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         """Write these files into a set. Raises OutputError, or InputError where the scan cannot be read again."""
 
+    def finish_run(self) -> None:  # noqa: B027  most products are of one scan each
+        """Write what is about all scans of a run, after the last. Raises OutputError."""
+
     def check(self, place: Place, series: Series | None) -> None:  # noqa: B027  most products have nothing to check
         """Raise RequestError before the computation if this scan cannot have the product. series: as of `Finished`."""

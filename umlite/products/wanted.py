@@ -16,6 +16,7 @@ class Wanted:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
         preview: file of a picture, or a folder for those of several scans; None for none.
+        report: file of a page, or a folder for those of several scans; None for none.
         checks: whether the result is checked against itself; told on the terminal, in JSON and in files about it.
         seg: how a DICOM segmentation holds masks, "binary" (None) or "labelmap".
         sr: measurements as a DICOM structured report beside the DICOM segmentation.
@@ -26,6 +27,7 @@ class Wanted:
     format: str | None = None
     statistics: bool = False
     preview: str | None = None
+    report: str | None = None
     checks: bool = True
     seg: str | None = None
     sr: bool = False
@@ -35,7 +37,7 @@ class Wanted:
     @property
     def needs_details(self) -> bool:
         """Whether a product tells more than the masks do, so that the request must ask for `details`."""
-        return self.statistics or self.sr
+        return self.statistics or self.sr or self.report is not None
 
     def to_dict(self) -> dict[str, Any]:
         """What is wanted by field, ready for JSON."""

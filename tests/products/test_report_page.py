@@ -1,0 +1,264 @@
+"""Reports in a real browser: scrolling, pointing, classes, tables, keyboard, fingers, hostile names, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.chromium import Browser, browser, program
+from support.reports import LESION_SLICE, LIVER_HU, Found, hostile_names, hostile_result, save_report, small_result
+from umlite.products.report.index import write_index
+
+pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium (Debian's chromium-headless-shell)")
+
+READY = "performance.getEntriesByName('all pictures').length"
+LIVER, TUMOR = (216, 152, 75), (255, 235, 0)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checks = [Found("cut", "The scan cuts the liver.", {"faces": ["superior"]})]
+    path = tmp_path_factory.mktemp("report") / "scan.html"
+    return save_report(path, small_result(), checks=checks, manifest={"weights": {"name": "small"}})
+
+
+@pytest.fixture
+def page(window: Browser, report: Path) -> Browser:
+    """The report, freshly opened and all unpacked."""
+    window.view(1200, 1000)
+    window.open(report)
+    window.wait(READY)
+    window.painted()
+    return window
+
+
+def number(page: Browser, plane: str = "axial") -> int:
+    """The slice that a plane says it shows."""
+    page.painted()
+    return int(page.run(f"document.getElementById('number_{plane}').textContent").split()[0])
+
+
+def pixels_of(page: Browser, color: tuple[int, int, int], plane: str = "axial") -> list[list[int]]:
+    """Places of a colour on a canvas, [x, y]."""
+    page.painted()
+    return page.run(
+        f"""(() => {{
+        const canvas = document.getElementById('plane_{plane}');
+        const {{ data }} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const found = [];
+        for (let i = 0; i < data.length; i += 4)
+            if ({json.dumps(color)}.every((c, k) => Math.abs(data[i + k] - c) < 3))
+                found.push([(i / 4) % canvas.width, Math.floor(i / 4 / canvas.width)]);
+        return found; }})()"""
+    )
+
+
+def test_it_asks_for_nothing_and_complains_of_nothing(page: Browser, report: Path) -> None:
+    assert page.requests() == [report.as_uri()]
+    assert page.complaints() == []
+    refused = page.run("fetch('https://example.org').then(() => 'sent', () => 'refused')")
+    assert refused == "refused"
+    assert "Content Security Policy" in page.complaints()[0]
+
+
+def test_it_begins_at_the_largest_lesion_and_says_what_is_there(page: Browser) -> None:
+    assert number(page) == LESION_SLICE
+    text = page.run("document.getElementById('readout').textContent")
+    assert text.startswith("liver_tumor, liver; about ")
+    assert 45 < int(text.split("about ")[1].split()[0]) < 75  # one slice between others, and lossy
+    page.run("document.querySelector('button[data-voxel]').click()")
+    text = page.run("document.getElementById('readout').textContent")
+    assert abs(int(text.split("about ")[1].split()[0]) - LIVER_HU) < 12  # lossy
+
+
+def test_wheel_keys_and_slider_scroll(page: Browser) -> None:
+    page.wheel("#plane_axial", 2)
+    assert number(page) != LESION_SLICE
+    page.run("document.getElementById('plane_axial').focus()")
+    page.press("Home")
+    assert number(page) == 0
+    page.press("PageUp", "PageUp", "PageDown")
+    assert number(page) == 1
+    before = number(page, "sagittal")
+    page.press("ArrowLeft")
+    assert number(page, "sagittal") == before + 1  # to the patient's right: RAS grows
+    page.run("document.getElementById('slice_coronal').focus()")
+    before = number(page, "coronal")
+    page.send("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight", windowsVirtualKeyCode=39)
+    assert number(page, "coronal") == before + 1
+
+
+def test_a_lesion_leads_to_its_slice(page: Browser) -> None:
+    page.run("document.getElementById('plane_axial').focus()")
+    page.press("Home")
+    page.click("#lesions tbody tr:nth-child(2) button")
+    assert number(page) == 12
+    page.click("#lesions tbody tr:nth-child(1) button")
+    assert number(page) == LESION_SLICE
+    assert page.run("document.activeElement.id") == "plane_axial"
+
+
+def test_the_mouse_moves_the_crosshair_and_changes_the_window(page: Browser) -> None:
+    x, y = page.centre("#plane_axial")
+    page.drag((x, y), (x - 100, y))
+    assert number(page, "sagittal") > 30  # the patient's right is on the left
+    page.drag((x, y), (x + 50, y), button="right")
+    assert int(page.run("document.getElementById('width').value")) == 500
+    page.run(
+        "(() => { const s = document.getElementById('window'); s.selectedIndex = 4;"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
+    assert page.run("document.getElementById('level').value") == "-600"
+
+
+def test_classes_go_off_and_on_fill_and_fade(page: Browser) -> None:
+    outlined = len(pixels_of(page, LIVER))
+    assert outlined > 100
+    page.click("input[data-bit='0']")
+    assert pixels_of(page, LIVER) == []
+    assert len(pixels_of(page, TUMOR)) > 20
+    page.click("#all_off")
+    assert pixels_of(page, TUMOR) == []
+    page.click("#all_on")
+    page.click("#filled")
+    assert len(pixels_of(page, LIVER)) > 3 * outlined
+    page.run(
+        "(() => { const o = document.getElementById('opacity'); o.value = 40; o.dispatchEvent(new Event('input')); })()"
+    )
+    assert pixels_of(page, LIVER) == []
+    assert page.run("document.querySelector('input[data-bit=\"2\"]').disabled")  # the bladder was not found
+
+
+def test_tables_sort(page: Browser) -> None:
+    def names() -> list[str]:
+        return page.run(
+            "Array.from(document.querySelectorAll('#statistics tbody tr td:first-child'), c => c.innerText)"
+        )
+
+    page.click("#statistics th:nth-child(2) button")
+    assert [name.strip() for name in names()] == ["bladder", "liver_tumor", "spleen", "liver"]
+    page.click("#statistics th:nth-child(2) button")
+    assert names()[0].strip() == "liver"
+    assert page.run("document.querySelector('#statistics th:nth-child(2)').ariaSort") == "descending"
+    page.click("#statistics th:nth-child(4) button")
+    assert names()[-1].strip() == "bladder"  # it has no HU
+
+
+def test_the_keyboard_reaches_everything_and_leaves_again(page: Browser) -> None:
+    page.run("document.body.focus()")
+    seen: list[str] = []
+    for _ in range(60):
+        page.press("Tab")
+        seen.append(page.run("document.activeElement.id || document.activeElement.tagName"))
+        if seen[-1] == "BODY":
+            break
+    assert seen[-1] == "BODY", seen
+    wanted = ["theme", "plane_axial", "slice_axial", "plane_sagittal", "window", "level", "opacity", "all_on"]
+    assert [name for name in seen if name in wanted] == wanted
+
+
+def test_everything_that_takes_the_focus_has_a_name(page: Browser) -> None:
+    nodes = page.send("Accessibility.getFullAXTree")["nodes"]
+    focusable = [
+        node for node in nodes
+        if any(p["name"] == "focusable" and p["value"]["value"] for p in node.get("properties", []))
+        and node["role"]["value"] != "RootWebArea"
+    ]  # fmt: skip
+    assert len(focusable) > 30
+    assert [node for node in focusable if not node.get("name", {}).get("value")] == []
+
+
+def test_a_narrow_screen_has_one_column_and_takes_fingers(page: Browser) -> None:
+    page.view(360, 700, touch=True)
+    page.painted()
+    assert page.run("document.documentElement.scrollWidth") <= 360
+    left = "Array.from(document.querySelectorAll('canvas'), c => c.getBoundingClientRect().left)"
+    assert len(set(page.run(left))) == 1
+    before = number(page)
+    page.swipe("#plane_axial", 50)
+    assert number(page) == before + 5
+    page.view(1200, 1000)
+
+
+def test_colours_follow_the_system_until_one_chooses(page: Browser) -> None:
+    theme = "document.documentElement.dataset.theme"
+    assert page.run(theme) == "light"
+    page.view(1200, 1000, dark=True)
+    page.painted()
+    assert page.run(theme) == "dark"
+    page.click("#theme")
+    assert page.run(theme) == "light"
+    page.view(1200, 1000)
+
+
+def test_it_prints_on_white_without_controls(page: Browser) -> None:
+    page.send("Emulation.setEmulatedMedia", media="print")
+    assert page.run("getComputedStyle(document.querySelector('.controls')).display") == "none"
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.send("Emulation.setEmulatedMedia", media="")
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.run("Array.from(document.querySelectorAll('details')).every(d => d.open)")
+
+
+@pytest.mark.parametrize("axes", ["PIL", "LSA"])
+def test_the_order_of_storage_changes_no_picture(window: Browser, report: Path, tmp_path: Path, axes: str) -> None:
+    def outlines(path: Path) -> list[list[list[int]]]:
+        window.view(1200, 1000)
+        window.open(path)
+        window.wait(READY)
+        return [pixels_of(window, LIVER, plane) for plane in ("axial", "coronal", "sagittal")]
+
+    assert outlines(save_report(tmp_path / "turned.html", small_result(axes))) == outlines(report)
+
+
+def test_hostile_names_are_only_text(window: Browser, tmp_path: Path) -> None:
+    names = hostile_names(100)
+    classes, rest = names[:60], names[60:]
+    checks = [Found(a, b, {a: b}) for a, b in zip(rest[:10], rest[10:20], strict=True)]
+    manifest = {a: {b: [a, b]} for a, b in zip(rest[20:28], rest[28:36], strict=True)}
+    save_report(
+        tmp_path / "scan.html", hostile_result(classes), checks=checks, manifest=manifest, title=" ".join(rest[36:])
+    )
+    window.open(tmp_path / "scan.html")
+    window.wait(READY)
+    window.painted()
+    assert window.run("window.hacked") is None
+    assert window.complaints() == []
+    assert window.requests() == [(tmp_path / "scan.html").as_uri()]
+    assert window.run("document.querySelectorAll('img, iframe, base, link, a, [onload], [onerror]').length") == 0
+    assert window.run("document.querySelectorAll('script:not([type])').length") == 1
+    shown = window.run("Array.from(document.querySelectorAll('#statistics tbody bdi'), e => e.textContent)")
+    assert len(shown) == len(classes)
+    assert shown[0] == classes[0]
+    assert window.run("document.querySelectorAll('.checks > li').length") == 10
+
+
+def test_an_index_links_and_sorts(window: Browser, report: Path, tmp_path: Path) -> None:
+    name = "javascript:x <b>&'\"#?%41.html"
+    (tmp_path / name).write_bytes(report.read_bytes())
+    save_report(tmp_path / "b.html", small_result(), title="quiet")
+    (tmp_path / "other.html").write_text("<html>no report</html>")
+    write_index(tmp_path)
+    window.view(1200, 1000)
+    window.open(tmp_path / "index.html")
+    window.painted()
+    assert window.complaints() == []
+    assert [url for url in window.requests() if not url.startswith("data:")] == [(tmp_path / "index.html").as_uri()]
+    rows = "Array.from(document.querySelectorAll('tbody tr td:first-child'), c => c.textContent)"
+    assert window.run(rows) == ["image", "quiet"]  # the one with a check first
+    window.click("th:first-child button")
+    window.click("th:first-child button")
+    assert window.run(rows) == ["quiet", "image"]
+    assert window.run("document.querySelector('tbody img').naturalWidth") > 50
+    window.run("Array.from(document.querySelectorAll('tbody a')).at(-1).click()")
+    window.wait(READY)
+    assert window.run("document.title") == "image"

@@ -1,0 +1,4 @@
+/* Starts the index of several reports. */
+
+startTheme();
+startTables();

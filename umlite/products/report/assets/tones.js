@@ -1,0 +1,24 @@
+/* From the 8-bit tones of the page's pictures to HU, and to greys of a window. */
+
+class Tones {
+  /** knots: [HU, tone] in rising order, from tone 0 to tone 255. */
+  constructor(knots) {
+    this.hu = new Float32Array(256);
+    for (let tone = 0, k = 1; tone < 256; tone++) {
+      while (tone > knots[k][1]) k++;
+      const [[hu0, tone0], [hu1, tone1]] = [knots[k - 1], knots[k]];
+      this.hu[tone] = hu0 + ((hu1 - hu0) * (tone - tone0)) / (tone1 - tone0);
+    }
+  }
+
+  /** The grey of every tone in a window, 0 to 255. */
+  greys({ level, width }) {
+    return Uint8ClampedArray.from(this.hu, (hu) => ((hu - level) / width + 0.5) * 255);
+  }
+
+  /** The window that shows every tone. */
+  get whole() {
+    const [low, high] = [this.hu[0], this.hu[255]];
+    return { level: (low + high) / 2, width: high - low };
+  }
+}
