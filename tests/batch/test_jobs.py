@@ -88,10 +88,10 @@ def test_derived_names_do_not_decide_what_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["seg.nrrd", "x.seg.nrrd", "S.MHA", "a.mgz", "c.hdr", "d.nii.bz2", "e.zip", "f.png", "g.tar.gz", "h.gz"],
+    ["seg.nrrd", "x.nrrd", "S.MHA", "a.mgz", "c.hdr", "d.nii.bz2", "e.zip", "f.png", "g.tar.gz", "h.gz"],
 )
 def test_names_of_other_formats_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"ends in \.nii\.gz, \.nii or \.dcm, found") as refused:
+    with pytest.raises(RequestError, match=r"ends in \.nii\.gz, .*, found") as refused:
         format_of(tmp_path / name, None)
     assert refused.value.about == ("output",)
     (tmp_path / name).mkdir()

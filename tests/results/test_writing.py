@@ -29,10 +29,12 @@ def masks_of(
     return (BitMask(bits.bits[:, :, first : first + slab], bits.names) for first in range(0, SHAPE[2], slab))
 
 
-def write_masks(folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
+def write_masks(folder: Path, names: list[str] | dict[str, str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
     """A set of masks alone."""
     with together(folder) as files:
-        return writing.write_masks(files, folder, names, slabs, scan)
+        return writing.write_masks(
+            files, folder, {n: n for n in names} if isinstance(names, list) else names, slabs, scan
+        )
 
 
 def write_label_map(path: Path, labels: np.ndarray, names: dict[int, tuple], scan: Scan) -> Path:
@@ -205,7 +207,7 @@ def test_one_slab_at_a_time(scan: Scan, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "a\0b", "/etc/a", "liver"])
 def test_bad_mask_names(name: str, scan: Scan, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
-        write_masks(tmp_path / "new", ["liver", name], masks_of(MASK, MASK, names=("liver", name or "x")), scan)
+        write_masks(tmp_path / "new", {"liver": "liver", "spleen": name}, masks_of(MASK, MASK), scan)
     assert not (tmp_path / "new").exists()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from umlite.errors import RequestError
 from umlite.products.formats import MASKS, Format
+from umlite.products.layout import FLAT, case_of, lay_out
 from umlite.products.place import Place
 from umlite.progress import Notify, no_notice
 from umlite.volume.reading import scan_name
@@ -39,7 +40,12 @@ class Job:
 
 
 def lay_out_jobs(
-    scans: Sequence[Path], output: Path | None, chosen: Format = MASKS, *, notify: Notify = no_notice
+    scans: Sequence[Path],
+    output: Path | None,
+    chosen: Format = MASKS,
+    *,
+    layout: str = FLAT,
+    notify: Notify = no_notice,
 ) -> list[Job]:
     """One job per scan, no two with the same output. Names tell scans apart: links to one file are several scans.
 
@@ -48,13 +54,17 @@ def lay_out_jobs(
         output: of one name: its folder, or its file if it ends like one of the format. Of several names: a folder with
             one entry per scan, named after it. None: NAME_segmentation, with the format's ending, in this folder.
         chosen: the format of the masks.
+        layout: of the folders, which `umlite.products.layout` describes.
         notify: gets a sentence about a scan that is named twice.
 
     Raises:
-        RequestError: `output` is one file and the names are several.
+        RequestError: `output` is one file and the names are several, or a layout has one place for two scans.
     """
     distinct = _distinct_scans(scans, notify)
-    names = _distinct_names(distinct)
+    names = _distinct_names(distinct if layout == FLAT else [case_of(scan) for scan in distinct])
+    if layout != FLAT:
+        places = lay_out(layout, distinct, names, output, chosen.ending)
+        return [Job(scan, place) for scan, place in zip(distinct, places, strict=True)]
     one_file = output is not None and output.name.lower().endswith(chosen.endings)
     if one_file and len(scans) > 1:
         raise RequestError(

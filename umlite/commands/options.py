@@ -68,7 +68,12 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     ),
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
     "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
-    "format": _option("Format: masks, label-map or dicom-seg. Default: by the output's name.", WHAT, kind=str | None),
+    "format": _option(
+        "Format: masks, label-map, seg-nrrd or dicom-seg. Default: by the output's name.", WHAT, kind=str | None
+    ),
+    "layout": _option("Layout of folders: flat, atlas or bids.", WHAT),
+    "names": _option("Names of classes: umlite, abdomenatlas or totalsegmentator.", WHAT),
+    "color_table": _option("Also write a colour table, NAME.ctbl, of a label map.", WHAT, "--color-table"),
     "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
     "preview": _option("Also draw slices and outlines: a .png file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "checks": _option("Check the result against itself.", WHAT, "--checks/--no-checks"),

@@ -85,9 +85,11 @@ def segment(
         sources = with_series(scans, series, fill_gaps=fill_gaps)
         if label_map:
             wanted = replace(wanted, format="label-map")
-        chosen = format_of(place, wanted.format)
+        chosen = format_of(place, wanted.format, wanted.layout)
         wanted = replace(wanted, format=chosen.name)
-        jobs = lay_out_jobs(sources.scans, place, chosen, notify=lambda text: tell(f"Note: {text}"))
+        jobs = lay_out_jobs(
+            sources.scans, place, chosen, layout=wanted.layout, notify=lambda text: tell(f"Note: {text}")
+        )
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
         segmenter = load(weights, options, jobs[0].place.home)
         if dry_run:

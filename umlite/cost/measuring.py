@@ -156,7 +156,7 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
 
 def _write(folder: Path, names: tuple[str, ...], slabs: Iterable[BitMask], scan: Scan) -> None:
     with together(folder) as files:
-        write_masks(files, folder, names, slabs, scan)
+        write_masks(files, folder, {name: name for name in names}, slabs, scan)
 
 
 def _seconds(work: Callable[[], object]) -> float:

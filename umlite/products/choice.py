@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from umlite.errors import RequestError
+from umlite.names import NAMES
+from umlite.products.bids import DatasetDescription, LabelTable
+from umlite.products.color_table import ColorTable
 from umlite.products.dicom.product import KeyImages
 from umlite.products.elsewhere import check_given
-from umlite.products.formats import DICOM_SEG, Format
+from umlite.products.formats import DICOM_SEG, LABEL_MAP, Format
+from umlite.products.layout import BIDS
 from umlite.products.masks import Probabilities
 from umlite.products.preview import Preview
 from umlite.products.product import Product
@@ -30,9 +34,17 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
     check_given(wanted.manifest, ".json", "manifest", scans)
     check_given(wanted.preview, ".png", "preview", scans)
     check_given(wanted.report, ".html", "report", scans)
+    if wanted.names not in NAMES:
+        raise RequestError(f"Unknown names {wanted.names!r}: expected {', '.join(NAMES)}.", about="names")
+    if wanted.color_table and chosen is not LABEL_MAP:
+        raise RequestError(f"A colour table belongs to a label map, not to {chosen.name}.", about="color_table")
     products = [chosen.make(wanted)]
     if probabilities:
-        products.append(Probabilities())
+        products.append(Probabilities(wanted.names))
+    if wanted.layout == BIDS:
+        products += [LabelTable(wanted.names), DatasetDescription()]
+    if wanted.color_table:
+        products.append(ColorTable(wanted.names))
     if wanted.statistics:
         products.append(StatisticsTables())
     if wanted.preview is not None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from umlite.errors import RequestError
 from umlite.products.dicom.product import DicomSeg, encoding_of
+from umlite.products.layout import BIDS, FLAT, LAYOUTS
 from umlite.products.masks import LabelMap, Masks
+from umlite.products.nrrd import SegNrrd
 from umlite.products.product import Product
 from umlite.products.wanted import Wanted
 
@@ -46,19 +48,23 @@ class Format:
         return self.endings[0] if self.endings else ""
 
 
-MASKS = Format("masks", (), lambda _wanted: Masks())
-LABEL_MAP = Format("label-map", (".nii.gz", ".nii"), lambda _wanted: LabelMap())
+MASKS = Format("masks", (), lambda wanted: Masks(wanted.names))
+LABEL_MAP = Format("label-map", (".nii.gz", ".nii"), lambda wanted: LabelMap(wanted.names))
+SEG_NRRD = Format("seg-nrrd", (".seg.nrrd",), lambda wanted: SegNrrd(wanted.names))
 DICOM_SEG = Format("dicom-seg", (".dcm",), lambda wanted: DicomSeg(encoding_of(wanted.seg), with_report=wanted.sr))
-FORMATS = {one.name: one for one in (MASKS, LABEL_MAP, DICOM_SEG)}
+FORMATS = {one.name: one for one in (MASKS, LABEL_MAP, SEG_NRRD, DICOM_SEG)}
 
 
-def format_of(output: Path | None, name: str | None) -> Format:
-    """The format that is asked for: by name, or else by the ending of an output's name, or else masks.
+def format_of(output: Path | None, name: str | None, layout: str = FLAT) -> Format:
+    """The format that is asked for: by name, or else by the ending of an output's name, or else by the layout.
 
     Raises:
-        RequestError: an unknown name, or an output whose ending says another format, or one that is not written here.
+        RequestError: an unknown name or layout, an output whose ending says another format or one that is not written
+            here, or a format that the layout has no place for.
     """
     asked = None if name is None else _named(name)
+    if layout != FLAT:
+        return _of_layout(asked, output, layout)
     said = None if output is None else _of_ending(output)
     if output is not None and said is None:
         _check_other(output)
@@ -71,6 +77,18 @@ def format_of(output: Path | None, name: str | None) -> Format:
             about=("output", "format"),
         )
     return asked or said or MASKS
+
+
+def _of_layout(asked: Format | None, output: Path | None, layout: str) -> Format:
+    if layout not in LAYOUTS:
+        raise RequestError(f"Unknown layout {layout!r}: expected {', '.join(LAYOUTS)}.", about="layout")
+    if output is not None and _of_ending(output) is not None:
+        raise RequestError(f"The layout {layout} needs a folder: {output} would be a file.", about=("output", "layout"))
+    if layout != BIDS:
+        return asked or MASKS
+    if asked not in (None, LABEL_MAP):
+        raise RequestError(f"The layout bids holds label maps, not {asked.name}.", about=("format", "layout"))
+    return LABEL_MAP
 
 
 def _named(name: str) -> Format:

@@ -6,37 +6,52 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from umlite.classes import AnatomyClass
+from umlite.names import OWN, names_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 
 
-class Masks(Product):
+class _Named(Product):
+    """A product whose files or labels have names of classes. names: a key of `umlite.names.NAMES`."""
+
+    def __init__(self, names: str = OWN) -> None:
+        self._names = names
+
+    def names_of(self, classes: Sequence[AnatomyClass]) -> dict[str, str]:
+        """Canonical name -> name to write."""
+        return names_of(classes, self._names)
+
+
+class Masks(_Named):
     """One uint8 mask per class, CLASS.nii.gz."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
-        return [place.main / f"{c.name}.nii.gz" for c in classes]
+        return [place.class_folder / f"{name}.nii.gz" for name in self.names_of(classes).values()]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
-        finished.result.add_masks(files, place.main)
+        result = finished.result
+        result.add_masks(files, place.class_folder, self.names_of(result.classes))
 
 
-class LabelMap(Product):
+class LabelMap(_Named):
     """Published indices in one file, tumours over organs, with the names inside the file."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
         return [place.main]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
-        finished.result.add_label_map(files, place.main)
+        result = finished.result
+        result.add_label_map(files, place.main, self.names_of(result.classes))
 
 
-class Probabilities(Product):
+class Probabilities(_Named):
     """CLASS_probability.nii.gz per class, before post-processing."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
         folder = place.folder_beside("probabilities")
-        return [folder / f"{c.name}_probability.nii.gz" for c in classes]
+        return [folder / f"{name}_probability.nii.gz" for name in self.names_of(classes).values()]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
-        finished.result.add_probabilities(files, place.folder_beside("probabilities"))
+        result = finished.result
+        result.add_probabilities(files, place.folder_beside("probabilities"), self.names_of(result.classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from umlite.names import OWN
 from umlite.records import from_fields
 
 
@@ -14,6 +15,9 @@ class Wanted:
 
     Args:
         format: name of one of `umlite.products.formats.FORMATS`; None for what the output's name says.
+        layout: where files go: one of `umlite.products.layout.LAYOUTS`.
+        names: what files and labels are called: a key of `umlite.names.NAMES`.
+        color_table: whether a label map gets a table of its names and colours, NAME.ctbl.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
         preview: file of a picture, or a folder for those of several scans; None for none.
         report: file of a page, or a folder for those of several scans; None for none.
@@ -25,6 +29,9 @@ class Wanted:
     """
 
     format: str | None = None
+    layout: str = "flat"
+    names: str = OWN
+    color_table: bool = False
     statistics: bool = False
     preview: str | None = None
     report: str | None = None

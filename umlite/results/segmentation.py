@@ -153,19 +153,23 @@ class Segmentation:
         with together(folder, overwrite=overwrite) as files:
             return self.add_probabilities(files, folder)
 
-    def add_masks(self, files: Files, folder: Path) -> list[Path]:
-        """Write masks like `save_masks`, as part of a larger set of files."""
-        return write_masks(files, folder, [c.name for c in self.classes], self.masks.slabs(), self.scan)
+    def add_masks(self, files: Files, folder: Path, names: Mapping[str, str] | None = None) -> list[Path]:
+        """Write masks like `save_masks`, as part of a larger set of files. names: canonical name -> name to write."""
+        written = self._named(names)
+        return write_masks(files, folder, written, self.masks.slabs(), self.scan)
 
-    def add_label_map(self, files: Files, path: Path) -> list[Path]:
-        """Write a label map like `save_label_map`, as part of a larger set of files."""
-        names = {c.index: (c.name, c.color) for c in self.classes}
-        return [write_label_map(files, path, LabelMap(self.masks, self.classes), names, self.scan)]
+    def add_label_map(self, files: Files, path: Path, names: Mapping[str, str] | None = None) -> list[Path]:
+        """Write a label map like `save_label_map`, as part of a larger set of files. names: as of `add_masks`."""
+        written = self._named(names)
+        labels = {c.index: (written[c.name], c.color) for c in self.classes}
+        return [write_label_map(files, path, LabelMap(self.masks, self.classes), labels, self.scan)]
 
-    def add_probabilities(self, files: Files, folder: Path) -> list[Path]:
-        """Write probabilities like `save_probabilities`, as part of a larger set of files."""
-        soft = self._soft()
-        return write_probabilities(files, folder, ((c.name, soft.on_scan(c.name)) for c in self.classes), self.scan)
+    def add_probabilities(self, files: Files, folder: Path, names: Mapping[str, str] | None = None) -> list[Path]:
+        """Write probabilities like `save_probabilities`, as part of a larger set of files. names: as of `add_masks`."""
+        soft, written = self._soft(), self._named(names)
+        return write_probabilities(
+            files, folder, ((new, soft.on_scan(name)) for name, new in written.items()), self.scan
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the masks, ready for JSON."""
@@ -189,6 +193,9 @@ class Segmentation:
             "notes": list(self.notes),
             "notice": self.card.notice,
         }
+
+    def _named(self, names: Mapping[str, str] | None) -> dict[str, str]:
+        return {c.name: names[c.name] if names else c.name for c in self.classes}
 
     def _only(self, name: str) -> str:
         found = ClassTable(self.card.classes).resolve([name])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,20 +11,15 @@ import nibabel as nib
 import numpy as np
 
 from umlite.errors import OutputError
-from umlite.files import output_error
 from umlite.masks.bitmask import BitMask, ClassMask
 from umlite.masks.probability_on_scan import SLOPE, ProbabilityOnScan
 from umlite.outputs.file_set import Files
 from umlite.results.label_table import label_extension
-from umlite.results.sparse_gzip import SparseGzip
+from umlite.results.staged_file import StagedFile
 from umlite.volume.forms import Forms
 from umlite.volume.reading import Scan
 
-_GZIP_LEVEL = 1
-"""The level of nibabel. Masks are mostly runs of zeros, which level 6 compresses little better and much slower."""
 _BLOCK_VOXELS = 1 << 18
-_WAITING_BYTES = 1 << 18
-"""Compressed bytes of a file that wait in memory before it is opened to append them."""
 
 
 class Planes(Protocol):
@@ -40,7 +34,9 @@ class Planes(Protocol):
     def __getitem__(self, index: tuple[slice, slice, slice], /) -> np.ndarray: ...
 
 
-def write_masks(files: Files, folder: Path, names: Sequence[str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
+def write_masks(
+    files: Files, folder: Path, names: Mapping[str, str], slabs: Iterable[BitMask], scan: Scan
+) -> list[Path]:
     """Write one NIfTI file per class, `folder`/<name>.nii.gz, uint8 of 0 and 1, on the scan's grid.
 
     Equal slabs give equal bytes. One file at a time is open.
@@ -48,7 +44,7 @@ def write_masks(files: Files, folder: Path, names: Sequence[str], slabs: Iterabl
     Args:
         files: the set that they join.
         folder: the set's folder, or one in it.
-        names: canonical class names.
+        names: of the classes, canonical name -> name of the file.
         slabs: masks of all these classes on whole planes of the scan's last axis, in order, read one at a time.
         scan: gives the grid and its place in space.
 
@@ -60,15 +56,15 @@ def write_masks(files: Files, folder: Path, names: Sequence[str], slabs: Iterabl
     """
     written: list[Path] = []
     outputs = []
-    for name in names:
+    for name in names.values():
         path = _named(folder, name, ".nii.gz", written)
-        outputs.append(_Output(files, path, _result_header(scan.forms, scan.shape, np.dtype(np.uint8))))
+        outputs.append(nifti_file(files, path, result_header(scan.forms, scan.shape, np.dtype(np.uint8))))
     planes = 0
     for slab in slabs:
         planes += slab.shape[2]
         if slab.shape[:2] != scan.shape[:2] or planes > scan.shape[2]:
             raise OutputError(_wrong_shape(folder, f"masks of {(*slab.shape[:2], planes)}", scan))
-        for output, (_, mask) in zip(outputs, slab.class_masks(names), strict=True):
+        for output, (_, mask) in zip(outputs, slab.class_masks(list(names)), strict=True):
             for block in _blocks(mask, np.dtype(np.uint8)):
                 output.write(block)
     if planes != scan.shape[2]:
@@ -101,7 +97,7 @@ def write_probabilities(
     for name, array in arrays:
         path = _named(folder, name, "_probability.nii.gz", written)
         _check(path, array, scan)
-        _write(files, path, array, _result_header(scan.forms, array.shape, array.dtype, SLOPE))
+        _write(files, path, array, result_header(scan.forms, array.shape, array.dtype, SLOPE))
     return written
 
 
@@ -132,7 +128,7 @@ def write_label_map(
     lowest, highest = min(*found, *names, 0), max(*found, *names, 0)
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise OutputError(f"Cannot write {path}: labels run from {lowest} to {highest}, expected 0..65535.")
-    header = _result_header(scan.forms, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
+    header = result_header(scan.forms, labels.shape, np.dtype(np.uint8 if highest <= 255 else np.uint16))
     header.extensions.append(label_extension(names))
     _write(files, path, labels, header)
     return path
@@ -164,60 +160,8 @@ def _named(folder: Path, name: str, ending: str, written: list[Path]) -> Path:
     return path
 
 
-class _Output:
-    """A NIfTI file of a set that is written block by block and compressed if its name ends in .gz.
-
-    It is open only while bytes are appended, so that any number of them can be under way. Raises OutputError.
-
-    Args:
-        files: the set that it joins.
-        path: the name that it will get.
-        header: its header, written first.
-    """
-
-    def __init__(self, files: Files, path: Path, header: nib.Nifti1Header) -> None:
-        self._path = path
-        self._staged = files.new(path)
-        self._waiting = io.BytesIO()
-        self._packed = SparseGzip(self._waiting, _GZIP_LEVEL) if path.name.lower().endswith(".gz") else None
-        head = io.BytesIO()
-        header.write_to(head)
-        self.write(head.getvalue())
-
-    def write(self, block: bytes | int) -> None:
-        """Append bytes, or a number of zero bytes."""
-        if self._packed is None:
-            self._waiting.write(bytes(block))
-        elif isinstance(block, int):
-            self._packed.write_zeros(block)
-        else:
-            self._packed.write(block)
-        if self._waiting.tell() >= _WAITING_BYTES:
-            self._append()
-
-    def close(self) -> None:
-        """Complete the file."""
-        if self._packed is not None:
-            self._packed.close()
-        self._append()
-
-    def _append(self) -> None:
-        with _refusals(self._path), open(self._staged, "ab") as file:
-            file.write(self._waiting.getbuffer())
-        self._waiting.seek(0)
-        self._waiting.truncate()
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise output_error(error, path) from error
-
-
 def _write(files: Files, path: Path, array: Planes, header: nib.Nifti1Header) -> None:
-    output = _Output(files, path, header)
+    output = nifti_file(files, path, header)
     for block in _blocks(array, header.get_data_dtype()):
         output.write(block)
     output.close()
@@ -237,7 +181,16 @@ def _blocks(array: Planes, dtype: np.dtype) -> Iterator[bytes | int]:
             yield block.astype(dtype, copy=False).tobytes(order="F")
 
 
-def _result_header(forms: Forms, shape: tuple[int, ...], dtype: np.dtype, slope: float = 1.0) -> nib.Nifti1Header:
+def nifti_file(files: Files, path: Path, header: nib.Nifti1Header) -> StagedFile:
+    """A NIfTI file that is written block by block, its header first. Raises OutputError."""
+    head = io.BytesIO()
+    header.write_to(head)
+    output = StagedFile(files, path, packed=path.name.lower().endswith(".gz"))
+    output.write(head.getvalue())
+    return output
+
+
+def result_header(forms: Forms, shape: tuple[int, ...], dtype: np.dtype, slope: float = 1.0) -> nib.Nifti1Header:
     """A new little-endian header that keeps nothing of the scan's but its place in space."""
     header = forms.header(shape, dtype)
     header["scl_slope"], header["scl_inter"] = slope, 0
