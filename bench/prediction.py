@@ -25,6 +25,8 @@ import numpy as np
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.batch.jobs import lay_out_jobs
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
 from umlite.batch.run import run_jobs
 from umlite.cost.forecast import Forecast
 from umlite.cost.measuring import calibration_of
@@ -104,7 +106,7 @@ def run(options: argparse.Namespace, scan: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="umlite-bench-") as folder:
         jobs = lay_out_jobs([scan], Path(folder) / "masks")
         request = Request.of(classes)
-        (outcome,) = run_jobs(segmenter, jobs, request, forecast=Forecast(segmenter, request))
+        (outcome,) = run_jobs(Model.of(segmenter), jobs, Orders(request), forecast_of=lambda s: Forecast(s, request))
     if outcome.cost is None or outcome.result is None:
         raise SystemExit(f"{scan}: {outcome.error}")
     return outcome.cost.to_dict()

@@ -110,7 +110,7 @@ def test_adaptive_windows(scan_file: Path, small_weights: Path) -> None:
     (scan,) = json.loads(run(*base, "--json").stdout)["scans"]
     assert scan["windows"]["run"] + scan["windows"]["reused"] <= scan["windows"]["total"]
     assert (scan["undecided_voxels"] == 0) == (scan["windows"]["run"] == scan["windows"]["total"])
-    assert f"{scan['windows']['total']} windows" in run(*base).stdout
+    assert f"{scan['windows']['total']} windows" in run(*base, "--force").stdout
     assert "all or adaptive" in fails(*base[:-2], "some")
 
 
@@ -126,8 +126,10 @@ def test_probabilities(scan_file: Path, small_weights: Path) -> None:
     values, mask = soft.get_fdata(), np.asarray(nib.load("out/liver.nii.gz").dataobj) > 0
     assert 0 <= values.min() < 0.5 < values.max() <= 1
     assert (values[mask] > 0.5).mean() > 0.99
-    message = fails(*base, "-o", "out")
-    assert message.endswith("or allow replacing it. (--overwrite, --output)\n")
+    message = fails(*base, "-o", "out", "--overlap", "0")
+    assert message.endswith(
+        "differs in: overlap. Choose another place, or allow replacing it. (--overwrite, --output)\n"
+    )
     run(*base, "-o", "out", "--overwrite", "--windows", "adaptive")
     os.remove("out/liver.nii.gz")
     os.remove("out/aorta.nii.gz")
@@ -180,11 +182,24 @@ def test_several_scans_with_a_bad_one(scan_file: Path, small_weights: Path, tmp_
     assert data["exit_code"] == 2
 
 
+def test_a_scan_that_is_done_is_skipped(scan_file: Path, small_weights: Path) -> None:
+    base = ("segment", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out", "--device", "cpu")
+    run(*base)
+    assert "done before" in run(*base).stdout
+    data = json.loads(run(*base, "--overwrite", "--json").stdout)
+    (scan,) = data["scans"]
+    assert scan["skipped"] is True
+    assert scan["files"] == ["out/liver.nii.gz"]
+    assert scan["manifest"]["classes"] == ["liver"]
+    assert data["exit_code"] == 0
+    assert "skipped" not in json.loads(run(*base, "--force", "--json").stdout)["scans"][0]
+
+
 def test_weights_that_mark_their_results(scan_file: Path, tmp_path: Path) -> None:
     model = small_model(classes=32)
     notice = "For trying the software only."
     save_model(tmp_path / "demo.safetensors", model.state_dict(), small_card(model, notice=notice))
-    arguments = ("segment", scan_file, "-c", "liver", "--weights", "demo.safetensors", "--overwrite")
+    arguments = ("segment", scan_file, "-c", "liver", "--weights", "demo.safetensors", "--force")
     assert notice in run(*arguments).stderr
     assert notice in run(*arguments, "--quiet").stderr
     assert json.loads(run(*arguments, "--json").stdout)["scans"][0]["notice"] == notice

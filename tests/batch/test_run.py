@@ -14,6 +14,8 @@ from support.full_disk import full_disk, needs_full_disk
 from support.samples import make_scan
 from umlite import Segmenter
 from umlite.batch.jobs import Job, lay_out_jobs
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
 from umlite.batch.run import run_jobs
 from umlite.cost import measuring
 from umlite.cost.forecast import Forecast
@@ -33,8 +35,9 @@ def segmenter(small_weights: Path) -> Segmenter:
 REQUEST = Request(("liver",), overlap=0.0)
 
 
-def run(segmenter: Segmenter, jobs: list[Job], **options: Any) -> list:
-    return list(run_jobs(segmenter, jobs, REQUEST, **options))
+def run(segmenter: Segmenter, jobs: list[Job], *, forecast: Forecast | None = None, **orders: Any) -> list:
+    forecast_of = None if forecast is None else lambda _segmenter: forecast
+    return list(run_jobs(Model.of(segmenter), jobs, Orders(REQUEST, **orders), forecast_of=forecast_of))
 
 
 def test_bad_scans_between_good_ones(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
@@ -61,6 +64,7 @@ def test_a_defect_of_ours_does_not_stop_the_others(segmenter, scan_file, tmp_pat
 def test_results_are_replaced_only_on_request(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
     job = Job(scan_file, Place(tmp_path / "out"))
     assert run(segmenter, [job])[0].error is None
+    (tmp_path / "out" / "manifest.json").unlink()
     before = (tmp_path / "out" / "liver.nii.gz").stat()
     refused = run(segmenter, [job])[0].error
     assert isinstance(refused, OutputError)
@@ -76,9 +80,7 @@ def test_a_scan_is_never_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     for output in (tmp_path, scan, tmp_path / "x" / ".." / "liver.nii.gz"):
         chosen = format_of(output, None)
-        error = run(segmenter, lay_out_jobs([scan], output, chosen), wanted=Wanted(chosen.name), overwrite=True)[
-            0
-        ].error
+        error = run(segmenter, lay_out_jobs([scan], output, chosen), overwrite=True)[0].error
         assert "one of the scans" in str(error)
     assert scan.read_bytes() == content
 
@@ -97,7 +99,7 @@ def test_a_finished_result_survives_a_full_disk(segmenter, scan_file, tmp_path, 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     full_disk(monkeypatch, lambda path: path.parent == tmp_path / "out")
     jobs = lay_out_jobs([scan_file], tmp_path / "out", LABEL_MAP if label_map else MASKS)
-    outcome = run(segmenter, jobs, wanted=Wanted("label-map" if label_map else "masks"))[0]
+    outcome = run(segmenter, jobs)[0]
     assert isinstance(outcome.error, OutputError)
     assert "disk is full" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/**/*.nii.gz")
@@ -114,9 +116,7 @@ def test_a_finished_result_survives_statistics_that_fail(segmenter, scan_file, t
         raise InputError("The scan changed while it was read.")
 
     monkeypatch.setattr("umlite.results.statistics._Counts.add", changed)
-    (outcome,) = run_jobs(
-        segmenter, lay_out_jobs([scan_file], tmp_path / "out"), REQUEST, wanted=Wanted(statistics=True)
-    )
+    (outcome,) = run(segmenter, lay_out_jobs([scan_file], tmp_path / "out"), wanted=Wanted(statistics=True))
     assert isinstance(outcome.error, UmliteError)
     assert "changed while it was read" in str(outcome.error)
     (kept,) = tmp_path.glob("umlite-rescued-*/masks/liver.nii.gz")
@@ -148,8 +148,13 @@ def test_long_names(segmenter, scan_file, tmp_path, length: int) -> None:
     """Written, or refused before the computation; never a traceback."""
     outcome = run(
         segmenter,
-        [Job(scan_file, Place(tmp_path / ("a" * (length - 7) + ".nii.gz"), False, with_manifest=False))],
-        wanted=Wanted("label-map"),
+        [
+            Job(
+                scan_file,
+                Place(tmp_path / ("a" * (length - 7) + ".nii.gz"), False, with_manifest=False),
+                format="label-map",
+            )
+        ],
     )[0]
     if length <= 255:
         assert outcome.error is None
@@ -209,7 +214,8 @@ def test_a_scan_beyond_the_limit_is_refused_before_its_windows(segmenter, scan_f
 
 def test_a_request_that_cannot_be_served_runs_nothing(segmenter, scan_file, tmp_path) -> None:
     def runs(classes: str, overlap: float) -> None:
-        list(run_jobs(segmenter, [Job(scan_file, Place(tmp_path))], Request.of(classes, overlap=overlap)))
+        orders = Orders(Request.of(classes, overlap=overlap))
+        list(run_jobs(Model.of(segmenter), [Job(scan_file, Place(tmp_path))], orders))
 
     for classes, overlap in (("liverr", 0.5), ("liver", 1.0), ("liver", float("nan"))):
         with pytest.raises(RequestError):

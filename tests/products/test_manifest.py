@@ -13,7 +13,10 @@ import pytest
 from support.samples import make_scan
 from umlite import Segmenter
 from umlite.batch.jobs import Job, lay_out_jobs
-from umlite.batch.run import Outcome, run_jobs
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
+from umlite.batch.outcome import Outcome
+from umlite.batch.run import run_jobs
 from umlite.errors import OutputError, RequestError
 from umlite.products.formats import LABEL_MAP
 from umlite.products.manifest import key_of
@@ -30,7 +33,7 @@ def segmenter(small_weights: Path) -> Segmenter:
 
 
 def run(segmenter: Segmenter, scan: Path, out: Path, request: Request = REQUEST, **options) -> Outcome:
-    (outcome,) = run_jobs(segmenter, lay_out_jobs([scan], out), request, **options)
+    (outcome,) = run_jobs(Model.of(segmenter), lay_out_jobs([scan], out), Orders(request, **options))
     if outcome.error:
         raise outcome.error
     return outcome
@@ -44,7 +47,7 @@ def test_it_says_what_a_result_depends_on(segmenter: Segmenter, scan_file: Path,
     assert manifest["input"]["sha256"] == hashlib.sha256(scan_file.read_bytes()).hexdigest()
     assert manifest["weights"]["sha256"] == hashlib.sha256(segmenter.weights_path.read_bytes()).hexdigest()
     assert Request.from_dict(manifest["request"]) == REQUEST
-    assert Wanted.from_dict(manifest["wanted"]) == Wanted("masks", statistics=True)
+    assert Wanted.from_dict(manifest["wanted"]) == Wanted(format="masks", statistics=True)
     assert manifest["engine"]["options"]["device"] == "cpu"
     assert manifest["engine"]["options"]["threads"] == segmenter.setup.threads
     assert set(manifest["timings_s"]) >= {"read", "prepare", "windows", "postprocess", "statistics", "write"}
@@ -79,13 +82,12 @@ def test_a_key_changes_with_what_decides_the_result(segmenter: Segmenter, scan_f
 
 def test_where_it_goes(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
     """In the folder; beside one of several label maps; where it is asked for; not unasked beside one file."""
-    alone = Job(scan_file, Place(tmp_path / "one" / "labels.nii.gz", False, with_manifest=False))
-    (outcome,) = run_jobs(segmenter, [alone], REQUEST, wanted=Wanted("label-map"))
+    model, orders = Model.of(segmenter), Orders(REQUEST)
+    alone = Job(scan_file, Place(tmp_path / "one" / "labels.nii.gz", False, with_manifest=False), format="label-map")
+    (outcome,) = run_jobs(model, [alone], orders)
     assert outcome.manifest is not None
     assert os.listdir(tmp_path / "one") == ["labels.nii.gz"]
-    (outcome,) = run_jobs(
-        segmenter, lay_out_jobs([scan_file], tmp_path / "maps", LABEL_MAP), REQUEST, wanted=Wanted("label-map")
-    )
+    (outcome,) = run_jobs(model, lay_out_jobs([scan_file], tmp_path / "maps", LABEL_MAP), orders)
     assert sorted(os.listdir(tmp_path / "maps")) == ["scan.nii.gz", "scan_manifest.json"]
     run(segmenter, scan_file, tmp_path / "out", wanted=Wanted(manifest=str(tmp_path / "runs" / "first.json")))
     assert sorted(os.listdir(tmp_path / "out")) == ["liver.nii.gz", "spleen.nii.gz"]
@@ -97,7 +99,7 @@ def test_where_it_goes(segmenter: Segmenter, scan_file: Path, tmp_path: Path) ->
 def test_one_file_for_the_manifests_of_several_scans_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     jobs = lay_out_jobs([tmp_path / "a.nii", tmp_path / "b.nii"], tmp_path / "out")
     with pytest.raises(RequestError, match="cannot share the one file") as refused:
-        next(run_jobs(segmenter, jobs, REQUEST, wanted=Wanted(manifest="runs.json")))
+        next(run_jobs(Model.of(segmenter), jobs, Orders(REQUEST, Wanted(manifest="runs.json"))))
     assert refused.value.about == ("manifest",)
 
 

@@ -17,6 +17,7 @@ from umlite.volume.reading import scan_name
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
+    from umlite.request import Request
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,15 @@ class Job:
         scan: the file, under the name that was given.
         place: of the result.
         series: the DICOM that the name stands for; None for a file.
+        format: name of the masks' format.
+        request: what is asked of this scan; None for what is asked of all.
     """
 
     scan: Path
     place: Place
     series: Series | None = None
+    format: str = MASKS.name
+    request: Request | None = None
 
     @property
     def output(self) -> Path:
@@ -72,12 +77,12 @@ def lay_out_jobs(
             about=("output", "format"),
         )
     if output is not None and one_file:
-        return [Job(distinct[0], Place(output, False, names[0], with_manifest=False))]
+        return [Job(distinct[0], Place(output, False, names[0], with_manifest=False), format=chosen.name)]
     if output is not None and len(scans) == 1 and chosen.is_folder:
-        return [Job(distinct[0], Place(output, True, names[0]))]
+        return [Job(distinct[0], Place(output, True, names[0]), format=chosen.name)]
     mains = [f"{name}_segmentation" if output is None else output / name for name in names]
     return [
-        Job(scan, Place(Path(f"{main}{chosen.ending}"), chosen.is_folder, name))
+        Job(scan, Place(Path(f"{main}{chosen.ending}"), chosen.is_folder, name), format=chosen.name)
         for scan, name, main in zip(distinct, names, mains, strict=True)
     ]
 

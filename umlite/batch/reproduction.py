@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.batch.jobs import Job
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
 from umlite.batch.run import run_jobs
 from umlite.dicom.finding import find_series, is_dicom_path
 from umlite.errors import InputError, WeightsError
@@ -110,10 +112,9 @@ def reproduce(
     """
     chosen = format_of(None, manifest.wanted.format)
     main = folder if chosen.is_folder else folder / _main_file(manifest, chosen)
-    job = Job(scan[0], Place(main, chosen.is_folder), scan[1])
-    (outcome,) = run_jobs(
-        segmenter, [job], manifest.request, wanted=manifest.wanted, progress_of=lambda _name: progress
-    )
+    job = Job(scan[0], Place(main, chosen.is_folder), scan[1], chosen.name)
+    orders = Orders(manifest.request, manifest.wanted)
+    (outcome,) = run_jobs(Model.of(segmenter), [job], orders, progress_of=lambda _name: progress)
     if outcome.error is not None:
         raise outcome.error
     made = {entry["file"]: entry["sha256"] for entry in (outcome.manifest or {})["outputs"]}

@@ -1,84 +1,50 @@
-"""Runs one scan after the other. A bad scan does not stop the others."""
+"""Runs the jobs. A bad scan does not stop the others, and what is done already is not done again."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from umlite.batch.jobs import Job
-from umlite.batch.saving import Saver
-from umlite.cost.actual import Cost
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
+from umlite.batch.outcome import Outcome
+from umlite.batch.steps import Steps
 from umlite.errors import UmliteError
-from umlite.machine.memory import as_refusal, peak_bytes, start_peak
-from umlite.outputs.temporary import existing
+from umlite.machine.memory import as_refusal
 from umlite.products.choice import products_of
-from umlite.products.content import content_of
-from umlite.products.formats import format_of
-from umlite.products.manifest import input_facts, run_facts
-from umlite.products.product import Finished
-from umlite.products.wanted import Wanted
+from umlite.products.formats import FORMATS
+from umlite.products.product import Product
 from umlite.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from umlite.api import Segmentation, Segmenter
+    from umlite.api import Segmenter
     from umlite.cost.forecast import Forecast
-    from umlite.request import Request
-    from umlite.results.statistics import Statistics
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a job: a result with its files, its cost and its manifest, or an error."""
-
-    job: Job
-    finished: Finished | None = None
-    files: tuple[Path, ...] = ()
-    error: Exception | None = None
-    cost: Cost | None = None
-    manifest: dict[str, Any] | None = None
-    manifest_file: Path | None = None
-
-    @property
-    def result(self) -> Segmentation | None:
-        """The masks; None after an error."""
-        return None if self.finished is None else self.finished.result
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Sentences about the files that a user should know."""
-        return () if self.finished is None else tuple(self.finished.remarks)
-
-    @property
-    def statistics(self) -> Statistics | None:
-        """The numbers; None where none were wanted."""
-        return self.finished.statistics if self.finished is not None and self.finished.wanted.statistics else None
+Result = TypeVar("Result")
 
 
 def run_jobs(
-    segmenter: Segmenter,
+    model: Model,
     jobs: Sequence[Job],
-    request: Request,
+    orders: Orders,
     *,
-    wanted: Wanted = Wanted(),
-    overwrite: bool = False,
     progress_of: Callable[[str], Progress] = lambda _name: no_progress,
-    forecast: Forecast | None = None,
+    forecast_of: Callable[[Segmenter], Forecast] | None = None,
 ) -> Iterator[Outcome]:
     """Segment one scan after the other, and save each before the next is read. Errors of a scan become outcomes.
 
-    No outcome is kept here: a caller that drops one before it asks for the next needs memory for only one scan.
+    No outcome is kept here: a caller that drops one before it asks for the next needs memory for only one scan. The
+    network is loaded when the first scan needs it.
 
     Args:
-        segmenter: runs on every scan.
+        model: weights and options.
         jobs: scans and places of their results.
-        request: what is asked of every scan.
-        wanted: what is written of every result; the jobs' places were laid out for its format, masks by default.
-        overwrite: whether existing results may be replaced.
+        orders: what is asked of every scan.
         progress_of: makes a scan's `Progress` from its name.
-        forecast: predicts the cost of each scan and refuses scans that are too large.
+        forecast_of: makes what predicts the cost of each scan and refuses scans that are too large.
 
     Yields:
         One outcome per job, in order.
@@ -86,39 +52,40 @@ def run_jobs(
     Raises:
         RequestError: the request cannot be served for any scan; raised before the first.
         OutputError: what is about all scans cannot be written; raised after the last.
+        UmliteError: the network cannot be loaded.
     """
-    chosen = format_of(None, wanted.format)
-    wanted = replace(wanted, format=chosen.name)
-    products = products_of(wanted, chosen, probabilities=request.probabilities, scans=len(jobs))
-    scans = {os.path.realpath(job.scan) for job in jobs}
-    saver = Saver(products, wanted, segmenter.check_request(request), scans, overwrite=overwrite)
-    facts = run_facts(segmenter.card, segmenter.weights_path, segmenter.setup, request, wanted)
-
-    def run(job: Job) -> Outcome:
-        saver.check(job)
-        start_peak()
-        prepared = segmenter.prepare(job.series or job.scan, force_geometry=request.force_geometry)
-        content = content_of(job.scan if job.series is None else job.series.path, job.series)
-        predicted = None if forecast is None else forecast.of(prepared)
-        folder = existing(job.place.folder_beside("probabilities")) if request.probabilities else None
-        decided = segmenter.decide(prepared, request, progress=progress_of(job.scan.name), folder=folder)
-        del prepared  # the volume need not be in memory while masks are cleaned and written
-        result = segmenter.finish(decided)
-        del decided
-        run_input = {**facts, "input": input_facts(job.scan, content, job.series)}
-        finished = Finished(result, job.series, run_input, wanted=wanted)
-        written = saver.save(finished, job)
-        cost = Cost(result.timings | written.seconds, peak_bytes(), predicted)
-        return Outcome(
-            job, finished, written.files, cost=cost, manifest=written.manifest, manifest_file=written.manifest_file
-        )
-
+    products = check_orders(model, jobs, orders)
+    steps = Steps(model, orders, {os.path.realpath(job.scan) for job in jobs})
+    forecast: Forecast | None = None
+    is_loaded = False
     for job in jobs:
-        try:
-            yield run(job)
-        except UmliteError as error:
-            yield Outcome(job, error=error)
-        except Exception as error:  # a defect of umlite must not cost the other scans: the caller reports it in full
-            yield Outcome(job, error=as_refusal(error) or error)
+        outcome = contained(steps.skipped, job)
+        if outcome is None:
+            if not is_loaded:
+                model.segmenter.check_request(orders.request)
+                forecast = None if forecast_of is None else forecast_of(model.segmenter)
+                is_loaded = True
+            outcome = contained(partial(steps.run, forecast=forecast, progress=progress_of(job.scan.name)), job)
+        yield outcome
+        del outcome
     for product in products:
         product.finish_run()
+
+
+def check_orders(model: Model, jobs: Sequence[Job], orders: Orders) -> list[Product]:
+    """The products of a run. Raises RequestError where what is asked of all scans does not exist."""
+    model.classes.resolve(orders.request.classes)
+    probabilities, count = orders.request.probabilities, len(jobs)
+    formats = [FORMATS[name] for name in sorted({job.format for job in jobs})]
+    made = [products_of(orders.wanted, one, probabilities=probabilities, scans=count) for one in formats]
+    return [product for products in made for product in products]
+
+
+def contained(step: Callable[[Job], Result], job: Job) -> Result | Outcome:
+    """The outcome of a step, or of its error: it must not cost the other scans."""
+    try:
+        return step(job)
+    except UmliteError as error:
+        return Outcome(job, error=error)
+    except Exception as error:  # a defect of umlite: the caller reports it in full
+        return Outcome(job, error=as_refusal(error) or error)

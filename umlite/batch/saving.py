@@ -8,16 +8,16 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from umlite.batch.jobs import Job
-from umlite.classes import AnatomyClass
+from umlite.batch.orders import Orders
+from umlite.batch.standing import Standing, standing_of
+from umlite.batch.terms import Terms
 from umlite.errors import OutputError, UmliteError
 from umlite.files import output_error
 from umlite.outputs.file_set import rehearse
 from umlite.outputs.leftovers import recover
 from umlite.outputs.temporary import existing
-from umlite.products.manifest import manifest_path
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
-from umlite.products.wanted import Wanted
 from umlite.products.writing import Written, write_products
 
 
@@ -25,42 +25,30 @@ class Saver:
     """Writes the results of a run.
 
     Args:
-        products: what is written of each.
-        wanted: what they were made from; says where manifests go.
-        classes: of every result.
+        orders: which files may be replaced.
         scans: real paths of files that must stay.
-        overwrite: whether existing results may be replaced.
     """
 
-    def __init__(
-        self,
-        products: Sequence[Product],
-        wanted: Wanted,
-        classes: Sequence[AnatomyClass],
-        scans: Collection[str] = (),
-        *,
-        overwrite: bool = False,
-    ) -> None:
-        self._products, self._wanted = tuple(products), wanted
-        self._classes, self._scans = tuple(classes), frozenset(scans)
-        self._overwrite = overwrite
+    def __init__(self, orders: Orders, scans: Collection[str] = ()) -> None:
+        self._orders, self._scans = orders, frozenset(scans)
         self._clean: set[Path] = set()
 
-    def check(self, job: Job) -> None:
-        """Find out before the computation whether the result can be written, by doing what writing it will do.
-
-        What killed runs left in the folder is finished or removed first.
-
-        Raises:
-            OutputError: a scan, or without `overwrite` any file, would be replaced, or the system refuses.
-            RequestError: a product cannot be made of this scan.
-        """
+    def clean(self, job: Job) -> None:
+        """Finish or remove what killed runs left in the folder of a result. Raises OutputError where neither works."""
         folder = existing(job.place.home)
         if folder not in self._clean:
             recover(folder)
             self._clean.add(folder)
-        files = [path for product in self._products for path in product.paths(job.place, self._classes)]
-        manifest = manifest_path(self._wanted, job.place)
+
+    def check(self, job: Job, terms: Terms) -> None:
+        """Find out before the computation whether the result can be written, by doing what writing it will do.
+
+        Raises:
+            OutputError: a scan would be replaced, or a file that must stay, or the system refuses.
+            RequestError: a product cannot be made of this scan.
+        """
+        self.clean(job)
+        files, manifest = terms.files(job.place), terms.manifest(job.place)
         try:
             for file in files if manifest is None else [*files, manifest]:
                 if os.path.realpath(file) in self._scans:
@@ -71,47 +59,70 @@ class Saver:
                     raise OutputError(
                         f"Cannot write {file}: a folder of that name exists. Choose another name.", about="output"
                     )
-            if not self._overwrite and (there := [file for file in files if os.path.lexists(file)]):
-                more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-                raise OutputError(
-                    f"{there[0]}{more} exists already. Choose another place, or allow replacing it.",
-                    about=("overwrite", "output"),
-                )
-            for product in self._products:
+            standing = self._standing(job, terms)
+            if staying := self._staying(job, files, standing):
+                raise _exists(staying, standing)
+            for product in terms.products:
                 product.check(job.place, job.series)
-            for place in {folder, *(existing(file.parent) for file in files)}:
+            for place in {existing(job.place.home), *(existing(file.parent) for file in files)}:
                 rehearse(place)
         except OSError as error:
             raise output_error(error, job.output) from error
 
-    def save(self, finished: Finished, job: Job) -> Written:
-        """Write all files of a result, or none.
+    def save(self, finished: Finished, job: Job, terms: Terms) -> Written | None:
+        """Write all files of a result, or none. None: another run has written the same meanwhile.
 
         Raises:
             OutputError: the system refuses. The message says where the result is kept instead.
         """
-        path = manifest_path(self._wanted, job.place)
+        path, standing, files = terms.manifest(job.place), self._standing(job, terms), terms.files(job.place)
+        exist = any(map(os.path.lexists, files))
+        replace = self._orders.overwrite or (exist and not self._staying(job, files, standing))
         try:
-            return write_products(self._products, finished, job.place, manifest_path=path, overwrite=self._overwrite)
+            if standing.is_done and not self._orders.force:
+                return None
+            return write_products(
+                terms.products, finished, job.place, manifest_path=path, overwrite=replace or self._orders.overwrite
+            )
         except (UmliteError, OSError) as error:
-            raise OutputError(f"{error} {self._rescue(finished, job)}", about="output") from error
+            raise OutputError(f"{error} {_rescue(terms.products, finished, job)}", about="output") from error
         finally:
             if finished.result.probabilities is not None:
                 finished.result.probabilities.file.close()
 
-    def _rescue(self, finished: Finished, job: Job) -> str:
-        """Keep a finished result in the temporary folder or the current one if it cannot be written.
+    def _standing(self, job: Job, terms: Terms) -> Standing:
+        return standing_of(job, terms, verify_hashes=self._orders.verify_hashes)
 
-        A product that cannot be made must not cost the others: then the masks are kept alone.
-        """
-        here = [product for product in self._products if not product.elsewhere]
-        for parent, products in ((p, some) for p in (None, ".") for some in (here, here[:1])):
-            try:
-                folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-", dir=parent))
-                main = folder / ("masks" if job.place.is_folder else job.output.name)
-                place = Place(main, job.place.is_folder, job.place.name)
-                write_products(products, finished, place, manifest_path=None, overwrite=True)
-            except (OSError, UmliteError):
-                continue
-            return f"The finished result was kept in {main if place.is_folder else folder}."
-        return "The result could not be kept in the temporary folder either."
+    def _staying(self, job: Job, files: Sequence[Path], standing: Standing) -> list[Path]:
+        """Those files that exist and must stay: all but those of the same result or, if forced, of any run there."""
+        if self._orders.overwrite:
+            return []
+        ours = standing.listed(job.place) if standing.is_same or self._orders.force else frozenset()
+        return [file for file in files if os.path.lexists(file) and Path(os.path.abspath(file)) not in ours]
+
+
+def _exists(there: Sequence[Path], standing: Standing) -> OutputError:
+    more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+    told = f", of a run that differs in: {standing.differs}" if standing.differs else ""
+    return OutputError(
+        f"{there[0]}{more} exists already{told}. Choose another place, or allow replacing it.",
+        about=("overwrite", "output"),
+    )
+
+
+def _rescue(all_products: Sequence[Product], finished: Finished, job: Job) -> str:
+    """Keep a finished result in the temporary folder or the current one if it cannot be written.
+
+    A product that cannot be made must not cost the others: then the masks are kept alone.
+    """
+    here = [product for product in all_products if not product.elsewhere]
+    for parent, products in ((p, some) for p in (None, ".") for some in (here, here[:1])):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="umlite-rescued-", dir=parent))
+            main = folder / ("masks" if job.place.is_folder else job.output.name)
+            place = Place(main, job.place.is_folder, job.place.name)
+            write_products(products, finished, place, manifest_path=None, overwrite=True)
+        except (OSError, UmliteError):
+            continue
+        return f"The finished result was kept in {main if place.is_folder else folder}."
+    return "The result could not be kept in the temporary folder either."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +33,9 @@ from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
 if TYPE_CHECKING:
-    from umlite.batch.run import Outcome
+    from umlite.api import Segmenter
+    from umlite.batch.outcome import Outcome
+    from umlite.cost.forecast import Forecast
 
 _MOST_DOUBTS = 4
 
@@ -62,6 +65,13 @@ def segment(
         bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=WHAT)
     ] = False,
     overwrite: OverwriteOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute again what is done already.", rich_help_panel=WHAT)
+    ] = False,
+    verify_hashes: Annotated[
+        bool,
+        typer.Option("--verify-hashes", help="Read finished results to see if they changed.", rich_help_panel=WHAT),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
     ] = False,
@@ -74,6 +84,8 @@ def segment(
     report = _Report(silent=quiet or as_json)
     with reported(as_json, report.scans):
         from umlite.batch.jobs import lay_out_jobs
+        from umlite.batch.model import Model
+        from umlite.batch.orders import Orders
         from umlite.batch.run import run_jobs
         from umlite.products.formats import format_of
 
@@ -91,34 +103,35 @@ def segment(
             sources.scans, place, chosen, layout=wanted.layout, notify=lambda text: tell(f"Note: {text}")
         )
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
-        segmenter = load(weights, options, jobs[0].place.home)
+        model = Model(weights, options, lambda: load(weights, options, jobs[0].place.home))
         if dry_run:
             from umlite.commands.plan import show_plans
 
-            raise typer.Exit(show_plans(segmenter, [job.series or job.scan for job in jobs], request, as_json=as_json))
-        from umlite.cost.forecast import Forecast
-        from umlite.cost.limits import Limits
-
-        forecast = Forecast(segmenter, request, Limits.of(options), tell)
+            scans_or_series = [job.series or job.scan for job in jobs]
+            raise typer.Exit(show_plans(model.segmenter, scans_or_series, request, as_json=as_json))
+        orders = Orders(request, wanted, overwrite, force, verify_hashes)
         with window_bars(report.silent) as progress_of:
-            for outcome in run_jobs(
-                segmenter,
-                jobs,
-                request,
-                wanted=wanted,
-                overwrite=overwrite,
-                progress_of=progress_of,
-                forecast=forecast,
-            ):
+            for outcome in run_jobs(model, jobs, orders, progress_of=progress_of, forecast_of=_forecast_of(options)):
                 report.add(outcome)
                 del outcome  # its scan and masks need not be in memory beside the next scan's
         if as_json:
-            engine = {"engine": segmenter.setup.options.engine, "device": str(segmenter.setup.device)}
-            show_json({"umlite": __version__, **engine, **report.scans(), "exit_code": report.code})
+            show_json({"umlite": __version__, **model.engine, **report.scans(), "exit_code": report.code})
         elif len(jobs) > 1 and not quiet:
-            show(f"{report.done} of {len(jobs)} scans segmented.")
+            show(report.summary(len(jobs)))
     if report.code:
         raise typer.Exit(report.code)
+
+
+def _forecast_of(options: EngineOptions) -> Callable[[Segmenter], Forecast]:
+    """A function that makes what predicts each scan's cost."""
+
+    def make(segmenter: Segmenter) -> Forecast:
+        from umlite.cost.forecast import Forecast
+        from umlite.cost.limits import Limits
+
+        return Forecast(segmenter, None, Limits.of(options), tell)
+
+    return make
 
 
 def _check_no_class(scans: list[Path], request: Request) -> None:
@@ -137,12 +150,14 @@ class _Report:
 
     def __init__(self, silent: bool) -> None:
         self.silent = silent
-        self.code = self.done = 0
+        self.code = self.done = self.skipped = 0
         self._scans: list[dict[str, Any]] = []
 
     def add(self, outcome: Outcome) -> None:
         """Show an outcome, and keep its entry for JSON."""
-        if outcome.error is None:
+        if outcome.skipped:
+            self.skipped += 1
+        elif outcome.error is None:
             self.done += 1
         elif not isinstance(outcome.error, UmliteError):
             self.code = DEFECT
@@ -151,6 +166,11 @@ class _Report:
         _show_outcome(outcome, self.silent)
         self._scans.append(_as_dict(outcome))
 
+    def summary(self, scans: int) -> str:
+        """A sentence about all scans of the run."""
+        skipped = f", {self.skipped} done before" if self.skipped else ""
+        return f"{self.done} of {scans} scans segmented{skipped}."
+
     def scans(self) -> dict[str, Any]:
         """Entries of all scans, ready for JSON; empty before the first."""
         return {"scans": self._scans} if self._scans else {}
@@ -158,6 +178,10 @@ class _Report:
 
 def _show_outcome(outcome: Outcome, silent: bool) -> None:
     scan, result = outcome.job.scan, outcome.result
+    if outcome.skipped:
+        if not silent:
+            show(f"{scan.name}: done before, nothing to do. The result is in {outcome.job.output}")
+        return
     if result is None:
         tell(f"Error: {prefixed(scan, outcome.error)}")
         if not isinstance(outcome.error, UmliteError):
@@ -189,12 +213,14 @@ def _doubts(outcome: Outcome) -> list[str]:
 
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
+    files = [str(file) for file in outcome.files]
+    manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
+    if outcome.skipped:
+        return {"scan": str(outcome.job.scan), "skipped": True, "files": files, **manifest}
     if outcome.result is None:
         return {"scan": str(outcome.job.scan), "error": message_of(outcome.error)}
     cost = outcome.cost.to_dict() if outcome.cost else {}
     numbers = {"statistics": outcome.statistics.to_dict()} if outcome.statistics else {}
-    files = [str(file) for file in outcome.files]
     warnings = {"warnings": [*outcome.result.warnings, *outcome.remarks]}
-    manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
     checks = outcome.finished.checks if outcome.finished else {}
     return {**outcome.result.to_dict(), **warnings, **checks, **cost, **numbers, "files": files, **manifest}

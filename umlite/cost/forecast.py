@@ -34,14 +34,16 @@ class Forecast:
         self._limits = limits or Limits()
         self._calibration = calibration_of(segmenter, tell=tell) if self._limits.any else remembered(segmenter)
 
-    def of(self, prepared: Prepared) -> Prediction | None:
+    def of(self, prepared: Prepared, request: Request | None = None) -> Prediction | None:
         """Predict the cost of a prepared scan; None if this machine is not calibrated.
+
+        request: what is asked of this scan, where that is something else.
 
         Raises:
             DeviceError: the cost is beyond the limits.
         """
         if self._calibration is None:
             return None
-        cost = predict(self._segmenter, self._calibration, prepared, self._request)
+        cost = predict(self._segmenter, self._calibration, prepared, request or self._request)
         self._limits.check(cost)
         return cost

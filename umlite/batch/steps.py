@@ -1,0 +1,127 @@
+"""The steps of one scan: whether it is done already, reading and preparing, the windows, cleaning and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from umlite.batch.jobs import Job
+from umlite.batch.model import Model
+from umlite.batch.orders import Orders
+from umlite.batch.outcome import Outcome
+from umlite.batch.saving import Saver
+from umlite.batch.standing import Standing, standing_of
+from umlite.batch.terms import Terms, terms_of
+from umlite.cost.actual import Cost
+from umlite.machine.memory import peak_bytes, start_peak
+from umlite.outputs.temporary import existing
+from umlite.products.content import Content, content_of
+from umlite.products.manifest import input_facts, run_facts
+from umlite.products.product import Finished
+from umlite.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from umlite.api import Decided, Prepared
+    from umlite.cost.forecast import Forecast
+    from umlite.cost.prediction import Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A scan whose windows can run."""
+
+    job: Job
+    terms: Terms
+    prepared: Prepared
+    content: Content
+    predicted: Prediction | None
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """A scan whose windows have run."""
+
+    job: Job
+    terms: Terms
+    decided: Decided
+    content: Content
+    predicted: Prediction | None
+
+
+class Steps:
+    """What is done to each scan of a run. The steps of different scans may run in different threads.
+
+    Args:
+        model: weights and options.
+        orders: what is asked of every scan.
+        scans: real paths of files that must stay.
+    """
+
+    def __init__(self, model: Model, orders: Orders, scans: Collection[str] = ()) -> None:
+        self._model, self._orders = model, orders
+        self._terms = terms_of(model, orders)
+        self._saver = Saver(orders, scans)
+        self._facts: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def skipped(self, job: Job) -> Outcome | None:
+        """The outcome of a job whose result is there already; None where it has to be computed."""
+        if self._orders.force:
+            return None
+        terms = self._terms(job)
+        self._saver.clean(job)
+        return _outcome_of(job, standing_of(job, terms, verify_hashes=self._orders.verify_hashes))
+
+    def prepare(self, job: Job, forecast: Forecast | None = None) -> Ready:
+        """See that the result can be written, read the scan, and turn it into what the network sees."""
+        terms = self._terms(job)
+        segmenter = self._model.segmenter
+        segmenter.check_request(terms.request)
+        self._saver.check(job, terms)
+        prepared = segmenter.prepare(job.series or job.scan, force_geometry=terms.request.force_geometry)
+        content = content_of(job.scan, job.series)
+        predicted = None if forecast is None else forecast.of(prepared, terms.request)
+        return Ready(job, terms, prepared, content, predicted)
+
+    def decide(self, ready: Ready, progress: Progress = no_progress) -> Answered:
+        """Run the windows."""
+        job, request = ready.job, ready.terms.request
+        folder = existing(job.place.folder_beside("probabilities")) if request.probabilities else None
+        decided = self._model.segmenter.decide(ready.prepared, request, progress=progress, folder=folder)
+        return Answered(job, ready.terms, decided, ready.content, ready.predicted)
+
+    def finish(self, answered: Answered) -> Outcome:
+        """Clean the masks and write all files of the result."""
+        job, terms, content, predicted = answered.job, answered.terms, answered.content, answered.predicted
+        result = self._model.segmenter.finish(answered.decided)
+        del answered  # predicted masks need not be in memory while cleaned ones are written
+        facts = self._run_facts(terms) | {"input": input_facts(job.scan, content, job.series)}
+        finished = Finished(result, job.series, facts, wanted=terms.wanted)
+        written = self._saver.save(finished, job, terms)
+        if written is None:
+            return _outcome_of(job, standing_of(job, terms)) or Outcome(job, skipped=True)
+        cost = Cost(result.timings | written.seconds, peak_bytes(), predicted)
+        manifest, manifest_file = written.manifest, written.manifest_file
+        return Outcome(job, finished, written.files, cost=cost, manifest=manifest, manifest_file=manifest_file)
+
+    def run(self, job: Job, forecast: Forecast | None = None, progress: Progress = no_progress) -> Outcome:
+        """All steps, one after the other. Raises what they raise."""
+        start_peak()
+        # Each step's input goes with it: the volume need not be in memory while masks are cleaned and written.
+        return self.finish(self.decide(self.prepare(job, forecast), progress))
+
+    def _run_facts(self, terms: Terms) -> dict[str, Any]:
+        key = (terms.request, terms.wanted)
+        if key not in self._facts:
+            setup = self._model.segmenter.setup
+            facts = run_facts(self._model.card, self._model.path, setup, terms.request, terms.wanted)
+            self._facts = {key: facts}  # that of the last request; a run with several changes rarely
+        return self._facts[key]
+
+
+def _outcome_of(job: Job, standing: Standing) -> Outcome | None:
+    if not standing.is_done or standing.manifest is None:
+        return None
+    files = tuple(job.place.home / output.file for output in standing.manifest.outputs)
+    manifest, path = standing.manifest.data, standing.manifest_file
+    return Outcome(job, files=files, manifest=manifest, manifest_file=path, skipped=True)
