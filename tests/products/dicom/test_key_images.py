@@ -55,6 +55,12 @@ def test_slices_are_as_acquired_with_outlines(tmp_path: Path, axes: str) -> None
         assert rows.mean() < frame.shape[0] / 4
 
 
+def test_one_lesion_is_one_frame(tmp_path: Path) -> None:
+    paths, _ = make(write_series(tmp_path / "series", HU), lesions(1))
+    assert not check_by_dciodvfy(paths.images)
+    assert pydicom.dcmread(paths.images).NumberOfFrames == 1
+
+
 def test_the_note_names_images_and_the_slices_of_the_scan(tmp_path: Path) -> None:
     paths, found = make(write_series(tmp_path / "series", HU), lesions())
     named = {

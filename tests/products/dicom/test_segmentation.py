@@ -209,11 +209,17 @@ def test_headers_with_values_out_of_order_are_carried_over_or_emptied(tmp_path: 
         data.add(pydicom.DataElement("PatientBirthDate", "DA", "1.1.1950", validation_mode=0))
         data.add(pydicom.DataElement("StudyDate", "DA", "2026-01-02", validation_mode=0))
 
+        code = Dataset()
+        code.CodeValue, code.CodeMeaning = "7", "a code without a scheme"
+        data.ProcedureCodeSequence, data.ClinicalTrialTimePointDescription = [code], "baseline"
+
     with pytest.warns(UserWarning, match="value length"):
         folder = write_series(tmp_path / "series", HU, edit=spoil)
     path, _ = make_seg(folder)
     data = pydicom.dcmread(path)
     assert (data.PatientSex, data.PatientBirthDate, data.PatientID) == ("", "", "P" * 70)
+    assert "ProcedureCodeSequence" not in data
+    assert data.ClinicalTrialTimePointID == ""
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def _captures(pictures: Sequence[LesionPicture], result: Segmentation, origin: O
     slices = _capture(frames[0], 1, key, result, origin, maker)
     slices.SOPClassUID = slices.file_meta.MediaStorageSOPClassUID = _MULTI_FRAME_COLOR
     slices.NumberOfFrames = len(frames)
-    slices.FrameIncrementPointer = _PAGE_NUMBERS
-    slices.PageNumberVector = list(range(1, len(frames) + 1))
+    if len(frames) > 1:
+        slices.FrameIncrementPointer = _PAGE_NUMBERS
+        slices.PageNumberVector = list(range(1, len(frames) + 1))
     slices.PixelData = frames.tobytes() + b"\0" * (frames.size % 2)
     return slices, _capture(montage(pictures), 2, key, result, origin, maker)
 

@@ -213,6 +213,11 @@ def _tidy(data: Any) -> None:
                 setattr(data, keyword, "")
     if data.PatientSex not in _SEXES:
         data.PatientSex = ""
+    if "ClinicalTrialTimePointDescription" in data and "ClinicalTrialTimePointID" not in data:
+        data.ClinicalTrialTimePointID = ""
+    for element in [element for element in data if element.VR == "SQ"]:
+        if any("CodeValue" in item and "CodingSchemeDesignator" not in item for item in element.value):
+            del data[element.tag]
 
 
 def series_number(origin: Origin, offset: int) -> int:
