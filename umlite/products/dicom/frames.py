@@ -59,12 +59,14 @@ class Slot:
 def survey(masks: MasksOnScan, classes: Sequence[AnatomyClass], is_measured: np.ndarray) -> Survey:
     """Look once at all masks."""
     planes: dict[str, list[int]] = {c.name: [] for c in classes}
+    names = tuple(planes)
     overlaps, first, digest = False, 0, hashlib.blake2b(digest_size=16)
-    for slab in masks.slabs():
+    for each in masks.slabs():
+        slab = each if each.names == names else each.select(names)
         digest.update(np.ascontiguousarray(slab.bits.T).data)
         here = is_measured[first : first + slab.shape[2]]
         overlaps = overlaps or bool((slab.bits & (slab.bits - 1))[:, :, here].any())
-        for name, mask in slab.class_masks(list(planes)):
+        for name, mask in slab.class_masks(names):
             planes[name] += (np.flatnonzero(mask.planes & here) + first).tolist()
         first += slab.shape[2]
     return Survey({name: np.array(found, int) for name, found in planes.items()}, overlaps, digest.hexdigest())
