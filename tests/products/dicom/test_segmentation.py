@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -22,9 +23,11 @@ from support.dicom_objects import (
     result_of,
     run,
 )
+from umlite.class_table import ClassTable
 from umlite.classes import PUBLISHED
 from umlite.errors import InputError
 from umlite.masks.bitmask import BitMask
+from umlite.masks.on_scan import ResampledMasks
 from umlite.products.dicom.origin import origin_of
 from umlite.products.dicom.segmentation import SegObject, write_seg
 from umlite.results.label_map import paint_label_map
@@ -176,6 +179,20 @@ def test_what_segments_say(tmp_path: Path) -> None:
     assert hd.color.CIELabColor.from_dicom_value(kidney.RecommendedDisplayCIELabValue).to_rgb() == (50, 110, 255)
     assert read.SegmentsOverlap == "YES"
     assert read.ImageComments == MAKER.notice
+
+
+def test_a_class_of_ones_own_has_a_private_code_that_is_explained(tmp_path: Path) -> None:
+    series = only_series(write_series(tmp_path / "series", HU))
+    result = result_of(series, {"liver": MASKS["liver"]})
+    own = ClassTable(["thymus_and_surroundings"]).resolve(None)
+    masks = ResampledMasks(BitMask.from_masks({own[0].name: MASKS["liver"]}), result.masks.frame)
+    write_seg(tmp_path / "seg.dcm", replace(result, classes=own, masks=masks), origin_of(series), MAKER)
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    kind = data.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    assert kind.LongCodeValue == "thymus_and_surroundings"
+    assert kind.CodingSchemeDesignator == "99UMLITE"
+    assert data.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99UMLITE"
+    check_by_dciodvfy(tmp_path / "seg.dcm")  # warns of the private scheme
 
 
 def test_nothing_found_is_an_empty_frame_for_each_class(tmp_path: Path) -> None:

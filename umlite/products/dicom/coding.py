@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from umlite.classes import AnatomyClass
-from umlite.concepts import CONCEPTS, SIDES, Code, category_of, concept_of
+from umlite.concepts import CONCEPTS, OWN_SCHEME, SIDES, Code, category_of, concept_of
 from umlite.products.dicom.identity import MAKER, Maker
 
 MEAN = Code("373098007", "Mean")
@@ -30,6 +31,16 @@ def coded(code: Code) -> Any:
     from highdicom.sr.coding import CodedConcept
 
     return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def own_schemes(classes: Iterable[AnatomyClass]) -> list[Any] | None:
+    """What explains the private codes of classes; None where there are none."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    if all(c.name in CONCEPTS for c in classes):
+        return None
+    name = "Names of classes outside umlite's table"
+    return [CodingSchemeIdentificationItem(OWN_SCHEME, name=name, responsible_organization=MAKER)]
 
 
 def algorithm(maker: Maker) -> Any:

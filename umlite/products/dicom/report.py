@@ -27,6 +27,7 @@ from umlite.products.dicom.coding import (
     VOLUME,
     VOXEL_SUM,
     coded,
+    own_schemes,
     site_of,
 )
 from umlite.products.dicom.identity import MAKER, Maker, made_uid, scan_date, seed, settle
@@ -107,6 +108,7 @@ def _document(context: _Context) -> Any:
         manufacturer=MAKER,
         manufacturer_model_name=MAKER,
         software_versions=__version__,
+        coding_schemes=own_schemes(context.result.classes),
         is_complete=True,
         series_description=f"{MAKER} {context.maker.name}"[:64],
     )

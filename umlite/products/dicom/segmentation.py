@@ -15,7 +15,7 @@ from umlite.classes import PUBLISHED, AnatomyClass
 from umlite.dicom.library import quietly
 from umlite.errors import InputError
 from umlite.files import output_error
-from umlite.products.dicom.coding import segment_description
+from umlite.products.dicom.coding import own_schemes, segment_description
 from umlite.products.dicom.frames import Slot, Survey, survey, write_bits, write_groups, write_labels
 from umlite.products.dicom.identity import MAKER, Maker, made_uid, scan_date, seed, settle
 from umlite.products.dicom.origin import CT_IMAGE, Origin, class_of, series_number
@@ -141,6 +141,7 @@ def _header(
         software_versions=__version__,
         device_serial_number=maker.sha256[:16] or "0",
         transfer_syntax_uid=ExplicitVRLittleEndian,
+        coding_schemes=own_schemes(classes),
         content_label="UMLITE",
         content_description="Masks of organs and lesions",
         series_description=f"{MAKER} {maker.name}"[:64],
