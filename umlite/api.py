@@ -20,6 +20,7 @@ from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
 from umlite.errors import DeviceError, RequestError
+from umlite.files import expanded
 from umlite.machine.memory import is_refusal
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import ResampledMasks
@@ -104,6 +105,7 @@ class Segmenter:
     Args:
         weights: an installed name, a .safetensors file, or None if exactly one is installed.
         options: how to compute; see `EngineOptions`.
+        packs: files of classes that are added to the network; see `umlite.weights.packs`.
         notify: gets a sentence if loading takes long (kernels are compiled once per machine), and whenever something is
             done differently than planned.
         **changes: fields of `EngineOptions` by name, as in `Segmenter(weights, device="cpu", threads=2)`.
@@ -119,14 +121,16 @@ class Segmenter:
         weights: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
         *,
+        packs: Iterable[str | os.PathLike[str]] = (),
         notify: Notify = no_notice,
         **changes: Any,
     ) -> None:
         notify = once(notify)
         setup = choose_setup(changed(options or EngineOptions(), changes), notify)
         self.weights_path: Path = resolve(weights)
+        self.packs = tuple(expanded(pack) for pack in packs)
         with _memory_errors("for the network"):
-            self.engine = build_engine(self.weights_path, setup, notify)
+            self.engine = build_engine(self.weights_path, setup, notify, self.packs)
         self.classes = ClassTable(self.card.classes)
 
     @property

@@ -17,6 +17,7 @@ from umlite.commands.info import info
 from umlite.commands.options import (
     JsonOption,
     OverwriteOption,
+    PacksOption,
     WeightsOption,
     output_option,
     path_argument,
@@ -102,15 +103,16 @@ def demo(
 
 
 @app.command("classes", cls=PanelledCommand)
-def list_classes(weights: WeightsOption = None, as_json: JsonOption = False) -> None:
+def list_classes(weights: WeightsOption = None, packs: PacksOption = None, as_json: JsonOption = False) -> None:
     """List classes, aliases and groups of the published model, or of --weights."""
     with reported(as_json):
         table = ClassTable(c.name for c in PUBLISHED)
-        if weights is not None:
+        if weights is not None or packs is not None:
             from umlite.weights.loading import read_card
+            from umlite.weights.packs import pack_paths
             from umlite.weights.store import resolve
 
-            table = ClassTable(read_card(resolve(weights)).classes)
+            table = ClassTable(read_card(resolve(weights), pack_paths(packs)).classes)
         if as_json:
             fields = ("index", "name", "published", "kind", "hosts", "aliases", "color")
             show_json({"classes": [{f: getattr(c, f) for f in fields} for c in table], "groups": table.groups})

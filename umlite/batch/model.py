@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,24 +26,31 @@ class Model:
     Args:
         weights: an installed name, a .safetensors file, or None if exactly one is installed.
         options: how to compute.
-        load: loads the segmenter of both.
+        load: loads the segmenter of them.
+        packs: files of added classes.
 
     Raises:
         WeightsError: there are no such weights, or they are damaged.
     """
 
     def __init__(
-        self, weights: str | os.PathLike[str] | None, options: EngineOptions, load: Callable[[], Segmenter]
+        self,
+        weights: str | os.PathLike[str] | None,
+        options: EngineOptions,
+        load: Callable[[], Segmenter],
+        *,
+        packs: Sequence[Path] = (),
     ) -> None:
         self.options, self._load = options, load
         self.path: Path = resolve(weights)
-        self.card: ModelCard = read_card(self.path)
+        self.packs = tuple(packs)
+        self.card: ModelCard = read_card(self.path, self.packs)
         self.classes = ClassTable(self.card.classes)
 
     @classmethod
     def of(cls, segmenter: Segmenter) -> Model:
         """That of a segmenter that is loaded already."""
-        return cls(segmenter.weights_path, segmenter.setup.options, lambda: segmenter)
+        return cls(segmenter.weights_path, segmenter.setup.options, lambda: segmenter, packs=segmenter.packs)
 
     @functools.cached_property
     def segmenter(self) -> Segmenter:
@@ -58,9 +65,9 @@ class Model:
         return {"engine": options.engine, "device": options.device}
 
     @functools.cached_property
-    def sha256(self) -> str:
-        """Of the weights' file."""
-        return file_sha256(self.path)
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the weights' file and of each pack."""
+        return tuple(file_sha256(path) for path in (self.path, *self.packs))
 
     @functools.cached_property
     def precision(self) -> str:

@@ -65,6 +65,14 @@ def find_weights(manifest: Recorded) -> Path:
     )
 
 
+def find_packs(manifest: Recorded) -> tuple[Path, ...]:
+    """The files of the manifest's packs. Raises WeightsError where one is gone or has changed."""
+    for path, sha256 in manifest.packs:
+        if not Path(path).is_file() or file_sha256(Path(path)) != sha256:
+            raise WeightsError(f"The pack {path} of this run, with SHA-256 {sha256}, is not there any more.")
+    return tuple(Path(path) for path, _ in manifest.packs)
+
+
 def find_scan(manifest: Recorded, path: Path | None = None) -> tuple[Path, Series | None]:
     """The scan of the manifest, and its series if it is DICOM.
 

@@ -68,7 +68,7 @@ def _differences(manifest: Recorded, terms: Terms) -> str:
         (replace(manifest.wanted, manifest=None), replace(terms.wanted, manifest=None)),
     )
     names = [f.name for its, ours in pairs for f in fields(ours) if getattr(its, f.name) != getattr(ours, f.name)]
-    names += ["weights"] if manifest.weights_sha256 != terms.weights_sha256 else []
+    names += ["weights"] if manifest.hashes != terms.hashes else []
     names += ["precision"] if manifest.options.precision != terms.precision else []
     return ", ".join(name.replace("_", " ") for name in names)
 

@@ -114,7 +114,7 @@ class Steps:
         key = (terms.request, terms.wanted)
         if key not in self._facts:
             setup = self._model.segmenter.setup
-            facts = run_facts(self._model.card, self._model.path, setup, terms.request, terms.wanted)
+            facts = run_facts(self._model.card, self._model.path, self._model.packs, setup, terms.request, terms.wanted)
             self._facts = {key: facts}  # that of the last request; a run with several changes rarely
         return self._facts[key]
 

@@ -31,7 +31,7 @@ class Terms:
         wanted: what is written, its format by name.
         products: what writes it.
         classes: of the result.
-        weights_sha256: of the weights' file.
+        hashes: SHA-256 of the weights' file and of each pack.
         precision: of the engine.
     """
 
@@ -39,7 +39,7 @@ class Terms:
     wanted: Wanted
     products: tuple[Product, ...]
     classes: tuple[AnatomyClass, ...]
-    weights_sha256: str
+    hashes: tuple[str, ...]
     precision: str
 
     def files(self, place: Place) -> list[Path]:
@@ -59,6 +59,6 @@ def terms_of(model: Model, orders: Orders) -> Callable[[Job], Terms]:
         wanted = replace(orders.wanted, format=name)
         products = products_of(wanted, FORMATS[name], probabilities=request.probabilities)
         classes = model.classes.resolve(request.classes)
-        return Terms(request, wanted, products, classes, model.sha256, model.precision)
+        return Terms(request, wanted, products, classes, model.hashes, model.precision)
 
     return lambda job: make(job.request or orders.request, job.format)

@@ -41,7 +41,7 @@ class ReferenceNetwork(nn.Module):
         if isinstance(config, SwinUNETRConfig):
             self.backbone = MonaiSwinUNETR(config, model.backbone)
         self.generator, self.head_input = model.generator, model.head_input
-        self.classes = model.config.head.classes
+        self.classes = model.config.head.heads
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from umlite import __version__
-from umlite.commands.options import JsonOption, WeightsOption, load, takes_options
+from umlite.commands.options import JsonOption, PacksOption, WeightsOption, load, takes_options
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
 from umlite.terminal import show, show_json, show_table, tell
@@ -18,6 +18,7 @@ def info(
     options: EngineOptions,
     layers: Annotated[bool, typer.Option("--layers", help="Load --weights and show how each layer runs.")] = False,
     weights: WeightsOption = None,
+    packs: PacksOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, the device, and which engine would run and why."""
@@ -32,7 +33,7 @@ def info(
 
     rows: list[dict[str, str]] = []
     if layers:
-        segmenter = load(weights, options)
+        segmenter = load(weights, options, packs=packs)
         setup, rows = segmenter.setup, segmenter.engine.layers()
     elif weights:
         raise RequestError("--weights names the weights whose layers to show: add --layers.")

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +53,10 @@ output_option = functools.partial(typer.Option, "--output", "-o", callback=_give
 ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="Weights: installed name or .safetensors file.", rich_help_panel=WHAT)
+]
+PacksOption = Annotated[
+    str | None,
+    typer.Option("--with", help="Packs of added classes, joined by commas.", metavar="FILES", rich_help_panel=WHAT),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=WHAT)]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=WHAT)]
@@ -136,7 +140,12 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def load(weights: str | Path | None, options: EngineOptions, output: Path | None = None) -> Segmenter:
+def load(
+    weights: str | Path | None,
+    options: EngineOptions,
+    output: Path | None = None,
+    packs: str | Sequence[Path] | None = None,
+) -> Segmenter:
     """Load the segmenter that the options ask for, and give its threads to torch's own operations too.
 
     Where the system has no temporary folder, one in the cache folder or beside `output` takes its place.
@@ -151,8 +160,11 @@ def load(weights: str | Path | None, options: EngineOptions, output: Path | None
     import torch
 
     from umlite.api import Segmenter
+    from umlite.weights.packs import pack_paths
 
-    segmenter = Segmenter(weights, options, notify=tell)
+    segmenter = Segmenter(
+        weights, options, packs=pack_paths(packs) if isinstance(packs, str) else packs or (), notify=tell
+    )
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     return segmenter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umlite.commands.options import JsonOption, ScanArgument, WeightsOption, load, takes_options
+from umlite.commands.options import JsonOption, PacksOption, ScanArgument, WeightsOption, load, takes_options
 from umlite.commands.reporting import BAD_INPUT, message_of, prefixed
 from umlite.engines.options import EngineOptions
 from umlite.errors import UmliteError
@@ -28,11 +28,12 @@ def plan(
     request: Request,
     options: EngineOptions,
     weights: WeightsOption = None,
+    packs: PacksOption = None,
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict windows, seconds, memory and output of SCAN. On first use, a short calibration runs."""
-    code = show_plans(load(weights, options), [scan], request, recalibrate=recalibrate, as_json=as_json)
+    code = show_plans(load(weights, options, packs=packs), [scan], request, recalibrate=recalibrate, as_json=as_json)
     if code:
         raise typer.Exit(code)
 

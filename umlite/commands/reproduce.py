@@ -37,7 +37,7 @@ def reproduce(
 ) -> None:
     """Run again what MANIFEST tells, and compare the files. The exit code is 1 if one differs."""
     with reported(as_json):
-        from umlite.batch.reproduction import find_scan, find_weights
+        from umlite.batch.reproduction import find_packs, find_scan, find_weights
         from umlite.batch.reproduction import reproduce as run_again
         from umlite.outputs.temporary import temporary_folder
         from umlite.products.recorded import read_manifest
@@ -45,7 +45,7 @@ def reproduce(
         told = read_manifest(manifest)
         found = find_scan(told, scan)
         options = told.options if device is None else replace(told.options, device=device)
-        segmenter = load(weights or find_weights(told), options, output)
+        segmenter = load(weights or find_weights(told), options, output, find_packs(told))
         with contextlib.ExitStack() as stack:
             folder = output or stack.enter_context(temporary_folder("umlite-reproduce-"))
             progress_of = stack.enter_context(window_bars(as_json))

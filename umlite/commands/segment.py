@@ -18,6 +18,7 @@ from umlite.commands.options import (
     WHAT,
     JsonOption,
     OverwriteOption,
+    PacksOption,
     WeightsOption,
     load,
     output_option,
@@ -54,6 +55,7 @@ def segment(
         ),
     ] = None,
     weights: WeightsOption = None,
+    packs: PacksOption = None,
     series: Annotated[
         str | None,
         typer.Option("--series", help="DICOM series: numbers, UIDs or all.", rich_help_panel=WHAT),
@@ -88,6 +90,7 @@ def segment(
         from umlite.batch.orders import Orders
         from umlite.batch.run import run_jobs
         from umlite.products.formats import format_of
+        from umlite.weights.packs import pack_paths
 
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
@@ -103,7 +106,9 @@ def segment(
             sources.scans, place, chosen, layout=wanted.layout, notify=lambda text: tell(f"Note: {text}")
         )
         jobs = [replace(job, series=sources.series.get(job.scan)) for job in jobs]
-        model = Model(weights, options, lambda: load(weights, options, jobs[0].place.home))
+        model = Model(
+            weights, options, lambda: load(weights, options, jobs[0].place.home, packs), packs=pack_paths(packs)
+        )
         if dry_run:
             from umlite.commands.plan import show_plans
 

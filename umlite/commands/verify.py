@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from umlite.commands.options import JsonOption, ScanArgument, WeightsOption, load, takes_options
+from umlite.commands.options import JsonOption, PacksOption, ScanArgument, WeightsOption, load, takes_options
 from umlite.commands.reporting import BEYOND_TOLERANCE
 from umlite.engines.options import EngineOptions
 from umlite.request import Request
@@ -19,6 +19,7 @@ def verify(
     request: Annotated[Request, "classes", "overlap", "force_geometry"],
     options: EngineOptions,
     weights: WeightsOption = None,
+    packs: PacksOption = None,
     sample: Annotated[
         int | None, typer.Option(help="Number of windows to compare, evenly spread. Default: all, blended.")
     ] = None,
@@ -30,8 +31,8 @@ def verify(
     """Compare the chosen options with the reference engine on SCAN. The exit code is 1 beyond the tolerance."""
     from umlite.checks.verification import verify as compare
 
-    chosen = load(weights, options)
-    reference = load(chosen.weights_path, EngineOptions("cpu", "reference", threads=options.threads))
+    chosen = load(weights, options, packs=packs)
+    reference = load(chosen.weights_path, EngineOptions("cpu", "reference", threads=options.threads), packs=packs)
     with window_bars(as_json) as progress_of:
         outcome = compare(
             reference, chosen, scan, request, windows=sample, tolerance=tolerance, progress=progress_of(scan.name)

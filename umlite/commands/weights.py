@@ -10,6 +10,7 @@ import typer
 from umlite.commands.help import PanelledCommand
 from umlite.commands.options import JsonOption, OverwriteOption, listed, output_option, path_argument
 from umlite.commands.reporting import reported
+from umlite.commands.weights_classes import add_to, pack_facts, pack_rows
 from umlite.errors import DownloadError, WeightsError
 from umlite.terminal import confirmed, download_bar, show, show_json, show_table, tell
 
@@ -75,9 +76,14 @@ def show_weights(
     with reported(as_json):
         from umlite.files import file_sha256
         from umlite.weights.loading import count_parameters, read_card
+        from umlite.weights.packs import is_pack
         from umlite.weights.store import resolve
 
         path = resolve(weights)
+        if is_pack(path):
+            facts = pack_facts(path)
+            show_json(facts) if as_json else show_table(("", ""), pack_rows(facts))
+            return
         card, parameters = read_card(path), count_parameters(path)
         data = {
             "name": card.name,
@@ -226,3 +232,6 @@ def _show_trial(tried: SmokeTest | None) -> None:
         show(f"Not tried: {tried.skipped}.")
     elif not tried.findings:
         show(f"Tried:   {len(tried.found)} of {len(tried.dice)} large organs of a synthetic patient found")
+
+
+add_to(weights_app)

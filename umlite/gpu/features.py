@@ -76,5 +76,5 @@ def bytes_of_one_window(config: NetworkConfig, window: Size, dtype: torch.dtype)
     with torch.device("meta"):
         features = WindowFeatures(UniversalModel(config, FAST), dtype)
     depth, rows, columns = window
-    logits = 4 * config.head.classes * depth * rows * columns
+    logits = 4 * config.head.heads * depth * rows * columns
     return activation_bytes(features, (1, 1, *window), dtype) + logits

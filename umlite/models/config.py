@@ -81,7 +81,7 @@ class HeadConfig:
     """Configuration of the parameter generator and the class-specific heads.
 
     Args:
-        classes: number of classes.
+        classes: number of classes that the generator was trained with.
         generator: "shared" (one controller, text_to_vision), "embedding" (one controller, a learned row per class
             instead of text; the published `rand_embedding`) or "per_class" (a controller of two layers per class).
         embedding_width: width of the stored table (512 for CLIP text features).
@@ -90,6 +90,7 @@ class HeadConfig:
         gap_width: width of the image vector.
         channels: channels of the heads.
         groups: groups of the group norms.
+        added: number of classes added later, whose controllers are their own (`umlite.models.added_controllers`).
     """
 
     classes: int
@@ -100,6 +101,12 @@ class HeadConfig:
     gap_width: int = 256
     channels: int = 8
     groups: int = 16
+    added: int = 0
+
+    @property
+    def heads(self) -> int:
+        """Number of all heads, added ones last."""
+        return self.classes + self.added
 
     @property
     def parameters(self) -> int:
@@ -112,6 +119,7 @@ class HeadConfig:
         gap_width = shapes["generator.gap.3.weight"][0]
         sizes: dict[str, Any] = {"embedding_width": embedding_width, "gap_width": gap_width, "groups": groups}
         sizes["channels"] = shapes["head_input.2.weight"][0]
+        sizes["added"] = shapes.get("generator.added.bias", (0,))[0]
         if "generator.controllers.0.0.weight" in shapes:
             return cls(
                 classes, "per_class", hidden_width=shapes["generator.controllers.0.0.weight"][0], task_width=0, **sizes
@@ -160,7 +168,7 @@ class NetworkConfig:
         head, backbone = self.head, self.backbone
         sizes = [n for value in vars(backbone).values() for n in (value if isinstance(value, tuple) else (value,))]
         sizes += [head.classes, head.embedding_width, head.gap_width, head.channels, head.groups]
-        widths = [head.task_width, head.hidden_width]  # 0 where the generator has none
+        widths = [head.task_width, head.hidden_width, head.added]  # 0 where there is none
         used = {"shared": head.task_width, "embedding": head.task_width, "per_class": head.hidden_width}
         sound = (
             all(type(n) is int and 1 <= n <= MOST_CHANNELS for n in sizes)

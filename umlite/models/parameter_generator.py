@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from umlite.models.added_controllers import AddedControllers, FoldedWithAdded
 from umlite.models.config import HeadConfig
 
 
@@ -15,7 +16,8 @@ class ParameterGenerator(nn.Module):
     """Turns the bottleneck [N, C, d, h, w] into the parameters of each requested class's head, [N, classes, P].
 
     `embedding` [classes, width] is a stored table of text features of the class prompts, or of learned rows. Subclasses
-    define how an image vector and a row become P parameters.
+    define how an image vector and a row become P parameters. Heads from `config.classes` on are added classes, whose
+    controllers are their own.
     """
 
     embedding: Tensor
@@ -30,6 +32,7 @@ class ParameterGenerator(nn.Module):
             nn.AdaptiveAvgPool3d(1),
             nn.Conv3d(bottleneck_channels, config.gap_width, 1),
         )
+        self.added = AddedControllers(config) if config.added else None
 
     def image_vector(self, bottleneck: Tensor) -> Tensor:
         """The image's features, [N, gap_width]."""
@@ -37,14 +40,33 @@ class ParameterGenerator(nn.Module):
 
     def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         """Join image vector and class vector and apply the controller: [N, gap_width] -> [N, classes, P]."""
-        raise NotImplementedError
+        first = self.config.classes
+        made = [self.generate(image, [c]) if c < first else self._added(image, c - first) for c in classes]
+        return torch.cat(made, dim=1)
 
     def fold(self, classes: Sequence[int]) -> nn.Module:
         """The function [N, gap_width] -> [N, classes, P] with everything that does not depend on the image precomputed.
 
         The constants of a class are the same to the bit, whichever other classes are requested.
         """
+        first = self.config.classes
+        own = [c for c in classes if c < first]
+        if len(own) == len(classes):
+            return self.fold_own(own)
+        assert self.added is not None
+        return FoldedWithAdded(self.fold_own(own) if own else None, self.added, classes, first)
+
+    def generate(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+        """`forward` for classes that were not added."""
         raise NotImplementedError
+
+    def fold_own(self, classes: Sequence[int]) -> nn.Module:
+        """`fold` for classes that were not added."""
+        raise NotImplementedError
+
+    def _added(self, image: Tensor, c: int) -> Tensor:
+        assert self.added is not None
+        return self.added(image, [c])
 
 
 class SharedController(ParameterGenerator):
@@ -68,7 +90,7 @@ class SharedController(ParameterGenerator):
         """The task vectors of all classes, [classes, task_width]."""
         return torch.stack([self.task_vector(c) for c in range(self.config.classes)])
 
-    def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+    def generate(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         weight = self.controller.weight.flatten(1)
         made = []
         for c in classes:
@@ -76,7 +98,7 @@ class SharedController(ParameterGenerator):
             made.append(F.linear(joined, weight, self.controller.bias))
         return torch.stack(made, dim=1)
 
-    def fold(self, classes: Sequence[int]) -> nn.Module:
+    def fold_own(self, classes: Sequence[int]) -> nn.Module:
         halves = self.controller.weight.flatten(1).split((self.config.gap_width, self.config.task_width), dim=1)
         constants = F.linear(self.task_vectors(), halves[1], self.controller.bias)
         return _FoldedShared(halves[0], constants[list(classes)])
@@ -97,14 +119,14 @@ class PerClassControllers(ParameterGenerator):
             for _ in range(config.classes)
         )
 
-    def forward(self, image: Tensor, classes: Sequence[int]) -> Tensor:
+    def generate(self, image: Tensor, classes: Sequence[int]) -> Tensor:
         made = []
         for c in classes:
             joined = torch.cat((image, self.embedding[c].expand(len(image), -1)), dim=1)
             made.append(self.controllers[c](joined[:, :, None, None, None]).flatten(1))
         return torch.stack(made, dim=1)
 
-    def fold(self, classes: Sequence[int]) -> nn.Module:
+    def fold_own(self, classes: Sequence[int]) -> nn.Module:
         layers = [self.controllers[c] for c in classes]
         first = torch.stack([layer[0].weight.flatten(1) for layer in layers])  # type: ignore[index]
         image_half, text_half = first.split((self.config.gap_width, self.config.embedding_width), dim=2)

@@ -43,5 +43,5 @@ class UniversalModel(nn.Module):
     def forward(self, x: Tensor, classes: Sequence[int] | None = None) -> Tensor:
         """Logits of the heads at these positions, or of all heads."""
         head_input, image = self.features(x)
-        params = self.generator(image, range(self.config.head.classes) if classes is None else classes)
+        params = self.generator(image, range(self.config.head.heads) if classes is None else classes)
         return self.kernels.dynamic_heads(head_input, params)

@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.files import file_sha256
 from umlite.products.elsewhere import given_path
 from umlite.products.place import Place
+from umlite.weights.packs import read_pack_card
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
@@ -35,8 +36,10 @@ def manifest_path(wanted: Wanted, place: Place) -> Path | None:
     return place.beside(NAME) if place.with_manifest else None
 
 
-def run_facts(card: ModelCard, weights: Path, setup: Setup, request: Request, wanted: Wanted) -> dict[str, Any]:
-    """What a manifest says that is the same for all scans of a run. weights: their file, which is hashed."""
+def run_facts(
+    card: ModelCard, weights: Path, packs: Sequence[Path], setup: Setup, request: Request, wanted: Wanted
+) -> dict[str, Any]:
+    """What a manifest says that is the same for all scans of a run. weights, packs: their files, which are hashed."""
     import numpy
     import torch
 
@@ -50,6 +53,7 @@ def run_facts(card: ModelCard, weights: Path, setup: Setup, request: Request, wa
             "name": card.name,
             "file": os.path.abspath(weights),
             "sha256": file_sha256(weights),
+            "packs": [pack_facts(pack) for pack in packs],
             "license": card.license,
             "notice": card.notice,
             "classes": list(card.classes),
@@ -64,6 +68,12 @@ def run_facts(card: ModelCard, weights: Path, setup: Setup, request: Request, wa
             "system": platform.platform(),
         },
     }
+
+
+def pack_facts(path: Path) -> dict[str, Any]:
+    """What a manifest says of a pack."""
+    classes = list(read_pack_card(path).classes)
+    return {"file": os.path.abspath(path), "sha256": file_sha256(path), "classes": classes}
 
 
 def input_facts(path: Path, content: Content, series: Series | None = None) -> dict[str, Any]:
@@ -81,7 +91,7 @@ def key_of(facts: dict[str, Any]) -> str:
     """
     decisive = {
         "input": [facts["input"]["sha256"], facts["input"].get("fill_gaps")],
-        "weights": facts["weights"]["sha256"],
+        "weights": [facts["weights"]["sha256"], *(pack["sha256"] for pack in facts["weights"]["packs"])],
         "request": facts["request"],
         "wanted": {name: value for name, value in facts["wanted"].items() if name != "manifest"},
         "precision": facts["engine"]["options"]["precision"],

@@ -36,7 +36,7 @@ class Recorded:
     """A manifest.
 
     data: all of it. scan, weights: where they were. The hashes are of their content. series_uid: of DICOM.
-    fill_gaps: whether its missing planes were interpolated.
+    fill_gaps: whether its missing planes were interpolated. packs: (file, hash) of each.
     """
 
     data: dict[str, Any]
@@ -47,10 +47,16 @@ class Recorded:
     weights: str
     weights_name: str
     weights_sha256: str
+    packs: tuple[tuple[str, str], ...]
     request: Request
     wanted: Wanted
     options: EngineOptions
     outputs: tuple[Output, ...]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the weights' file and of each pack."""
+        return (self.weights_sha256, *(sha256 for _, sha256 in self.packs))
 
 
 def read_manifest(path: Path) -> Recorded:
@@ -81,6 +87,7 @@ def recorded(data: Any, label: str) -> Recorded:
         texts = [scan["path"], scan["sha256"], weights["file"], weights["name"], weights["sha256"]]
         if not all(isinstance(text, str) and "\0" not in text for text in texts):
             raise TypeError("a path, name or hash is no text")
+        packs = tuple((str(pack["file"]), str(pack["sha256"])) for pack in weights["packs"])
         uid = scan.get("series_uid")
         outputs = tuple(_output(one) for one in data["outputs"])
         request, wanted = Request.from_dict(data["request"]), Wanted.from_dict(data["wanted"])
@@ -90,7 +97,7 @@ def recorded(data: Any, label: str) -> Recorded:
     series_uid, fill_gaps = (uid if isinstance(uid, str) else None), scan.get("fill_gaps") is True
     path, scan_sha256, file, name, weights_sha256 = texts
     scan_facts = (path, scan_sha256, series_uid, fill_gaps)
-    return Recorded(data, *scan_facts, file, name, weights_sha256, request, wanted, options, outputs)
+    return Recorded(data, *scan_facts, file, name, weights_sha256, packs, request, wanted, options, outputs)
 
 
 def _output(entry: Any) -> Output:

@@ -16,8 +16,9 @@ from umlite.files import file_sha256
 from umlite.kernels.window_attention import relative_position_index
 from umlite.models.config import NetworkConfig, SwinUNETRConfig
 from umlite.weights.checkpoint import Checkpoint, open_checkpoint
-from umlite.weights.loading import MOST_FAULTS, check_shapes, expected_tensors, plain, save_model
+from umlite.weights.loading import check_shapes, expected_tensors, save_model
 from umlite.weights.model_card import ModelCard, Source
+from umlite.weights.stored_tensors import MOST_FAULTS, plain
 from umlite.weights.unpickling import OtherTensor, StoredTensor
 
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")

@@ -54,9 +54,9 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         """Check everything, since the file may come from anywhere. Raises WeightsError."""
-        if len(self.classes) != self.network.head.classes:
+        if len(self.classes) != self.network.head.heads:
             raise WeightsError(
-                f"The weights hold {self.network.head.classes} classes, but {len(self.classes)} class names are given."
+                f"The weights hold {self.network.head.heads} classes, but {len(self.classes)} class names are given."
             )
         multiple = self.network.backbone.window_multiple
         if len(self.window) != 3 or any(type(n) is not int or n < multiple or n % multiple for n in self.window):
