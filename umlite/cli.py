@@ -12,6 +12,7 @@ from umlite.class_table import ClassTable
 from umlite.classes import PUBLISHED
 from umlite.commands.bench import bench
 from umlite.commands.eval import evaluate
+from umlite.commands.export import export
 from umlite.commands.help import Commands, PanelledCommand
 from umlite.commands.info import info
 from umlite.commands.options import (
@@ -41,7 +42,7 @@ app = typer.Typer(
     help="Run the Universal Model on CT scans. Research software, not a medical device.",
 )
 app.add_typer(weights_app, name="weights")
-for command in (segment, series, plan, verify, reproduce, bench):
+for command in (segment, export, series, plan, verify, reproduce, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
 

@@ -59,6 +59,12 @@ PacksOption = Annotated[
     typer.Option("--with", help="Packs of added classes, joined by commas.", metavar="FILES", rich_help_panel=WHAT),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=WHAT)]
+LabelMapOption = Annotated[
+    bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=WHAT)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=WHAT)
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=WHAT)]
 
 
@@ -73,7 +79,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
     "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
     "format": _option(
-        "Format: masks, label-map, seg-nrrd or dicom-seg. Default: by the output's name.", WHAT, kind=str | None
+        "Format: masks, label-map, seg-nrrd, umlite or dicom-seg. Default: by the output's name.", WHAT, kind=str | None
     ),
     "layout": _option("Layout of folders: flat, atlas or bids.", WHAT),
     "names": _option("Names of classes: umlite, abdomenatlas or totalsegmentator.", WHAT),

@@ -17,8 +17,10 @@ from umlite.commands.options import (
     HOW_MUCH,
     WHAT,
     JsonOption,
+    LabelMapOption,
     OverwriteOption,
     PacksOption,
+    QuietOption,
     WeightsOption,
     load,
     output_option,
@@ -63,9 +65,7 @@ def segment(
     fill_gaps: Annotated[
         bool, typer.Option("--fill-gaps", help="Interpolate missing DICOM slices.", rich_help_panel=WHAT)
     ] = False,
-    label_map: Annotated[
-        bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=WHAT)
-    ] = False,
+    label_map: LabelMapOption = False,
     overwrite: OverwriteOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Compute again what is done already.", rich_help_panel=WHAT)
@@ -77,9 +77,7 @@ def segment(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=WHAT)
-    ] = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment CT scans, with masks on each scan's own grid."""

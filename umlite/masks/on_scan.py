@@ -27,9 +27,14 @@ class MasksOnScan(ABC):
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded) of the scan's last axis. Those that follow the last call's cost least."""
 
+    @property
+    def slab_planes(self) -> int:
+        """Planes of a slab by default: about a million voxels."""
+        return max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
+
     def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
-        """All planes in order, `planes` at a time (by default about a million voxels), fewer at the end."""
-        step = planes or max(1, _SLAB_VOXELS // (self.shape[0] * self.shape[1]))
+        """All planes in order, `planes` at a time (`slab_planes` by default), fewer at the end."""
+        step = planes or self.slab_planes
         for first in range(0, self.shape[2], step):
             yield self.planes(first, min(first + step, self.shape[2]))
 

@@ -13,6 +13,7 @@ from umlite.products.layout import BIDS, FLAT, LAYOUTS
 from umlite.products.masks import LabelMap, Masks
 from umlite.products.nrrd import SegNrrd
 from umlite.products.product import Product
+from umlite.products.stored import ENDING, StoredResult
 from umlite.products.wanted import Wanted
 
 OTHER_FORMATS = (
@@ -50,9 +51,10 @@ class Format:
 
 MASKS = Format("masks", (), lambda wanted: Masks(wanted.names))
 LABEL_MAP = Format("label-map", (".nii.gz", ".nii"), lambda wanted: LabelMap(wanted.names))
+UMLITE = Format("umlite", (ENDING,), lambda _wanted: StoredResult())
 SEG_NRRD = Format("seg-nrrd", (".seg.nrrd",), lambda wanted: SegNrrd(wanted.names))
 DICOM_SEG = Format("dicom-seg", (".dcm",), lambda wanted: DicomSeg(encoding_of(wanted.seg), with_report=wanted.sr))
-FORMATS = {one.name: one for one in (MASKS, LABEL_MAP, SEG_NRRD, DICOM_SEG)}
+FORMATS = {one.name: one for one in (MASKS, LABEL_MAP, SEG_NRRD, UMLITE, DICOM_SEG)}
 
 
 def format_of(output: Path | None, name: str | None, layout: str = FLAT) -> Format:

@@ -35,6 +35,7 @@ class Preview(Product):
     """
 
     elsewhere = True
+    needs_scan = True
 
     def __init__(self, where: str) -> None:
         self._where = where

@@ -74,6 +74,8 @@ class Product(ABC):
 
     elsewhere = False
     """Whether its files go where the user said, whatever the place of the result."""
+    needs_scan = False
+    """Whether it reads the HU of the scan, which a result from a file has not."""
     exact = True
     """Whether the same run gives the same bytes: not where times or the manifest are inside."""
 

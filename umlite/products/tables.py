@@ -15,6 +15,8 @@ from umlite.results.statistics_files import write_statistics
 class StatisticsTables(Product):
     """statistics.csv, lesions.csv and statistics.json."""
 
+    needs_scan = True
+
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  the same for any
         return [place.beside(name) for name in ("statistics.csv", "lesions.csv", "statistics.json")]
 

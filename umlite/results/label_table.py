@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 from nibabel.nifti1 import Nifti1Extension
 
 from umlite.errors import InputError
 from umlite.files import expanded
-from umlite.volume.nifti import open_nifti
-from umlite.volume.unpacking import read_blocks, reading
+from umlite.volume.nifti import open_nifti, read_extensions
 
 _CODE = 0
 _MOST_BYTES = 1 << 20
@@ -53,10 +51,7 @@ def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
     """
     path = expanded(path)
     file = open_nifti(path)
-    with reading(path):
-        end = min(file.offset, _MOST_BYTES) if file.header.is_single else _MOST_BYTES
-        head = b"".join(read_blocks(file.header_path, end))
-    for content in _extensions(head[file.header.template_dtype.itemsize :], file.header.endianness):
+    for content in read_extensions(file, _MOST_BYTES):
         if b"<CaretExtension" in content:
             return _parse(content, path)
     return {}
@@ -66,19 +61,6 @@ def _row(index: int, name: str, color: tuple[int, int, int]) -> str:
     red, green, blue = (f"{channel / 255:.6g}" for channel in color)
     text = _NOT_XML.sub("?", name).replace("]]>", "]]]]><![CDATA[>")
     return f'<Label Key="{index:d}" Red="{red}" Green="{green}" Blue="{blue}" Alpha="1"><![CDATA[{text}]]></Label>'
-
-
-def _extensions(data: bytes, order: str) -> list[bytes]:
-    """Contents of the header extensions. `data` starts with the four bytes that say whether any follow."""
-    found: list[bytes] = []
-    place = 4
-    while data[:1] not in (b"", b"\0") and place + 8 <= len(data):
-        size = int(np.frombuffer(data[place : place + 4], dtype=f"{order}i4")[0])
-        if size < 16 or place + size > len(data):
-            break
-        found.append(data[place + 8 : place + size])
-        place += size
-    return found
 
 
 def _parse(content: bytes, path: Path) -> dict[int, str]:

@@ -102,6 +102,22 @@ def read_slabs(
         yield np.frombuffer(data, dtype=dtype).reshape((*shape[:2], -1), order="F")
 
 
+def read_extensions(file: NiftiFile, most_bytes: int) -> list[bytes]:
+    """Contents of the header extensions that lie within the first `most_bytes` of a file. Raises InputError."""
+    with reading(file.header_path, _EXPECTED):
+        end = min(file.offset, most_bytes) if file.header.is_single else most_bytes
+        head = b"".join(read_blocks(file.header_path, end))[file.header.template_dtype.itemsize :]
+    found: list[bytes] = []
+    place = 4
+    while head[:1] not in (b"", b"\0") and place + 8 <= len(head):  # the first four bytes say whether any follow
+        size = int(np.frombuffer(head[place : place + 4], dtype=f"{file.header.endianness}i4")[0])
+        if size < 16 or place + size > len(head):
+            break
+        found.append(head[place + 8 : place + size])
+        place += size
+    return found
+
+
 def _voxel_blocks(path: Path, offset: int, wanted: int, notify: Notify | None) -> Iterator[bytes]:
     """`wanted` bytes from `offset` on; then a gzip is read to its end. Raises InputError as `read_array`."""
     with reading(path, _EXPECTED):

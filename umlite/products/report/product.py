@@ -44,6 +44,7 @@ class Report(Product):
     """
 
     elsewhere = True
+    needs_scan = True
     exact = False  # facts of the run are inside
 
     def __init__(self, where: str) -> None:
