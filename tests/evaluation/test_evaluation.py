@@ -136,6 +136,10 @@ def test_what_is_shown_and_written() -> None:
     assert float(mean["low"]) <= float(mean["value"]) <= float(mean["high"])
     assert json.loads(Path("out/evaluation.json").read_text())["bootstrap"] == {"resamples": 1000, "seed": 0}
     assert "exists already" in run("pred", "true", "-o", "out", code=2).stderr
+    run("pred", "true", "--page", "pages/all.html")
+    assert Path("pages/all.html").read_text().count("case2: ") == 6
+    assert "exists already" in run("pred", "true", "--page", "pages/all.html", code=2).stderr
+    assert "ends in .html" in run("pred", "true", "--page", "pages", code=2).stderr
     data = json.loads(run("pred", "true", "--tolerance", "1.5", "--json").stdout)
     assert {row["tolerance_mm"] for case in data["cases"] for row in case["classes"]} == {1.5}
 

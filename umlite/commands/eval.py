@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from umlite.commands.options import (
     path_option,
 )
 from umlite.commands.reporting import BAD_INPUT, reported
-from umlite.errors import OutputError
+from umlite.errors import OutputError, RequestError
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ def evaluate(
     output: Annotated[
         Path | None,
         output_option(help="Folder for cases.csv, cohort.csv, evaluation.json.", rich_help_panel=WHAT),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page", help="HTML page with plots and tables, FILE.html.", rich_help_panel=WHAT, metavar="FILE"
+        ),
     ] = None,
     names: Annotated[
         str | None,
@@ -68,13 +75,17 @@ def evaluate(
         from umlite.evaluation.cohort import Bootstrap
         from umlite.evaluation.evaluation import EvaluationOptions
         from umlite.evaluation.evaluation import evaluate as compare
-        from umlite.evaluation.files import write_evaluation
+        from umlite.evaluation.files import FILES, write_evaluation, write_evaluation_page
 
         if output is not None:
-            _check_output(output, overwrite)
+            check_free([output / name for name in FILES], overwrite, "output")
+        if page is not None:
+            _check_page(page, overwrite)
         options = EvaluationOptions(listed(classes), tolerance, names, Bootstrap(resamples, seed))
         found = compare(predicted, truth, options)
         files = [] if output is None else write_evaluation(output, found, overwrite=overwrite)
+        if page is not None:
+            files.append(write_evaluation_page(page, found, overwrite=overwrite))
         code = BAD_INPUT if found.errors else 0
         for warning in found.warnings:
             tell(f"Warning: {warning}")
@@ -85,20 +96,24 @@ def evaluate(
             show_json({"umlite": __version__, **found.to_dict(), "files": names_of_files, "exit_code": code})
         else:
             _show(found)
-            if files:
-                show(f"Written to {output}")
+            for place in filter(None, (output, page)):
+                show(f"Written to {place}")
     if code:
         raise typer.Exit(code)
 
 
-def _check_output(folder: Path, overwrite: bool) -> None:
-    """Find out before the computation. Raises OutputError."""
-    from umlite.evaluation.files import FILES
+def _check_page(page: Path, overwrite: bool) -> None:
+    if page.suffix.lower() != ".html":
+        raise RequestError(f"{page} is no name of a page: expected one that ends in .html.", about="page")
+    check_free([page], overwrite, "page")
 
-    there = [folder / name for name in FILES if os.path.lexists(folder / name)]
+
+def check_free(files: Sequence[Path], overwrite: bool, option: str) -> None:
+    """Find out before the computation whether files may be written. Raises OutputError. option: that names them."""
+    there = [file for file in files if os.path.lexists(file)]
     if there and not overwrite:
         raise OutputError(
-            f"{there[0]} exists already. Choose another folder, or allow replacing it.", about=("overwrite", "output")
+            f"{there[0]} exists already. Choose another place, or allow replacing it.", about=("overwrite", option)
         )
 
 

@@ -43,6 +43,15 @@ def write_evaluation(folder: Path, found: Evaluation, *, overwrite: bool = True)
     return [folder / name for name in FILES]
 
 
+def write_evaluation_page(path: Path, found: Evaluation, *, overwrite: bool = True) -> Path:
+    """Write a page with plots and tables, in a folder that is made. Raises OutputError."""
+    from umlite.evaluation.page import evaluation_page
+
+    with together(path.parent, overwrite=overwrite) as files:
+        files.write_text(path, evaluation_page(found))
+    return path
+
+
 def _json(found: Evaluation) -> str:
     return json.dumps({"umlite": __version__, **found.to_dict()}, indent=2, allow_nan=False) + "\n"
 
