@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from support.segmentations import blobs
 from umlite.cli import app
+from umlite.comparison.verdicts import MIRRORED
 from umlite.evaluation.tolerances import TOLERANCES_MM
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -106,3 +107,31 @@ def test_tolerances_are_those_of_the_code() -> None:
 def test_report() -> None:
     run_lines(examples("report.md", "sh")[0])
     assert Path("preview.png").stat().st_size > 1000
+
+
+def two_visits() -> None:
+    """The results of two scans of one patient, with a lesion that grows, and the scans."""
+    for name, radius in (("march", 3.0), ("september", 5.0)):
+        Path(name).mkdir()
+        places = np.indices((24, 24, 24)) - np.reshape([12, 12, 12], (3, 1, 1, 1))
+        masks = {"liver": np.abs(places).max(axis=0) < 10, "liver_tumor": (places**2).sum(axis=0) <= radius**2}
+        affine = np.diag([3.0, 3, 3, 1])
+        for organ, mask in masks.items():
+            nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), f"{name}/{organ}.nii.gz")
+        nib.save(nib.Nifti1Image(np.full((24, 24, 24), 60, np.int16), affine), f"{name}.nii.gz")
+
+
+def test_compare() -> None:
+    two_visits()
+    assert "growing" in run_lines(examples("compare.md", "sh")[0])
+    with open("change/lesion_changes.csv") as file:
+        found = next(csv.reader(file))
+    verdicts = set(MIRRORED)
+    assert [name for name in columns("compare.md") if name.strip() not in verdicts] == found
+    assert {name.strip() for name in columns("compare.md")} - set(found) == verdicts
+
+
+def test_compare_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    two_visits()
+    exec(examples("compare.md", "python")[0], {})
+    assert capsys.readouterr().out.startswith("growing liver_tumor ")

@@ -11,6 +11,7 @@ from umlite import __version__
 from umlite.class_table import ClassTable
 from umlite.classes import PUBLISHED
 from umlite.commands.bench import bench
+from umlite.commands.compare import compare
 from umlite.commands.eval import evaluate
 from umlite.commands.export import export
 from umlite.commands.help import Commands, PanelledCommand
@@ -45,6 +46,7 @@ app.add_typer(weights_app, name="weights")
 for command in (segment, export, series, plan, verify, reproduce, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
+app.command(cls=PanelledCommand)(compare)
 
 
 @app.callback(invoke_without_command=True)

@@ -151,7 +151,7 @@ def hausdorff_mm(predicted: Mask, truth: Mask, spacing_mm: list[float], percenti
     Returns:
         Millimetres; NaN where both masks are empty, infinite where one is.
     """
-    edges = [_edges(predicted), _edges(truth)]
+    edges = [edge_voxels(predicted), edge_voxels(truth)]
     present = [bool(edge.any()) for edge in edges]
     if not all(present):
         return math.inf if any(present) else math.nan
@@ -166,6 +166,18 @@ def count_lesions(predicted: Mask, truth: Mask) -> LesionCounts:
     found = len(np.unique(true_labels[predicted & truth]))
     right = len(np.unique(labels[predicted & truth]))
     return LesionCounts(true_count, found, count, count - right)
+
+
+def edge_voxels(mask: Mask) -> Mask:
+    """Voxels of a mask [X, Y, Z] that have a face neighbour outside it; beyond the array is outside."""
+    padded = np.pad(mask, 1)
+    inner = padded[1:-1, 1:-1, 1:-1].copy()
+    for axis in range(3):
+        for side in (slice(None, -2), slice(2, None)):
+            place = [slice(1, -1)] * 3
+            place[axis] = side
+            inner &= padded[tuple(place)]
+    return mask & ~inner
 
 
 def is_sheared(affine: npt.NDArray[np.float64]) -> bool:
@@ -189,14 +201,3 @@ def _cropped(predicted: Mask, truth: Mask) -> tuple[Mask, Mask]:
         places = np.flatnonzero(predicted.any(axis=others) | truth.any(axis=others))
         box.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1))
     return predicted[tuple(box)], truth[tuple(box)]
-
-
-def _edges(mask: Mask) -> Mask:
-    padded = np.pad(mask, 1)
-    inner = padded[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for side in (slice(None, -2), slice(2, None)):
-            place = [slice(1, -1)] * 3
-            place[axis] = side
-            inner &= padded[tuple(place)]
-    return mask & ~inner

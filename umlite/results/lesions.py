@@ -208,7 +208,7 @@ class _Component:
 def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], around: Surroundings) -> Lesion:
     axes, axis = around.affine[:3, :3], around.slice_axis
     corners = hull_of_slices(part.surface, axis)
-    axial, across, at = _axial_diameter(corners, axes, axis)
+    axial, across, at = axial_diameter(corners, axes, axis)
     x, y, z = (axes @ part.centroid + around.affine[:3, 3]).tolist()
     host = max((h for h in hosts if part.shares.get(h)), key=lambda h: part.shares[h], default=None)
     host_hu = None if host is None else around.hosts_hu[host]
@@ -238,8 +238,14 @@ def _describe(id_: str, name: str, part: _Component, hosts: Sequence[str], aroun
     )
 
 
-def _axial_diameter(corners: Places, axes_mm: npt.NDArray[np.float64], axis: int) -> tuple[float, float, int]:
-    """Longest line within a slice, the width across it, and the slice, from corners sorted by slice."""
+def axial_diameter(corners: Places, axes_mm: npt.NDArray[np.float64], axis: int) -> tuple[float, float, int]:
+    """Longest line within a slice, the width across it, and the slice.
+
+    Args:
+        corners: as from `hull_of_slices`.
+        axes_mm: [3, 3], the steps of the grid as columns.
+        axis: the grid's axis across its slices.
+    """
     plane = [a for a in range(3) if a != axis]
     slices = np.split(corners[:, plane], np.flatnonzero(np.diff(corners[:, axis])) + 1)
     numbers = np.unique(corners[:, axis]).tolist()
