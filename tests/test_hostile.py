@@ -15,9 +15,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from support import hostile
-from support.samples import make_scan, small_card, small_model
+from support.samples import make_scan, published_state, small_card, small_model
 from umlite.weights.loading import save_model
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ VERBS = {
     "plan": ["plan", "scan.nii.gz", *BASE],
     "info": ["info"],
     "weights list": ["weights", "list"],
+    "weights convert": ["weights", "convert", "small.pth", "-o", "out/converted.safetensors", "--no-check"],
     "classes": ["classes", "--json"],
     "demo": ["demo", "scan.nii.gz", "-o", "out/demo", "--weights", "small.safetensors"],
     "bench": ["bench", "scan.nii.gz", "--repeats", "1", *BASE],
@@ -103,6 +105,7 @@ def prepared(folder: Path) -> None:
         nib.save(make_scan((20, 18, 16)), folder / name)
     model = small_model()
     save_model(folder / "small.safetensors", model.state_dict(), small_card(model))
+    torch.save({"net": published_state(model)}, folder / "small.pth")
     for name in ("out", "home", "tmp", "truth"):
         (folder / name).mkdir()
     mask = np.zeros((20, 18, 16), np.uint8)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from support.samples import small_card, small_model
-from umlite.errors import WeightsError
+from umlite.errors import OutputError, WeightsError
 from umlite.kernels.implementations import REFERENCE
 from umlite.weights.loading import load_model, read_card, save_model
 
@@ -41,6 +42,34 @@ def test_the_file_can_be_shared(small_weights: Path) -> None:
     plain = small_weights.with_name("plain")
     plain.touch()
     assert small_weights.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("I/O error: No space left on device (os error 28)", "the disk is full"), ("InvalidHeader", "InvalidHeader")],
+)
+def test_a_refusal_of_the_library(tmp_path: Path, said: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise SafetensorError(f"Error while serializing: {said}")
+
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    model = small_model(classes=2)
+    with pytest.raises(OutputError, match=rf"Cannot write .*a\.safetensors: .*{told}"):
+        save_model(tmp_path / "a.safetensors", model.state_dict(), small_card(model))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_limit_of_the_size_of_files(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    model = small_model(classes=2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="the file would be larger than is allowed"):
+            save_model(tmp_path / "a.safetensors", model.state_dict(), small_card(model))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not os.listdir(tmp_path)
 
 
 def test_tensors_and_manifest_must_fit(tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from umlite.errors import WeightsError
-from umlite.files import make_folder
-from umlite.outputs.file_set import replacing
 from umlite.weights.model_card import ModelCard
 from umlite.weights.packs import card_with, read_pack, read_pack_card, with_packs
-from umlite.weights.stored_tensors import check_finite, opened, plain, raise_faults
+from umlite.weights.stored_tensors import check_finite, opened, plain, raise_faults, write_tensors
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -101,13 +99,9 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], card: ModelCard, *, ov
 
     Raises WeightsError when they do not fit each other, OutputError when the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     check_shapes(expected_tensors(card.network), tensors, path)
     check_finite(tensors, path)
-    make_folder(path.parent)
-    with replacing(path, overwrite=overwrite) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, card.to_metadata())
+    write_tensors(path, tensors, card.to_metadata(), overwrite=overwrite)
 
 
 def expected_tensors(network: NetworkConfig) -> dict[str, Tensor]:

@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from umlite.class_table import ClassTable, normalise
 from umlite.errors import RequestError, WeightsError
-from umlite.files import make_folder
-from umlite.outputs.file_set import replacing
 from umlite.weights.model_card import ModelCard
-from umlite.weights.stored_tensors import check_finite, opened, plain
+from umlite.weights.stored_tensors import check_finite, opened, plain, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,12 +148,7 @@ def read_pack(path: Path) -> Pack:
 
 def write_pack(path: Path, pack: Pack, *, overwrite: bool = True) -> None:
     """Write a pack, whole or not at all. Raises OutputError where the system refuses."""
-    from safetensors.torch import save_file
-
-    make_folder(path.parent)
-    with replacing(path, overwrite=overwrite) as temporary:
-        tensors = {"weight": pack.weight.contiguous(), "bias": pack.bias.contiguous()}
-        save_file(tensors, temporary, pack.card.to_metadata())
+    write_tensors(path, {"weight": pack.weight, "bias": pack.bias}, pack.card.to_metadata(), overwrite=overwrite)
 
 
 def network_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -1,15 +1,17 @@
-"""safetensors files: opened with bounds, their faults in one message."""
+"""safetensors files: opened with bounds, their faults in one message, written whole."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from umlite.errors import WeightsError
-from umlite.files import open_file
+from umlite.files import make_folder, open_file
+from umlite.outputs.file_set import replacing
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -33,6 +35,22 @@ def opened(path: Path, framework: str) -> Iterator[safe_open]:
             yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(_unreadable(path, error)) from error
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str], *, overwrite: bool = True
+) -> None:
+    """Write a safetensors file, whole or not at all. Raises OutputError where the system refuses."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    make_folder(path.parent)
+    with replacing(path, overwrite=overwrite) as temporary:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:
+            number = re.search(r"\(os error (\d+)\)", str(error))  # what the system said, in words of the library
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
