@@ -135,3 +135,13 @@ def test_compare_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     two_visits()
     exec(examples("compare.md", "python")[0], {})
     assert capsys.readouterr().out.startswith("growing liver_tumor ")
+
+
+def test_mesh() -> None:
+    run_lines(examples("mesh.md", "sh")[0])
+    assert {path.name for path in Path("surfaces").glob("*.[sg]*")} >= {"liver.stl", "spleen.stl", "liver.glb"}
+
+
+def test_mesh_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(examples("mesh.md", "python")[0], {})
+    assert re.match(r"\d+ \d+\.\d+", capsys.readouterr().out)

@@ -264,7 +264,7 @@ class Segmenter:
         asked = Request.of(request)
         wanted = self.check_request(asked)
         names = self.needed_names(wanted, details=asked.details)
-        soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.probabilities else None
+        soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.keeps_probabilities else None
         logits = LesionLogits([c.name for c in wanted if c.kind == "tumor"]) if asked.details else None
         run = decide_volume if asked.windows == "all" else decide_adaptively
         watch = _Stopwatch()

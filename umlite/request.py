@@ -29,6 +29,7 @@ class Request:
         probabilities: whether to keep probabilities, taken before post-processing.
         details: whether to keep what statistics tell of lesions beyond their masks: logits, and organs that they
             may lie in.
+        surfaces: whether to keep the logits that surfaces are made from; they are the same bytes as probabilities.
         force_geometry: whether to segment a scan whose size in mm no body has, with a warning.
 
     Raises:
@@ -41,6 +42,7 @@ class Request:
     windows: str = "all"
     probabilities: bool = False
     details: bool = False
+    surfaces: bool = False
     force_geometry: bool = False
 
     def __post_init__(self) -> None:
@@ -49,6 +51,11 @@ class Request:
         check_overlap(self.overlap)
         if self.windows not in WINDOWS:
             raise RequestError(f"Unknown windows {self.windows!r}: expected {' or '.join(WINDOWS)}.", about="windows")
+
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether probabilities are kept, for themselves or for surfaces."""
+        return self.probabilities or self.surfaces
 
     @classmethod
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:

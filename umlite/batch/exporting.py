@@ -62,6 +62,11 @@ def export(
             f"{path} holds masks and no HU, which statistics and pictures need: give the scan that was segmented too.",
             about="scan",
         )
+    if any(product.needs_logits for product in products):
+        raise RequestError(
+            f"{path} holds masks and no logits, which surfaces are made from: segment the scan again for them.",
+            about="mesh",
+        )
     source, series = (None, None) if scan is None else _scan_of(stored, scan)
     asked = stored.manifest.request if stored.manifest else Request()
     request = replace(asked, classes=tuple(c.name for c in stored.result.classes))

@@ -86,7 +86,7 @@ class Steps:
     def decide(self, ready: Ready, progress: Progress = no_progress) -> Answered:
         """Run the windows."""
         job, request = ready.job, ready.terms.request
-        folder = existing(job.place.folder_beside("probabilities")) if request.probabilities else None
+        folder = existing(job.place.folder_beside("probabilities")) if request.keeps_probabilities else None
         decided = self._model.segmenter.decide(ready.prepared, request, progress=progress, folder=folder)
         return Answered(job, ready.terms, decided, ready.content, ready.predicted)
 

@@ -85,6 +85,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "names": _option("Names of classes: umlite, abdomenatlas or totalsegmentator.", WHAT),
     "color_table": _option("Also write a colour table, NAME.ctbl, of a label map.", WHAT, "--color-table"),
     "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
+    "mesh": _option("Also write the surface of each class: stl or glb.", WHAT, kind=str | None),
     "preview": _option("Also draw slices and outlines: a .png file, or folder.", WHAT, kind=str | None, metavar="PATH"),
     "checks": _option("Check the result against itself.", WHAT, "--checks/--no-checks"),
     "seg": _option("DICOM-SEG encoding: binary (default) or labelmap.", WHAT, kind=str | None),
@@ -105,7 +106,7 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "compile": _option("Compile the network with torch.compile. Pays over many scans.", EXPERT, "--compile"),
 }
 """Options for the fields of the RECORDS: the type on the command line, if it differs, and the help."""
-IMPLIED = ("details",)
+IMPLIED = ("details", "surfaces")
 """Fields without an option of their own, since other options imply them."""
 
 RECORDS = (EngineOptions, Request, Wanted)

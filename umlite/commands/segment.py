@@ -93,7 +93,7 @@ def segment(
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         _check_no_class(scans, request)
-        request = Request.of(request, details=wanted.needs_details)
+        request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
         place = None if output is None else Path(output)
         sources = with_series(scans, series, fill_gaps=fill_gaps)
         if label_map:

@@ -11,6 +11,7 @@ from umlite.products.elsewhere import check_given
 from umlite.products.formats import DICOM_SEG, LABEL_MAP, Format
 from umlite.products.layout import BIDS
 from umlite.products.masks import Probabilities
+from umlite.products.mesh_product import Meshes
 from umlite.products.preview import Preview
 from umlite.products.product import Product
 from umlite.products.report.product import Report
@@ -47,6 +48,8 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
         products.append(ColorTable(wanted.names))
     if wanted.statistics:
         products.append(StatisticsTables())
+    if wanted.mesh is not None:
+        products.append(Meshes(wanted.mesh, wanted.names))
     if wanted.preview is not None:
         products.append(Preview(wanted.preview))
     if wanted.key_images:

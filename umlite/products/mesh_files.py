@@ -37,7 +37,7 @@ def stl_bytes(mesh: Mesh, name: str) -> bytes:
     rows = np.zeros(len(mesh.triangles), _STL_TRIANGLE)
     rows["corners"] = mesh.points[mesh.triangles]
     rows["normal"] = _unit(_area_vectors(mesh))
-    header = f"umlite {__version__}; SPACE=RAS; UNITS=mm; {name}".encode("ascii", "replace")[:_STL_HEADER]
+    header = f"umlite {__version__} SPACE=RAS UNITS=mm {name}".encode("ascii", "replace")[:_STL_HEADER]
     return header.ljust(_STL_HEADER) + struct.pack("<I", len(rows)) + rows.tobytes()
 
 

@@ -76,6 +76,8 @@ class Product(ABC):
     """Whether its files go where the user said, whatever the place of the result."""
     needs_scan = False
     """Whether it reads the HU of the scan, which a result from a file has not."""
+    needs_logits = False
+    """Whether it reads blended logits, which a result from a file has not."""
     exact = True
     """Whether the same run gives the same bytes: not where times or the manifest are inside."""
 
