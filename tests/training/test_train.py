@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from umlite.errors import InputError
+from umlite.errors import InputError, OutputError
 from umlite.models.universal import UniversalModel
-from umlite.training.checkpoint import CHECKPOINT, averaged_weights
+from umlite.training.checkpoint import CHECKPOINT, averaged_weights, write_checkpoint
 from umlite.training.dataset import Batch, WindowStream
 from umlite.training.schedule import TrainingOptions
 from umlite.training.train import LOG, Training
@@ -83,6 +84,19 @@ def test_checkpoint_of_another_model_is_refused(
     start(model, steps=1).run(stream)
     with pytest.raises(InputError, match=CHECKPOINT):
         start(other_model)
+
+
+def test_a_refused_checkpoint_keeps_the_last_one(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    write_checkpoint(tmp_path, {"average": {}})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="the file would be larger than is allowed"):
+            write_checkpoint(tmp_path, {"average": {"a": torch.rand(10_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert averaged_weights(tmp_path) == {}
 
 
 def test_damaged_checkpoint_is_refused(

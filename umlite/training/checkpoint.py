@@ -17,8 +17,13 @@ CHECKPOINT = "checkpoint.pt"
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint in `folder`. Raises OutputError when the system refuses."""
-    with replacing(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+    with replacing(folder / CHECKPOINT) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch hides what the system refused while its archive is written
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
