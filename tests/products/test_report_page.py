@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.chromium import Browser, browser, program
+from bench.chromium import Browser, browser, program
 from support.reports import LESION_SLICE, LIVER_HU, Found, hostile_names, hostile_result, save_report, small_result
 from umlite.products.report.index import write_index
 

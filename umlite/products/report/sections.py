@@ -103,7 +103,7 @@ def _check(found: Finding) -> Markup:
     evidence = getattr(found, "evidence", None)
     shown = evidence if isinstance(evidence, str) else json.dumps(evidence, ensure_ascii=False, default=str)
     label = sentences("checks")["evidence"]
-    more = element("div", f"{label}: ", element("code", shown), class_="faint") if evidence else None
+    more = element("details", element("summary", label), element("code", shown)) if evidence else None
     return element("li", element("code", found.code), " ", found.sentence, more, data_level=found.level)
 
 
