@@ -105,8 +105,17 @@ def test_tolerances_are_those_of_the_code() -> None:
 
 
 def test_report() -> None:
-    run_lines(examples("report.md", "sh")[0])
+    shutil.copy("scan.nii.gz", "second.nii.gz")
+    for block in examples("report.md", "sh"):
+        run_lines(block)
     assert Path("preview.png").stat().st_size > 1000
+    assert Path("report.html").stat().st_size > 10_000
+    assert sorted(file.name for file in Path("pages").iterdir()) == ["index.html", "scan.html", "second.html"]
+
+
+def test_report_in_python() -> None:
+    exec(examples("report.md", "python")[0], {})
+    assert "<bdi>Own title</bdi>" in Path("own.html").read_text()
 
 
 def two_visits() -> None:

@@ -127,7 +127,7 @@ def test_the_summary_of_a_report_is_read_again_and_nothing_else_is(tmp_path: Pat
 
 
 def test_an_index_of_nothing_is_a_page(tmp_path: Path) -> None:
-    assert "0 scans" in write_index(tmp_path).read_text()
+    assert "Scans: 0" in write_index(tmp_path).read_text()
 
 
 def test_what_is_shared_names_no_folders_and_no_series() -> None:

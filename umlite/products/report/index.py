@@ -1,4 +1,4 @@
-"""The index of a folder of reports: a row for each, the ones with most checks first."""
+"""The index of a folder of reports: a row for each, the ones with most warnings first."""
 
 from __future__ import annotations
 
@@ -51,25 +51,30 @@ def _table(reports: Sequence[tuple[str, Summary]]) -> Markup:
     names = list(dict.fromkeys(name for _, summary in reports for name in summary.volumes_ml))
     headings = [
         (text["scan"], False),
-        (text["checks"], True),
+        (text["warnings"], True),
+        (text["notes"], True),
         (text["picture"], False),
         (text["lesions"], True),
         *((text["volume"].format(name=name), True) for name in names),
     ]
-    by_checks = sorted(reports, key=lambda report: (-len(report[1].checks), report[1].title))
-    return table(headings, [_row(file, summary, names) for file, summary in by_checks], text["caption"])
+    by_warnings = sorted(reports, key=lambda report: (-len(report[1].warnings), report[1].title))
+    return table(headings, [_row(file, summary, names) for file, summary in by_warnings], text["caption"])
 
 
 def _row(file: str, summary: Summary, names: Sequence[str]) -> list[Markup]:
     picture = f"data:image/webp;base64,{summary.picture}"
-    checks: list[Child] = [
-        element("li", element("code", code), " ", sentence) for code, sentence in summary.checks
-    ]  # fmt: skip
-    told = element("details", element("summary", str(len(checks))), element("ul", checks)) if checks else "0"
     return [
         element("td", element("a", element("bdi", summary.title), href=f"./{quote(file)}")),
-        element("td", told, class_="number", data_value=str(len(checks))),
+        _told(summary.warnings),
+        _told(summary.notes),
         element("td", element("img", src=picture, alt="") if summary.picture else None),
         number(summary.lesions),
         *(number(summary.volumes_ml.get(name), 1) for name in names),
     ]
+
+
+def _told(checks: Sequence[tuple[str, str]]) -> Markup:
+    """How many there are, and which when it is pressed."""
+    rows = (element("li", element("code", code), " ", sentence) for code, sentence in checks)
+    told: Child = element("details", element("summary", str(len(checks))), element("ul", rows)) if checks else "0"
+    return element("td", told, class_="number", data_value=str(len(checks)))

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from umlite.machine.in_threads import in_threads
+from umlite.machine.threads import available_threads
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import MasksOnScan
 from umlite.products.report.tones import Tones
@@ -60,9 +62,11 @@ class Patterns:
 
     def picture(self, masks: BitMask) -> npt.NDArray[np.uint8]:
         """Numbers of a plane [X, Y, 1], as an RGB picture [Y, X, 3]."""
-        found, which = np.unique(masks.bits[:, :, 0].T, return_inverse=True)
-        numbers = np.array([self._number(int(bits), masks.names) for bits in found], np.uint16)[which]
-        numbers = numbers.reshape(masks.shape[1], masks.shape[0])
+        bits = masks.bits[:, :, 0].T
+        inside = bits != 0
+        found, which = np.unique(bits[inside], return_inverse=True)
+        numbers = np.zeros(bits.shape, np.uint16)
+        numbers[inside] = np.array([self._number(int(one), masks.names) for one in found], np.uint16)[which]
         return np.stack([numbers >> 8, numbers & 255, np.zeros_like(numbers)], axis=2).astype(np.uint8)
 
     def _number(self, bits: int, names: Sequence[str]) -> int:
@@ -96,12 +100,18 @@ def pictures(scan: Scan, masks: MasksOnScan, tones: Tones, size: Picture, patter
     """
     planes = max(1, _SLAB_VOXELS // (scan.shape[0] * scan.shape[1]))
     columns, rows = (_nearest(n, kept) for n, kept in zip(scan.shape[:2], size, strict=True))
+    threads, _ = available_threads()
     for hu, slab in zip(scan.slabs(planes), masks.slabs(planes), strict=True):
+        numbers = []
         for k in range(hu.shape[2]):
-            grey = _webp(_resized(tones.of(hu[:, :, k]).T, size))
             bits = slab.bits[:, :, k : k + 1][np.ix_(columns, rows)]
-            drawn = _lossless(patterns.picture(BitMask(bits, slab.names))) if bits.any() else b""
-            yield PicturePair(*(base64.b64encode(data).decode("ascii") for data in (grey, drawn)))
+            numbers.append(patterns.picture(BitMask(bits, slab.names)) if bits.any() else None)
+
+        def pair(k: int, hu: np.ndarray = hu, drawn: list[npt.NDArray[np.uint8] | None] = numbers) -> PicturePair:
+            grey, masks = _webp(_resized(tones.of(hu[:, :, k]).T, size)), drawn[k]
+            return PicturePair(_base64(grey), "" if masks is None else _base64(_lossless(masks)))
+
+        yield from in_threads(pair, range(hu.shape[2]), threads)
 
 
 def _samples(scan: Scan, tones: Tones) -> Iterator[npt.NDArray[np.uint8]]:
@@ -128,6 +138,10 @@ def _nearest(count: int, kept: int) -> npt.NDArray[np.intp]:
 def _resized(tones: npt.NDArray[np.uint8], size: Picture) -> Image.Image:
     picture = Image.fromarray(np.ascontiguousarray(tones))
     return picture if picture.size == size else picture.resize(size, Image.Resampling.BOX)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _webp(picture: Image.Image) -> bytes:

@@ -33,17 +33,27 @@ class Summary:
 
     Args:
         title: of the report.
-        checks: code and sentence of what the checks found.
+        checks: level, code and sentence of what the checks found.
         lesions: how many there are.
         volumes_ml: volume of each class that was found.
         picture: WebP as base64.
     """
 
     title: str
-    checks: tuple[tuple[str, str], ...]
+    checks: tuple[tuple[str, str, str], ...]
     lesions: int
     volumes_ml: dict[str, float]
     picture: str
+
+    @property
+    def warnings(self) -> list[tuple[str, str]]:
+        """Code and sentence of each warning."""
+        return [(code, sentence) for level, code, sentence in self.checks if level == "warning"]
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """Code and sentence of everything else that the checks found."""
+        return [(code, sentence) for level, code, sentence in self.checks if level != "warning"]
 
 
 def summary_block(content: ReportContent) -> Markup:
@@ -51,7 +61,7 @@ def summary_block(content: ReportContent) -> Markup:
     found = {one.name: round(one.volume_ml, 1) for one in content.statistics.classes if one.voxels}
     summary = {
         "title": content.heading,
-        "checks": [[one.code, one.sentence] for one in content.checks[:_MOST_CHECKS]],
+        "checks": [[one.level, one.code, one.sentence] for one in content.checks[:_MOST_CHECKS]],
         "lesions": len(content.statistics.lesions),
         "volumes_ml": found,
         "picture": _picture(content),
@@ -84,7 +94,7 @@ def _checked(data: dict[str, Any]) -> Summary:
     picture = str(data["picture"])
     return Summary(
         title=str(data["title"]),
-        checks=tuple((str(code), str(sentence)) for code, sentence in data["checks"]),
+        checks=tuple((str(level), str(code), str(sentence)) for level, code, sentence in data["checks"]),
         lesions=int(data["lesions"]),
         volumes_ml={str(name): float(ml) for name, ml in data["volumes_ml"].items()},
         picture=picture if _BASE64.fullmatch(picture) else "",
