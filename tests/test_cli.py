@@ -172,14 +172,14 @@ def test_quiet_says_nothing(scan_file: Path, small_weights: Path) -> None:
 def test_several_scans_with_a_bad_one(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.nii.gz").write_text("no scan")
     arguments = ("segment", "bad.nii.gz", scan_file, "-c", "liver", "--weights", small_weights, "-o", "out")
-    result = run(*arguments, code=2)
+    result = run(*arguments, code=1)
     assert "bad.nii.gz" in result.stderr
-    assert "1 of 2 scans segmented." in result.stdout
-    assert os.listdir("out") == ["scan"]
-    result = run(*arguments, "--overwrite", "--json", code=2)
+    assert "1 of 2 scans segmented, 1 failed" in result.stdout
+    assert sorted(os.listdir("out")) == ["failed.jsonl", "scan"]
+    result = run(*arguments, "--overwrite", "--json", code=1)
     data = json.loads(result.stdout)
     assert ["error" in scan for scan in data["scans"]] == [True, False]
-    assert data["exit_code"] == 2
+    assert data["exit_code"] == 1
 
 
 def test_a_scan_that_is_done_is_skipped(scan_file: Path, small_weights: Path) -> None:
@@ -219,6 +219,8 @@ def broken_scans(folder: Path) -> dict[str, tuple[Path, str]]:
     nib.save(make_scan(), whole)
     cut = folder / "cut.nii.gz"
     cut.write_bytes(whole.read_bytes()[:-500])
+    empty = folder / "empty"
+    empty.mkdir(exist_ok=True)
     text = folder / "text.nii.gz"
     text.write_text("patient notes")
     rgb = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -236,7 +238,7 @@ def broken_scans(folder: Path) -> dict[str, tuple[Path, str]]:
     singular.write_bytes(content)
     return {
         "missing": (folder / "absent.nii.gz", "absent.nii.gz"),
-        "folder": (folder, "folder"),
+        "folder": (empty, "folder"),
         "text": (text, "text.nii.gz"),
         "truncated": (cut, "cut.nii.gz"),
         "2-D": (scan_with(folder / "2d.nii", np.zeros((5, 5), np.int16)), "3-D"),

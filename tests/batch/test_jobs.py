@@ -44,7 +44,7 @@ def test_several_scans() -> None:
 
 def test_same_names_are_told_apart_by_their_folders() -> None:
     assert outputs(["/p/one/ct.nii.gz", "/p/two/ct.nii.gz"], "out") == ["out/one_ct", "out/two_ct"]
-    assert outputs(["/p/ct.nii.gz", "/p/ct.nii"], "out") == ["out/p_ct_1", "out/p_ct_2"]
+    assert outputs(["/p/ct.nii.gz", "/p/ct.nii"], "out") == ["out/ct_nii_gz", "out/ct_nii"]
     assert outputs(["/p/CT.nii.gz", "/q/ct.nii"], "out") == ["out/p_CT", "out/q_ct"]
 
 

@@ -27,7 +27,7 @@ from umlite.terminal import tell
 if TYPE_CHECKING:
     from umlite.api import Segmenter
 
-WHAT, HOW_MUCH, EXPERT = "What", "How much", "Expert"
+WHAT, SEVERAL, HOW_MUCH, EXPERT = "What", "Several scans", "How much", "Expert"
 
 
 def _given(path: Any) -> Any:

@@ -15,6 +15,7 @@ from umlite.terminal import show_json, tell
 
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 BEYOND_TOLERANCE = 1
+SOME_FAILED = 1
 
 _flags: ContextVar[Mapping[str, str]] = ContextVar("_flags", default={})  # noqa: B039  never changed in place
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,45 +52,78 @@ def series(
 class Sources:
     """What `umlite segment` was given, with series in place of their files.
 
-    scans: a name per scan, as for files. series: of the names that stand for one.
+    scans: a name per scan, as for files. series: of the names that stand for one. roots: of scans found in a folder.
     """
 
     scans: list[Path]
     series: dict[Path, Series]
+    roots: dict[Path, Path]
 
 
-def with_series(paths: Sequence[Path], wanted: str | None, *, fill_gaps: bool) -> Sources:
+def with_series(
+    paths: Sequence[Path],
+    wanted: str | None,
+    *,
+    fill_gaps: bool,
+    roots: Mapping[Path, Path] = MappingProxyType({}),
+) -> Sources:
     """Replace folders, archives and DICOM files by the series to segment; say what was passed over.
 
     Files that are named one by one are searched together, since a series may lie in all of them. A path among several
-    that holds nothing to segment stays, and fails alone. Raises as `find_series` and `Found.choose` do.
+    that holds nothing to segment stays, and fails alone; a folder without DICOM that was found in another is left out.
+    Raises as `find_series` and `Found.choose` do.
     """
     from umlite.dicom.finding import find_series
 
-    files = [path for path in paths if not os.path.isdir(path) and _is_dicom(path)]
-    sources = Sources([], {})
+    files = [path for path in paths if path not in roots and not os.path.isdir(path) and _is_dicom(path)]
+    members = set(files)
+    sources = Sources([], {}, {})
     for path in paths:
-        if path in files and path != files[0]:
+        if path in members and path != files[0]:
             continue
-        group = files if path in files else [path]
-        if path not in files and not os.path.isdir(path):
-            sources.scans.append(path)
+        group = files if path in members else [path]
+        if path not in members and not os.path.isdir(path):
+            _add(sources, path, None, roots.get(path))
             continue
         try:
             found = find_series(group)
+            if path in roots and not found.series and not found.damaged:
+                continue
             chosen = found.choose(wanted, fill_gaps=fill_gaps)
         except InputError:
             if len(paths) == len(group):
                 raise
-            sources.scans.append(path)
+            _add(sources, path, None, roots.get(path))
             continue
         _tell_left(found, chosen)
-        for one in chosen:
-            name = one.name if len(chosen) == 1 else f"{one.name}_series{one.number}"
-            place = one.path.parent / name
-            sources.scans.append(place)
-            sources.series[place] = one
+        for place, one in zip(_places(path, chosen), chosen, strict=True):
+            root = roots.get(path, path if place.is_relative_to(path) and len(chosen) > 1 else None)
+            _add(sources, place, one, root)
     return sources
+
+
+def _add(sources: Sources, scan: Path, series: Series | None, root: Path | None) -> None:
+    sources.scans.append(scan)
+    if series is not None:
+        sources.series[scan] = series
+    if root is not None:
+        sources.roots[scan] = root
+
+
+def _places(path: Path, chosen: Sequence[Series]) -> list[Path]:
+    """A name for each series: of the one that was chosen, its source's; else those of folders, if they differ."""
+    if len(chosen) == 1:
+        return [chosen[0].path.parent / chosen[0].name]
+    folders = [_folder_of(one) for one in chosen]
+    if os.path.isdir(path) and None not in folders and len(set(folders)) == len(folders):
+        return [folder for folder in folders if folder is not None]
+    return [one.path.parent / f"{one.name}_series{one.number}" for one in chosen]
+
+
+def _folder_of(one: Series) -> Path | None:
+    """The folder of all files of a series, if they have one and are no members of an archive."""
+    parents = {getattr(frame.header.source, "path", Path()).parent for frame in one.frames}
+    return parents.pop() if len(parents) == 1 else None
 
 
 def _is_dicom(path: Path) -> bool:

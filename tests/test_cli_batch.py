@@ -1,0 +1,109 @@
+"""Many scans on the command line: trees, lists of jobs, what is said on the way, what failed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+from typer.testing import CliRunner
+
+from support.samples import make_scan
+from umlite.cli import app
+
+
+def run(*arguments: object, code: int = 0, stdin: str | None = None):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two scans and a bad one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UMLITE_CACHE", str(tmp_path / "cache"))
+    Path("scans/deep").mkdir(parents=True)
+    nib.save(make_scan((20, 18, 16)), "scans/a.nii.gz")
+    nib.save(make_scan((20, 18, 16), seed=1), "scans/deep/b.nii")
+    Path("scans/bad.nii").write_text("no scan")
+    return tmp_path
+
+
+@pytest.fixture
+def base(small_weights: Path) -> tuple[object, ...]:
+    options = ("--weights", small_weights, "--device", "cpu", "--overlap", "0", "--no-checks")
+    return ("segment", "-c", "liver", *options)
+
+
+def lines(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_a_folder_with_a_bad_scan(base) -> None:
+    result = run(*base, "scans", "-o", "out", "--jsonl", "log.jsonl", code=1)
+    assert "2 of 3 scans segmented, 1 failed" in result.stdout
+    assert Path("out/deep/b/liver.nii.gz").exists()
+    assert [(line["status"], "manifest" in line) for line in lines("log.jsonl")] == [
+        ("done", False),
+        ("input", False),
+        ("done", False),
+    ]
+    (failed,) = lines("out/failed.jsonl")
+    assert failed["code"] == "input"
+    assert failed["classes"] == ["liver"]
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.nii.gz")}
+    again = run(*base, "scans", "-o", "out", code=1)
+    assert "0 of 3 scans segmented, 2 done before, 1 failed" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.nii.gz")} == before
+
+
+def test_the_list_of_failed_scans_is_fed_back(base) -> None:
+    run(*base, "scans", "-o", "out", code=1)
+    shutil.copy("scans/a.nii.gz", "scans/bad.nii")
+    result = run(*base, "--jobs", "out/failed.jsonl", "--json", "-c", "spleen")
+    (scan,) = json.loads(result.stdout)["scans"]
+    assert scan["files"] == [str(Path("out/bad/liver.nii.gz").absolute())]
+    run(*base, "scans", "-o", "out")
+    assert not Path("out/failed.jsonl").exists()
+
+
+def test_jobs_with_requests_and_places_of_their_own(base) -> None:
+    Path("jobs.csv").write_text(
+        "scan,classes,output\nscans/a.nii.gz,,\nscans/deep/b.nii,spleen,x/b.nii.gz\nscans/deep,aorta,y\n"
+    )
+    run(*base, "--jobs", "jobs.csv", "-o", "out")
+    assert Path("out/liver.nii.gz").exists()
+    assert Path("x/b.nii.gz").exists()
+    assert Path("y/b/aorta.nii.gz").exists()
+    assert "0 of 3 scans segmented, 3 done before" in run(*base, "--jobs", "jobs.csv", "-o", "out").stdout
+
+
+def test_two_jobs_with_one_place_are_refused(base) -> None:
+    Path("jobs.jsonl").write_text('{"scan": "scans/a.nii.gz", "output": "x"}\n' * 2)
+    assert "would both be written to x" in run(*base, "--jobs", "jobs.jsonl", code=2).stderr
+    assert not Path("x").exists()
+
+
+def test_standard_input_and_lines_on_standard_output(base) -> None:
+    result = run(*base, "-", "-o", "out", "--jsonl", "-", stdin="scans/a.nii.gz\nscans/deep/b.nii\n")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(line["files"][0]).parent.name for line in told] == ["a", "b"]
+
+
+def test_nothing_to_segment(base) -> None:
+    Path("empty").mkdir()
+    assert "name a scan" in run(*base, code=2).stderr
+    assert "holds no" in run(*base, "empty", code=2).stderr
+    assert "name a scan" in run(*base, "-", code=2, stdin="\n").stderr
+
+
+def test_json_of_a_large_batch_holds_what_is_needed(base, monkeypatch) -> None:
+    monkeypatch.setattr("umlite.commands.tally.MOST_ENTRIES", 1)
+    data = json.loads(run(*base, "scans", "-o", "out", "--json", code=1).stdout)
+    assert ["error" in scan for scan in data["scans"]] == [False, True]
+    assert (data["left_out"], data["done"], data["failed"]) == (1, 2, 1)

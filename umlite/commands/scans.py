@@ -1,0 +1,111 @@
+"""What `umlite segment` was given becomes jobs: folders, patterns, lists, DICOM series, files of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from umlite.batch.inputs import expand
+from umlite.batch.job_list import Entry, read_jobs
+from umlite.batch.jobs import Job, lay_out_jobs
+from umlite.commands.series import Sources, with_series
+from umlite.errors import InputError, RequestError
+from umlite.products.formats import Format, format_of
+from umlite.products.wanted import Wanted
+from umlite.request import Request
+from umlite.terminal import tell
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line names.
+
+    Args:
+        words: files, folders, patterns, lists.
+        jobs: a file of jobs; None for none.
+        output: where results go.
+        series: which DICOM series.
+        fill_gaps: whether missing slices are interpolated.
+    """
+
+    words: Sequence[Path]
+    jobs: Path | None
+    output: Path | None
+    series: str | None
+    fill_gaps: bool
+
+
+def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
+    """One job per scan, no two with the same place.
+
+    Raises:
+        InputError, RequestError: as `expand`, `with_series`, `read_jobs` and `lay_out_jobs` do; or nothing was named.
+    """
+    chosen = format_of(given.output, wanted.format, wanted.layout)
+    inputs = expand(given.words, given.output, notify=_note)
+    entries = [] if given.jobs is None else list(read_jobs(given.jobs, request))
+    if not inputs.paths and not entries:
+        raise RequestError("There is nothing to segment: name a scan, a folder, a list or jobs.", about="jobs")
+    sources = with_series(inputs.paths, given.series, fill_gaps=given.fill_gaps, roots=inputs.roots)
+    asked: dict[Path, Request] = {}
+    placed: list[Job] = []
+    for entry in entries:
+        found = _sources(entry, given)
+        if entry.output is None:
+            sources.scans.extend(found.scans)
+            sources.series.update(found.series)
+            sources.roots.update(found.roots)
+            asked |= {} if entry.request is None else dict.fromkeys(found.scans, entry.request)
+        else:
+            placed += _placed(entry, found, wanted)
+    jobs = _unplaced(sources, given.output, chosen, wanted) if sources.scans else []
+    jobs = [replace(job, series=sources.series.get(job.scan), request=asked.get(job.scan)) for job in jobs]
+    if not jobs and not placed:
+        raise InputError("There is nothing to segment: no folder holds a scan.", about="scans")
+    _check_places([*jobs, *placed])
+    return [*jobs, *placed]
+
+
+def _unplaced(sources: Sources, output: Path | None, chosen: Format, wanted: Wanted) -> list[Job]:
+    return lay_out_jobs(sources.scans, output, chosen, layout=wanted.layout, roots=sources.roots, notify=_note)
+
+
+def _sources(entry: Entry, given: Given) -> Sources:
+    """The scans of an entry; one that cannot be read stays, and fails when its turn comes."""
+    try:
+        inputs = expand([entry.scan], given.output, notify=_note)
+        series = entry.series or given.series
+        return with_series(inputs.paths, series, fill_gaps=given.fill_gaps, roots=inputs.roots)
+    except InputError:
+        return Sources([entry.scan], {}, {})
+
+
+def _placed(entry: Entry, found: Sources, wanted: Wanted) -> list[Job]:
+    """Jobs of an entry that says where its result goes; it gets its manifest even if it is one file."""
+    chosen = format_of(entry.output, entry.format or wanted.format)
+    laid = lay_out_jobs(found.scans, entry.output, chosen, roots=found.roots, notify=_note)
+    return [
+        replace(
+            job,
+            place=replace(job.place, with_manifest=True),
+            series=found.series.get(job.scan),
+            request=entry.request,
+        )
+        for job in laid
+    ]
+
+
+def _check_places(jobs: Sequence[Job]) -> None:
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        other = taken.setdefault(str(job.output.absolute()).lower(), job)
+        if other is not job:
+            raise RequestError(
+                f"{other.scan} and {job.scan} would both be written to {job.output}. Give one of them another place.",
+                about=("jobs", "output"),
+            )
+
+
+def _note(sentence: str) -> None:
+    tell(f"Note: {sentence}")
