@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from umlite.dicom.sources import Inflated
 from umlite.errors import InputError
 from umlite.files import file_sha256
+from umlite.volume.nrrd import is_nrrd, voxels_path
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
@@ -63,6 +64,9 @@ def size_and_time(path: Path, series: Series | None = None) -> tuple[int, int]:
 
 def _partner(path: Path) -> list[Path]:
     """The other file of a pair of header and voxels."""
+    if is_nrrd(path):
+        voxels = voxels_path(path)
+        return [] if voxels == path else [voxels]
     for ending, other in _HEADER_SUFFIXES.items():
         if path.name.lower().endswith(ending):
             partner = path.with_name(path.name[: -len(ending)] + other)

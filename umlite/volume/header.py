@@ -42,8 +42,8 @@ class Header:
 def describe(header: nib.Nifti1Header, label: str) -> Header:
     """Read a NIfTI header as it was stored, nothing repaired. label: what messages call the scan. Raises InputError."""
     warnings: list[str] = []
-    shape = _one_volume(_stored_shape(header, label, warnings), label, warnings)
-    dtype = _number_type(_stored_dtype(header, label), label)
+    shape = one_volume(_stored_shape(header, label, warnings), label, warnings)
+    dtype = number_type(_stored_dtype(header, label), label)
     slope, inter = _scaling(header, label, warnings)
     if int(header["intent_code"]) == _LABEL_INTENT:
         warnings.append("The header calls its numbers labels (intent code 1002): expected HU of a CT.")
@@ -57,8 +57,8 @@ def describe_image(image: SpatialImage, label: str) -> Header:
     """
     warnings: list[str] = []
     data = image.dataobj
-    shape = _one_volume([int(n) for n in image.shape], label, warnings)
-    dtype = _number_type(np.dtype(getattr(data, "dtype", np.float64)), label)
+    shape = one_volume([int(n) for n in image.shape], label, warnings)
+    dtype = number_type(np.dtype(getattr(data, "dtype", np.float64)), label)
     slope, inter = (float(data.slope), float(data.inter)) if type(data) is ArrayProxy else (1.0, 0.0)
     header = image.header if isinstance(image.header, nib.Nifti1Header) else nib.Nifti1Header()
     return _described(shape, dtype, slope, inter, place(header, shape, label, image.affine), warnings)
@@ -80,7 +80,7 @@ def _stored_shape(header: nib.Nifti1Header, label: str, warnings: list[str]) -> 
     return [*shape[:3], *(max(n, 1) for n in shape[3:])]
 
 
-def _one_volume(sizes: Sequence[int], label: str, warnings: list[str]) -> tuple[int, int, int]:
+def one_volume(sizes: Sequence[int], label: str, warnings: list[str]) -> tuple[int, int, int]:
     """The three axes of space; leading ones of one voxel go where they push one of these out of its place."""
     shape = list(sizes)
     if min(shape, default=0) < 1:
@@ -116,7 +116,7 @@ def _stored_dtype(header: nib.Nifti1Header, label: str) -> np.dtype:
     return dtype
 
 
-def _number_type(dtype: np.dtype, label: str) -> np.dtype:
+def number_type(dtype: np.dtype, label: str) -> np.dtype:
     if dtype.kind not in "iuf":
         kind = "complex numbers" if dtype.kind == "c" else "colours" if dtype.names else f"{dtype} values"
         raise InputError(f"{label} holds {kind}: expected one real number a voxel, in HU. Export the CT itself.")

@@ -15,7 +15,7 @@ from nibabel.nifti2 import Nifti2PairHeader
 from umlite.errors import InputError
 from umlite.volume.formats import DICOM, HEAD_BYTES, format_of
 from umlite.volume.geometry import Size
-from umlite.volume.unpacking import Notify, is_packed, most_bytes, read_blocks, reading
+from umlite.volume.unpacking import Notify, Section, is_packed, most_bytes, read_blocks, reading
 
 _EXPECTED = "expected a NIfTI scan (.nii, .nii.gz or .hdr/.img)"
 _SINGLE_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -70,22 +70,22 @@ def open_nifti(path: Path) -> NiftiFile:
 
 
 def read_array(
-    path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype, notify: Notify | None = None
+    source: Section, offset: int, shape: tuple[int, ...], dtype: np.dtype, notify: Notify | None = None
 ) -> np.ndarray:
-    """`shape` voxels of `dtype` that lie `offset` bytes into `path`, gzipped or not, in Fortran order, writeable.
+    """`shape` voxels of `dtype` that lie `offset` unpacked bytes into `source`, in Fortran order, writeable.
 
     Reads a gzip to its end, so that its checksum counts. Memory grows with what the file really holds. notify: hears of
     what follows the voxels and should not. Raises InputError when the file is damaged or too short.
     """
     data = bytearray()
-    with reading(path, _EXPECTED):
-        for block in _voxel_blocks(path, offset, math.prod(shape) * dtype.itemsize, notify):
+    with reading(source.path, _EXPECTED):
+        for block in _voxel_blocks(source, offset, math.prod(shape) * dtype.itemsize, notify):
             data += block
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F")
 
 
 def read_slabs(
-    path: Path, offset: int, shape: Size, dtype: np.dtype, planes: int, notify: Notify | None = None
+    source: Section, offset: int, shape: Size, dtype: np.dtype, planes: int, notify: Notify | None = None
 ) -> Iterator[np.ndarray]:
     """The voxels that `read_array` gives, `planes` planes of the last axis at a time, fewer at the end.
 
@@ -93,7 +93,7 @@ def read_slabs(
     """
     size = planes * shape[0] * shape[1] * dtype.itemsize
     data = bytearray()
-    for block in _voxel_blocks(path, offset, math.prod(shape) * dtype.itemsize, notify):
+    for block in _voxel_blocks(source, offset, math.prod(shape) * dtype.itemsize, notify):
         data += block
         while len(data) >= size:
             yield np.frombuffer(data[:size], dtype=dtype).reshape((*shape[:2], -1), order="F")
@@ -118,13 +118,13 @@ def read_extensions(file: NiftiFile, most_bytes: int) -> list[bytes]:
     return found
 
 
-def _voxel_blocks(path: Path, offset: int, wanted: int, notify: Notify | None) -> Iterator[bytes]:
+def _voxel_blocks(source: Section, offset: int, wanted: int, notify: Notify | None) -> Iterator[bytes]:
     """`wanted` bytes from `offset` on; then a gzip is read to its end. Raises InputError as `read_array`."""
-    with reading(path, _EXPECTED):
-        if wanted + offset > most_bytes(path):
-            raise InputError(_short_message(path, wanted, None))
+    with reading(source.path, _EXPECTED):
+        if wanted + offset > most_bytes(source):
+            raise InputError(_short_message(source.path, wanted, None))
         left, skip, behind = wanted, offset, 0
-        for block in read_blocks(path, None if is_packed(path) else offset + wanted, notify):
+        for block in read_blocks(source, None if is_packed(source) else offset + wanted, notify):
             useful = block[skip : skip + left]
             skip = max(0, skip - len(block))
             left -= len(useful)
@@ -136,7 +136,7 @@ def _voxel_blocks(path: Path, offset: int, wanted: int, notify: Notify | None) -
                     notify(f"Over {_MOST_BEHIND / 1e6:.0f} MB follow the voxels: left unread, the checksum with them.")
                 break
         if left:
-            raise InputError(_short_message(path, wanted, wanted - left))
+            raise InputError(_short_message(source.path, wanted, wanted - left))
 
 
 def _header_size(start: bytes) -> tuple[int | None, str | None]:

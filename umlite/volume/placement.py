@@ -63,8 +63,8 @@ def place(header: nib.Nifti1Header, shape: Size, label: str, given: np.ndarray |
     """
     header = header.copy()
     if given is not None:
-        if fault := _fault(given):
-            raise InputError(_no_affine_message(f"{label} has an affine that {fault}"))
+        if fault := affine_fault(given):
+            raise InputError(no_affine_message(f"{label} has an affine that {fault}"))
         _bring_up_to_date(header, given)
     warnings = _mend_spacing(header)
     sform, qform = _read_sform(header), _read_qform(header, warnings)
@@ -81,7 +81,7 @@ def place(header: nib.Nifti1Header, shape: Size, label: str, given: np.ndarray |
     wrong = ~(np.isfinite(zooms) & (zooms > 0))
     header["pixdim"][1:4][wrong] = spacing_of(affine)[wrong]
     affine[:3] *= scale
-    warnings = [*_warn_about_axes(affine, zooms * scale, shape), *warnings]
+    warnings = [*warn_about_axes(affine, zooms * scale, shape), *warnings]
     return Placement(affine, Forms.of_header(header, unit), tuple(warnings))
 
 
@@ -109,7 +109,7 @@ def _mend_spacing(header: nib.Nifti1Header) -> list[str]:
 
 def _read_sform(header: nib.Nifti1Header) -> _Form:
     affine = np.asarray(header.get_sform(), dtype=np.float64)
-    return _Form("sform", int(header["sform_code"]), affine, _fault(affine))
+    return _Form("sform", int(header["sform_code"]), affine, affine_fault(affine))
 
 
 def _read_qform(header: nib.Nifti1Header, warnings: list[str]) -> _Form:
@@ -138,7 +138,7 @@ def _read_qform(header: nib.Nifti1Header, warnings: list[str]) -> _Form:
     else:
         whole = np.r_[0, quaternion] if square >= 1 else fillpositive(quaternion, header.quaternion_threshold)
         affine[:3, :3] = quat2mat(whole) @ np.diag(zooms * [1, 1, qfac])
-        fault = _fault(affine)
+        fault = affine_fault(affine)
     if code > 0:
         warnings.extend(told)
     return _Form("qform", code, affine, fault)
@@ -154,11 +154,11 @@ def _guess(header: nib.Nifti1Header, shape: Size, label: str, forms: tuple[_Form
     """nibabel's: along the axes, x to the left, around the centre. Raises InputError where a form was stated."""
     for form in forms:
         if form.code > 0:
-            raise InputError(_no_affine_message(f"{label} has a {form.name} that {form.fault}"))
+            raise InputError(no_affine_message(f"{label} has a {form.name} that {form.fault}"))
     zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         affine = np.asarray(shape_zoom_affine(shape, zooms, True), dtype=np.float64)
-    if not (zooms > 0).all() or _fault(affine):
+    if not (zooms > 0).all() or affine_fault(affine):
         raise InputError(
             f"{label} has a voxel spacing of {_times(zooms)} mm and no affine: expected positive numbers (pixdim in "
             f"the header). Export the scan again, or mend its header."
@@ -204,7 +204,7 @@ def _unit(header: nib.Nifti1Header, extent: np.ndarray, warnings: list[str]) -> 
     return word, scale
 
 
-def _warn_about_axes(affine: np.ndarray, zooms: np.ndarray, shape: Size) -> Iterator[str]:
+def warn_about_axes(affine: np.ndarray, zooms: np.ndarray, shape: Size) -> Iterator[str]:
     spacing = spacing_of(affine)
     axes = affine[:3, :3] / spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > _LEAST_SHEAR:
@@ -213,7 +213,7 @@ def _warn_about_axes(affine: np.ndarray, zooms: np.ndarray, shape: Size) -> Iter
         yield f"The header's spacing, {_times(zooms)} mm, is not its affine's, {_times(spacing)} mm, which is used."
 
 
-def _fault(affine: np.ndarray) -> str:
+def affine_fault(affine: np.ndarray) -> str:
     """Why an affine cannot be used, empty where it can."""
     if not (np.abs(affine) <= _MOST_ENTRY).all():
         return "has NaN, infinite or absurd entries"
@@ -223,7 +223,7 @@ def _fault(affine: np.ndarray) -> str:
     return ""
 
 
-def _no_affine_message(found: str) -> str:
+def no_affine_message(found: str) -> str:
     return f"{found}: expected an affine of three independent axes. Export the scan again."
 
 

@@ -18,11 +18,12 @@ from umlite.volume.geometry import Grid, spacing_of
 from umlite.volume.header import Header, describe, describe_image
 from umlite.volume.images import unchanged_file, voxels_of_image
 from umlite.volume.nifti import open_nifti
+from umlite.volume.nrrd import is_nrrd, open_nrrd
 from umlite.volume.plausibility import Finding, check_geometry, check_values
 from umlite.volume.unpacking import Notify, reading
 from umlite.volume.voxels import Stored, Voxels, file_voxels, planes_of
 
-_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
+_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ class Scan:
 
 
 def read_scan(source: str | os.PathLike[str] | SpatialImage, *, force_geometry: bool = False) -> Scan:
-    """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img, NIfTI-1 or -2) or a nibabel image.
+    """Read a 3-D CT scan from a NIfTI file (.nii, .nii.gz, .hdr/.img), an NRRD file or a nibabel image.
 
     What a file is its content decides, not its name. An image that was loaded from a file and not changed since is read
     from that file. One in memory that already is int16 or float32 HU shares its memory with the result. A large file is
@@ -136,6 +137,9 @@ def _open(source: str | os.PathLike[str] | SpatialImage) -> Opened:
 
 
 def _open_file(path: Path) -> Opened:
+    if is_nrrd(path):
+        nrrd = open_nrrd(path)
+        return Opened(nrrd.header, scan_name(path), str(path), path, lambda notify: file_voxels(nrrd.stored, notify))
     file = open_nifti(path)
     with reading(path):
         header = describe(file.header, str(path))
@@ -167,7 +171,7 @@ def _not_finite_message(voxels: Voxels, label: str) -> str:
 
 
 def scan_name(path: Path) -> str:
-    """The file's name without the suffixes of NIfTI."""
+    """The file's name without the suffixes of NIfTI and NRRD."""
     for suffix in _SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

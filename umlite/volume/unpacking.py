@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,17 +23,30 @@ Notify = Callable[[str], None]
 """Takes a sentence about something unusual that is no error."""
 
 
-def read_blocks(path: Path, limit: int | None = None, notify: Notify | None = None) -> Iterator[bytes]:
-    """The bytes of `path`, unpacked when its content is a gzip, in blocks of at most 4 MiB.
+@dataclass(frozen=True)
+class Section:
+    """What a file holds from byte `start` on.
+
+    packed: whether that is a gzip; None where its first bytes tell.
+    """
+
+    path: Path
+    start: int = 0
+    packed: bool | None = None
+
+
+def read_blocks(source: Path | Section, limit: int | None = None, notify: Notify | None = None) -> Iterator[bytes]:
+    """The bytes of a file or a section, unpacked when it is a gzip, in blocks of at most 4 MiB.
 
     limit: read no more bytes than these. None: read all, and compare the gzip's checksums. notify: hears of bytes
     behind the gzip, which are left out, as gzip does. Raises what the system raises, zlib.error and EOFError.
     """
     most = _BLOCK if limit is None else min(limit, _BLOCK)
     left = math.inf if limit is None else limit
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == _GZIP
-        raw.seek(0)
+    section = _section(source)
+    packed = is_packed(section)
+    with open(section.path, "rb") as raw:
+        raw.seek(section.start)
         for block in _unpacked(raw, most, notify) if packed else iter(lambda: raw.read(most), b""):
             yield block if len(block) <= left else block[: int(left)]
             left -= len(block)
@@ -40,16 +54,21 @@ def read_blocks(path: Path, limit: int | None = None, notify: Notify | None = No
                 return
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(source: Path | Section) -> bool:
     """Whether the content is a gzip."""
-    with open(path, "rb") as raw:
+    section = _section(source)
+    if section.packed is not None:
+        return section.packed
+    with open(section.path, "rb") as raw:
+        raw.seek(section.start)
         return raw.read(2) == _GZIP
 
 
-def most_bytes(path: Path) -> int:
-    """More bytes than these a file cannot unpack to; deflate never does better than 1032 to 1."""
-    size = os.path.getsize(path)
-    return size * _GZIP_MOST_RATIO if is_packed(path) else size
+def most_bytes(source: Path | Section) -> int:
+    """More bytes than these a file or section cannot unpack to; deflate never does better than 1032 to 1."""
+    section = _section(source)
+    size = max(0, os.path.getsize(section.path) - section.start)
+    return size * _GZIP_MOST_RATIO if is_packed(section) else size
 
 
 @contextmanager
@@ -67,6 +86,10 @@ def reading(path: Path, expected: str = "expected a readable file") -> Iterator[
         raise InputError(f"{path} does not fit in memory. Use a machine with more, or crop the scan.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): {expected}. Export the scan again.") from error
+
+
+def _section(source: Path | Section) -> Section:
+    return source if isinstance(source, Section) else Section(source)
 
 
 def _plainly(error: Exception) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from umlite.errors import InputError
 from umlite.volume.geometry import Size
 from umlite.volume.nifti import read_array, read_slabs
-from umlite.volume.unpacking import Notify, reading
+from umlite.volume.unpacking import Notify, Section, reading
 from umlite.volume.values import Counter, Ends, Values, parts_of, range_of
 
 HELD_BYTES = 1 << 28
@@ -96,7 +96,8 @@ class HeldVoxels:
 class Stored:
     """Where and how a file keeps voxels.
 
-    They begin at byte `offset` of the unpacked file, of type `dtype`, x fastest. slope, inter: to HU.
+    They begin at byte `offset` of what `path` holds from byte `start` on, unpacked, of type `dtype`, x fastest. slope,
+    inter: to HU. packed: whether that part of the file is a gzip; None where its first bytes tell.
     """
 
     path: Path
@@ -105,14 +106,21 @@ class Stored:
     dtype: np.dtype
     slope: float
     inter: float
+    start: int = 0
+    packed: bool | None = None
+
+    @property
+    def section(self) -> Section:
+        """The part of the file that holds them."""
+        return Section(self.path, self.start, self.packed)
 
     def array(self, notify: Notify | None = None) -> np.ndarray:
         """All stored numbers. notify: as of `read_array`. Raises InputError."""
-        return read_array(self.path, self.offset, self.shape, self.dtype, notify)
+        return read_array(self.section, self.offset, self.shape, self.dtype, notify)
 
     def slabs(self, planes: int, notify: Notify | None = None) -> Iterator[np.ndarray]:
         """All stored numbers, `planes` planes at a time. Raises InputError."""
-        return read_slabs(self.path, self.offset, self.shape, self.dtype, planes, notify)
+        return read_slabs(self.section, self.offset, self.shape, self.dtype, planes, notify)
 
 
 @dataclass(frozen=True, eq=False)
