@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from umlite.dicom.apart import decode_apart
 from umlite.dicom.codestream import stated_size
 from umlite.dicom.frames import Frame, Pixels
 from umlite.dicom.header import Header
@@ -135,10 +136,10 @@ def _decode(frame: Frame, data: bytes) -> np.ndarray:
     if syntax != _RLE and stated_size(data) != (pixels.rows, pixels.columns):
         raise InputError(f"{frame.name} holds a compressed image of another size than it states, or a damaged one.")
     decoder = library.pixels.get_decoder(syntax)
-    plugin = min(
-        decoder.available_plugins, key=lambda name: name == "gdcm"
-    )  # which ends the process where data are bad
+    plugin = min(decoder.available_plugins, key=lambda name: name == "gdcm")
     try:
+        if plugin == "gdcm":  # which can end the process where data are bad
+            return decode_apart(syntax, data, options)
         array, _ = decoder.as_array(
             library.encaps.encapsulate([data]), index=0, raw=True, decoding_plugin=plugin, **options
         )
