@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from bench.chromium import Browser, browser, program
 from support.reports import LESION_SLICE, LIVER_HU, Found, hostile_names, hostile_result, save_report, small_result
 from umlite.products.report.index import write_index
+from umlite.volume.voxels import HeldVoxels
 
 pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium (Debian's chromium-headless-shell)")
 
@@ -240,6 +243,37 @@ def test_hostile_names_are_only_text(window: Browser, tmp_path: Path) -> None:
     assert len(shown) == len(classes)
     assert shown[0] == classes[0]
     assert window.run("document.querySelectorAll('.checks > li').length") == 10
+    window.click("#statistics tbody tr:nth-child(60) button")
+    assert len(pixels_of(window, (99, 255, 0))) > 10  # the 60th class, beyond 32 bits
+
+    write_index(tmp_path)
+    window.open(tmp_path / "index.html")
+    window.painted()
+    assert window.run("window.hacked") is None
+    assert window.complaints() == []
+    assert window.run("document.querySelectorAll('tbody tr').length") == 1
+
+
+def test_a_scan_of_few_hu_is_seen(window: Browser, tmp_path: Path) -> None:
+    result = small_result()
+    hu = (result.scan.hu.astype("float32") + 1000) / 1110
+    window.open(save_report(tmp_path / "scan.html", replace(result, scan=replace(result.scan, voxels=HeldVoxels(hu)))))
+    window.wait(READY)
+    window.painted()
+    assert re.search(r"about 0\.9\d? HU", window.run("document.getElementById('readout').textContent"))
+    assert window.run("document.getElementById('window').selectedOptions[0].textContent") == "Everything"
+    assert len(pixels_of(window, (0, 0, 0))) > 1000
+    assert len(pixels_of(window, (235, 235, 235))) > 1000
+
+
+def test_a_browser_that_changes_pixels_is_told(window: Browser, report: Path) -> None:
+    noise = """const read = CanvasRenderingContext2D.prototype.getImageData;
+        CanvasRenderingContext2D.prototype.getImageData = function (...where) {
+            const found = read.apply(this, where); found.data.fill(255); return found; };"""
+    added = window.send("Page.addScriptToEvaluateOnNewDocument", source=noise)
+    window.open(report)
+    window.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+    assert window.run("document.getElementById('loading').textContent").startswith("This browser changes the pixels")
 
 
 def test_an_index_links_and_sorts(window: Browser, report: Path, tmp_path: Path) -> None:

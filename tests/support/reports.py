@@ -58,7 +58,7 @@ def small_result(axes: str = "RAS") -> Segmentation:
 def hostile_result(names: list[str]) -> Segmentation:
     """The small result with classes of these names, each with some voxels."""
     result = small_result()
-    kinds = [replace(result.classes[0], name=name, index=i + 1) for i, name in enumerate(names)]
+    kinds = [replace(result.classes[0], name=name, index=i + 1, color=(40 + i, 255, 0)) for i, name in enumerate(names)]
     masks = {name: np.zeros(SHAPE, bool) for name in names}
     for number, mask in enumerate(masks.values()):
         mask[10 + number % 40, 10:30, 10:20] = True

@@ -13,8 +13,10 @@ from umlite.classes import KINDS, AnatomyClass
 from umlite.masks.bitmask import BitMask
 from umlite.products.planes import Plane
 from umlite.results.segmentation import Segmentation
+from umlite.volume.reading import Scan
 
 WINDOW_HU = (-160.0, 240.0)  # soft tissue, as radiologists view an abdomen
+_FEW_HU = 256.0
 _OUTLINE_PIXELS = 2
 _SLAB_VOXELS = 1 << 22
 _LANCZOS = Image.Resampling.LANCZOS
@@ -48,10 +50,15 @@ def read_slices(result: Segmentation, cuts: Iterable[Cut]) -> dict[Cut, Slice]:
             if axis == 2 and not first <= index < first + hu.shape[2]:
                 continue
             at = index - first if axis == 2 else index
-            parts[axis, index].append((hu.take(at, axis), masks.bits.take(at, axis)))
+            parts[axis, index].append((_across(hu, axis, at), _across(masks.bits, axis, at)))
         first += hu.shape[2]
     whole = {cut: [np.concatenate(some, axis=-1) for some in zip(*found, strict=True)] for cut, found in parts.items()}
     return {cut: Slice(hu, bits, result.masks.names) for cut, (hu, bits) in whole.items()}
+
+
+def _across(values: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """A copy of one plane of voxels."""
+    return np.moveaxis(values, axis, 0)[index].copy()
 
 
 def size_mm(plane: Plane, shape: Sequence[int]) -> tuple[float, float]:
@@ -60,12 +67,24 @@ def size_mm(plane: Plane, shape: Sequence[int]) -> tuple[float, float]:
     return columns * plane.step_mm[0] + rows * abs(plane.lean_mm), rows * plane.step_mm[1]
 
 
-def draw_slice(shown: Slice, plane: Plane, classes: Sequence[AnatomyClass], pixels_per_mm: float) -> Image.Image:
+def window_of(scan: Scan) -> tuple[float, float]:
+    """HU that become black and white: soft tissue's, or the whole range of a scan of few HU, as one from 0 to 1."""
+    low, high = scan.voxels.ends()
+    return WINDOW_HU if high - low >= _FEW_HU else (low, max(high, low + 1e-6))
+
+
+def draw_slice(
+    shown: Slice,
+    plane: Plane,
+    classes: Sequence[AnatomyClass],
+    pixels_per_mm: float,
+    window_hu: tuple[float, float] = WINDOW_HU,
+) -> Image.Image:
     """One slice with outlines, at equal scale in both directions; leaning where the scan is tilted.
 
     Lesions are drawn over vessels, and vessels over organs.
     """
-    low, high = WINDOW_HU
+    low, high = window_hu
     grey = (np.clip((shown.hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     pixels = np.stack([_placed(grey, plane, pixels_per_mm)] * 3, axis=2)
     for c in sorted(classes, key=lambda c: KINDS.index(c.kind)):

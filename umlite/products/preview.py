@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from umlite.classes import AnatomyClass
 from umlite.files import output_error
 from umlite.outputs.file_set import Files
-from umlite.products.drawing import Slice, draw_label, draw_slice, read_slices, size_mm
+from umlite.products.drawing import Slice, draw_label, draw_slice, read_slices, size_mm, window_of
 from umlite.products.elsewhere import given_path
 from umlite.products.place import Place
 from umlite.products.planes import Plane, planes_of
@@ -90,7 +90,7 @@ def draw_preview(result: Segmentation, caption: str = "") -> Image.Image:
 def _panel(result: Segmentation, shown: Slice, plane: Plane, box: tuple[int, int], label: str) -> Image.Image:
     """A slice as large as fits into a box of pixels, with a label."""
     scale = min(pixels / mm for pixels, mm in zip(box, size_mm(plane, result.scan.shape), strict=True))
-    panel = draw_slice(shown, plane, result.classes, scale)
+    panel = draw_slice(shown, plane, result.classes, scale, window_of(result.scan))
     draw_label(panel, label)
     return panel
 

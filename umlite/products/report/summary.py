@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from umlite.products.drawing import draw_slice, read_slices, size_mm
+from umlite.products.drawing import draw_slice, read_slices, size_mm, window_of
 from umlite.products.planes import planes_of
 from umlite.products.report.content import ReportContent
 from umlite.products.report.markup import Markup, data_block
@@ -110,7 +110,9 @@ def _picture(content: ReportContent) -> str:
     panels = []
     for plane in planes:
         scale = _PICTURE_PIXELS / max(size_mm(plane, result.scan.shape))
-        panels.append(draw_slice(slices[plane.across, middle[plane.across]], plane, result.classes, scale))
+        panels.append(
+            draw_slice(slices[plane.across, middle[plane.across]], plane, result.classes, scale, window_of(result.scan))
+        )
     whole = Image.new("RGB", (sum(panel.width for panel in panels) + 4, max(panel.height for panel in panels)))
     whole.paste(panels[0], (0, 0))
     whole.paste(panels[1], (panels[0].width + 4, 0))

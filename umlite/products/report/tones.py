@@ -16,7 +16,7 @@ _NARROW_HU = 256.0
 _FIRST = -(1 << 15)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Tones:
     """A scale from HU to 8 bits, linear between knots.
 

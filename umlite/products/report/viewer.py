@@ -26,6 +26,8 @@ WINDOWS = {
     "bone": (400, 1800),
 }
 """Level and width in HU of each preset."""
+FIRST = "soft_tissue"
+"""The window that is shown at first, but for scans of few HU."""
 SCRIPTS = (
     *("page.js", "theme.js", "tables.js", "tones.js", "stack.js", "paint.js", "plane.js", "viewer.js"),
     *("input.js", "controls.js", "report.js"),
@@ -81,6 +83,7 @@ def _about(
         "classes": [{"name": plain(c.name), "color": c.color, "bit": bit} for bit, c in enumerate(order)],
         "sets": [[bits & 0xFFFFFFFF, bits >> 32] for bits in patterns.sets],
         "start": _start(content),
+        "window": {"level": WINDOWS[FIRST][0], "width": WINDOWS[FIRST][1]} if tones == Tones() else None,
     }
 
 
@@ -105,7 +108,8 @@ def _figure(plane: Plane) -> Markup:
     return element(
         "figure",
         element(
-            "canvas", id=f"plane_{plane.name}", tabindex=0, role="img", aria_label=text["plane_help"].format(plane=name)
+            "canvas", id=f"plane_{plane.name}", tabindex=0, role="application",
+            aria_label=text["plane_help"].format(plane=name),
         ),
         element(
             "figcaption",
@@ -144,8 +148,8 @@ def _window_row() -> Markup:
     return element(
         "div",
         element("label", text["window"], element("select", presets, id="window")),
-        element("label", text["level"], element("input", type="number", id="level", step=10)),
-        element("label", text["width"], element("input", type="number", id="width", step=10, min=1)),
+        element("label", text["level"], element("input", type="number", id="level")),
+        element("label", text["width"], element("input", type="number", id="width")),
         class_="row",
     )
 

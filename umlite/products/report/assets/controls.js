@@ -26,12 +26,14 @@ function startWindow(viewer) {
     if (window) viewer.setWindow(window);
   });
   for (const [name, input] of Object.entries({ level, width })) {
+    input.step = 10 * viewer.tones.step;
     input.addEventListener("change", () => viewer.setWindow({ ...viewer.window, [name]: Number(input.value) }));
   }
   viewer.onChange(() => {
     level.value = viewer.window.level;
     width.value = viewer.window.width;
-    const same = (window) => window && ["level", "width"].every((n) => Math.round(window[n]) === viewer.window[n]);
+    const { step } = viewer.tones;
+    const same = (window) => window && ["level", "width"].every((n) => Math.abs(window[n] - viewer.window[n]) < step);
     preset.selectedIndex = Math.max(0, windows.findIndex(same)); // the first one says "own"
   });
 }

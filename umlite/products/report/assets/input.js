@@ -33,7 +33,8 @@ function takePointers(viewer, plane) {
   const drag = (event, dx, dy) => {
     if (windows) {
       const { level, width } = viewer.window;
-      viewer.setWindow({ level: level - dy * 2, width: width + dx * 2 });
+      const step = 2 * viewer.tones.step;
+      viewer.setWindow({ level: level - dy * step, width: width + dx * step });
     } else if (event.pointerType === "touch") {
       scrolled += dy;
       const steps = Math.trunc(scrolled / PIXELS_A_SLICE);

@@ -11,6 +11,20 @@ class Tones {
     }
   }
 
+  /** Digits after the point that HU are rounded to: none, but for a scan of few HU, as one from 0 to 1. */
+  get digits() {
+    return Math.max(0, -Math.floor(Math.log10(this.whole.width / 100)));
+  }
+
+  /** The least step between rounded HU. */
+  get step() {
+    return 10 ** -this.digits;
+  }
+
+  rounded(hu) {
+    return Number(hu.toFixed(this.digits));
+  }
+
   /** The grey of every tone in a window, 0 to 255. */
   greys({ level, width }) {
     return Uint8ClampedArray.from(this.hu, (hu) => ((hu - level) / width + 0.5) * 255);

@@ -16,7 +16,8 @@ class Viewer {
     this.cursor = about.start;
     this.listeners = [];
     this.refreshed = 0;
-    this.setWindow({ level: 40, width: 400 });
+    this.frame = 0;
+    this.setWindow(about.window || this.tones.whole);
     for (const plane of this.planes) new ResizeObserver(() => this.redraw(plane)).observe(plane.canvas);
   }
 
@@ -45,7 +46,8 @@ class Viewer {
 
   /** HU at `level` become middle grey; `width` HU lie between black and white. */
   setWindow({ level, width }) {
-    this.window = { level: Math.round(level), width: Math.max(1, Math.round(width)) };
+    const { tones } = this;
+    this.window = { level: tones.rounded(level), width: Math.max(tones.step, tones.rounded(width)) };
     this.greys = this.tones.greys(this.window);
     this.restyle();
   }
@@ -71,7 +73,8 @@ class Viewer {
   }
 
   schedule() {
-    this.frame ||= requestAnimationFrame(() => {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
       this.frame = 0;
       for (const plane of this.planes) plane.draw(this.cursor, this.greys, this.paint);
     });
@@ -79,7 +82,8 @@ class Viewer {
 
   /** Approximate HU under the cursor. */
   get hu() {
-    return Math.round(this.tones.hu[this.stack.tones[this.stack.offset(this.cursor)]]);
+    const tone = this.stack.tones[this.stack.offset(this.cursor)];
+    return this.tones.rounded(this.tones.hu[tone]);
   }
 
   /** Names of the classes under the cursor, the uppermost first. */
