@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from umlite.findings.finding import Finding, Unjudged, readable
 from umlite.findings.subject import Subject
+from umlite.findings.view import CUT_MM
 
 Span = tuple[float, float]
 LEAST_HU_ML = 2.0
@@ -75,7 +76,8 @@ def implausible(subject: Subject) -> Iterator[Finding | Unjudged]:
         if found is None or found.hu is None or found.volume_ml < 0.1 * span.volume_ml[0]:
             continue
         low, high = span.volume_ml
-        if (found.complete and found.volume_ml < low) or found.volume_ml > high:
+        whole = not subject.faces_near(name, CUT_MM)
+        if (whole and found.volume_ml < low) or found.volume_ml > high:
             yield Finding(
                 "volume-implausible",
                 "warning",

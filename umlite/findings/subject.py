@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from umlite.findings.body import Body, fit_body
-from umlite.results.statistics import ClassStatistics, Statistics
+from umlite.results.statistics import ClassStatistics, Statistics, faces_near
 from umlite.volume.geometry import Grid
 from umlite.volume.plausibility import Finding as ScanFinding
 
@@ -59,6 +59,13 @@ class Subject:
         """Median HU of a class; None if it was not requested or less of it was found."""
         found = self.classes.get(name)
         return None if found is None or found.hu is None or found.volume_ml < least_ml else found.hu.median
+
+    def faces_near(self, name: str, within_mm: float) -> tuple[str, ...]:
+        """Faces of the scan within some mm of a class; see `umlite.results.statistics.faces_near`."""
+        found = self.classes[name]
+        if found.first_voxel is None or found.last_voxel is None:
+            return ()
+        return faces_near(list(zip(found.first_voxel, found.last_voxel, strict=True)), self.grid, within_mm)
 
     @functools.cached_property
     def box_mm(self) -> npt.NDArray[np.float64]:

@@ -15,12 +15,13 @@ PRESENT_SHARE = 0.02
 LEAST_ORGANS = 4
 MOST_RESIDUAL_MM = 40.0
 MARGIN_MM = 25.0
-LEAST_CUT_ML = 0.2
+CUT_MM, LEAST_CUT_ML = 6.0, 0.2
 
 
 def cut_organs(subject: Subject) -> Iterator[Finding | Unjudged]:
-    """Organs and lesions that touch a face of the scan."""
-    cut = {c.name: c.cut_faces for c in subject.statistics.classes if c.cut_faces and c.volume_ml >= LEAST_CUT_ML}
+    """Organs and lesions that end at a face of the scan."""
+    found = [c.name for c in subject.statistics.classes if c.volume_ml >= LEAST_CUT_ML]
+    cut = {name: faces for name in found if (faces := subject.faces_near(name, CUT_MM))}
     if cut:
         told = listed([f"{readable(name)} ({listed(faces)})" for name, faces in cut.items()])
         yield Finding(

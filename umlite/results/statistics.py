@@ -14,7 +14,7 @@ from umlite.results.intensities import Intensities
 from umlite.results.lesions import HostTally, Lesion, LesionTally, LogitsAt, Surroundings, describe_lesions
 from umlite.results.overlaps import Overlap, OverlapTally
 from umlite.results.tally import ClassTally, Hu
-from umlite.volume.geometry import ras_axes
+from umlite.volume.geometry import Grid, ras_axes, spacing_of
 from umlite.volume.reading import Scan
 
 if TYPE_CHECKING:
@@ -218,15 +218,23 @@ def _describe(name: str, tally: ClassTally, scan: Scan) -> ClassStatistics:
         components=len(components),
         largest_share=float(components.max()) / voxels,
         surface_mm2=tally.surface_mm2(scan.affine[:3, :3]),
-        cut_faces=_cut_faces(ends, scan),
+        cut_faces=faces_near(ends, Grid(scan.shape, scan.affine)),
     )
 
 
-def _cut_faces(ends: Sequence[Sequence[int]], scan: Scan) -> tuple[str, ...]:
-    """Names of the scan's faces that the box from the first to the last voxel touches, from left to superior."""
-    axes, flips = ras_axes(scan.affine)
+def faces_near(ends: Sequence[Sequence[int]], grid: Grid, within_mm: float = 0.0) -> tuple[str, ...]:
+    """Names of a scan's faces that a box touches, from left to superior.
+
+    Args:
+        ends: first and last voxel along each axis of the grid.
+        grid: the scan's.
+        within_mm: how far from the outermost planes the box may end and still count.
+    """
+    axes, flips = ras_axes(grid.affine)
+    spacing = spacing_of(grid.affine)
     found = []
     for axis, flip, (low, high) in zip(axes, flips, _FACES, strict=True):
-        at_ends = [ends[axis][0] == 0, ends[axis][1] == scan.shape[axis] - 1]
+        gaps = ends[axis][0], grid.shape[axis] - 1 - ends[axis][1]
+        at_ends = [gap * spacing[axis] <= within_mm for gap in gaps]
         found += [face for face, cut in zip((low, high), reversed(at_ends) if flip else at_ends, strict=True) if cut]
     return tuple(found)
