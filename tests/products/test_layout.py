@@ -46,8 +46,7 @@ def test_atlas(segment: Segment, scan_file: Path) -> None:
     assert segment(*given, "-o", "out", "--layout", "atlas", "--names", "abdomenatlas").exit_code == 0
     masks = ["kidney_right.nii.gz", "liver.nii.gz", "liver_lesion.nii.gz"]
     cases = ("BDMAP_1", "BDMAP_2", "patient")
-    expected = ["manifest.json", *(f"segmentations/{mask}" for mask in masks)]
-    assert files("out") == [f"{case}/{file}" for case in cases for file in expected]
+    assert files("out") == [f"{case}/segmentations/{file}" for case in cases for file in (*masks, "manifest.json")]
     result = CliRunner().invoke(app, ["eval", "out", "out", "--json"])
     assert result.exit_code == 0, result.output
     assert {row["name"] for row in json.loads(result.stdout)["cases"][0]["classes"]} >= {"liver", "liver_tumor"}
@@ -56,7 +55,12 @@ def test_atlas(segment: Segment, scan_file: Path) -> None:
 def test_atlas_label_map_beside_the_scan(segment: Segment, scan_file: Path) -> None:
     given = scans(scan_file, "BDMAP_1/ct.nii.gz")
     assert segment(*given, "--layout", "atlas", "--label-map", "--color-table").exit_code == 0
-    assert files("BDMAP_1") == ["combined_labels.ctbl", "combined_labels.nii.gz", "ct.nii.gz", "manifest.json"]
+    assert files("BDMAP_1") == [
+        "combined_labels.ctbl",
+        "combined_labels.nii.gz",
+        "combined_labels_manifest.json",
+        "ct.nii.gz",
+    ]
 
 
 def test_bids(segment: Segment, scan_file: Path) -> None:
@@ -70,7 +74,7 @@ def test_bids(segment: Segment, scan_file: Path) -> None:
         "sub-02/anat/sub-02_desc-x",
         "sub-John1/anat/sub-John1_desc-umlite",
     )
-    ends = ("_dseg.nii.gz", "_dseg.tsv", "_manifest.json")
+    ends = ("_dseg.nii.gz", "_dseg.tsv", "_dseg_manifest.json")
     assert files(out) == ["dataset_description.json", *sorted(start + end for start in starts for end in ends)]
     description = json.loads(Path(out, "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
@@ -85,6 +89,19 @@ def test_bids(segment: Segment, scan_file: Path) -> None:
     again = segment(*given, "-o", out, "--layout", "bids", "--names", "totalsegmentator", "--overwrite")
     assert again.exit_code == 0, again.output
     assert description == json.loads(Path(out, "dataset_description.json").read_text())
+
+
+@pytest.mark.parametrize("options", [("atlas",), ("atlas", "--label-map"), ("bids", "--names", "abdomenatlas")])
+def test_a_run_into_a_layout_can_be_reproduced(segment: Segment, scan_file: Path, options: tuple[str, ...]) -> None:
+    scans(scan_file, "data/sub-1/ct.nii.gz")
+    assert segment("data", "-o", "data", "--layout", *options).exit_code == 0
+    (manifest,) = Path("data").rglob("*manifest.json")
+    outcome = CliRunner().invoke(app, ["reproduce", str(manifest), "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(outcome.stdout)["different"] == []
+    again = segment("data", "-o", "data", "--layout", *options)
+    assert again.exit_code == 0, again.output
+    assert len(list(Path("data").rglob("*manifest.json"))) == 1
 
 
 def test_a_raw_dataset_is_no_place_for_derivatives(segment: Segment, scan_file: Path) -> None:

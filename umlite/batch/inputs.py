@@ -15,8 +15,10 @@ from umlite.products.manifest import KIND, NAME
 from umlite.products.place import stem
 from umlite.progress import Notify, no_notice
 
-SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr")
+SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr")
 """Of scans in a folder; that of a pair stands for both of its files."""
+RESULTS = (".seg.nrrd", ".umlite.nii.gz")
+"""Endings of files that are never scans."""
 _HEAD_BYTES = 64
 _MOST_LINE = 1 << 16
 
@@ -156,8 +158,8 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is a label map of umlite's, by the manifest beside it."""
-    return _is_manifest(path.with_name(f"{stem(path)}_{NAME}"))
+    """Whether a file is a result: by its ending, or a label map by the manifest beside it."""
+    return path.name.lower().endswith(RESULTS) or _is_manifest(path.with_name(f"{stem(path)}_{NAME}"))
 
 
 def _is_manifest(path: Path) -> bool:

@@ -13,7 +13,7 @@ from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
 from umlite.names import names_of
 from umlite.outputs.file_set import Files
-from umlite.products.place import Place
+from umlite.products.place import Place, stem
 from umlite.products.product import Finished, Product
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LabelTable(Product):
         self._names = names
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
-        return [place.beside("dseg.tsv")]
+        return [place.main.with_name(f"{stem(place.main)}.tsv")]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         classes = finished.result.classes

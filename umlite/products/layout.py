@@ -26,8 +26,8 @@ def _atlas(_scan: Path, name: str, output: Path | None, ending: str) -> Place:
     """AbdomenAtlas: CASE/segmentations/CLASS.nii.gz, or CASE/combined_labels.nii.gz. Source: its data sets."""
     case = (output or Path()) / name
     if not ending:
-        return Place(case, True, name, inner="segmentations")
-    return Place(case / f"combined_labels{ending}", False, name, alone=True)
+        return Place(case / "segmentations", True, name)
+    return Place(case / f"combined_labels{ending}", False, name)
 
 
 def _bids(scan: Path, _name: str, output: Path | None, ending: str) -> Place:

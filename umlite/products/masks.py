@@ -27,11 +27,11 @@ class Masks(_Named):
     """One uint8 mask per class, CLASS.nii.gz."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
-        return [place.class_folder / f"{name}.nii.gz" for name in self.names_of(classes).values()]
+        return [place.main / f"{name}.nii.gz" for name in self.names_of(classes).values()]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         result = finished.result
-        result.add_masks(files, place.class_folder, self.names_of(result.classes))
+        result.add_masks(files, place.main, self.names_of(result.classes))
 
 
 class LabelMap(_Named):

@@ -19,8 +19,6 @@ class Place:
         name: of the scan, distinct from those of all other scans of the run; for files that were given a folder of
             their own.
         with_manifest: whether the run manifest is written there unasked: not beside one file that was asked for alone.
-        inner: folder of `main` that gets the files of classes; empty for `main` itself.
-        alone: whether a file has its folder to itself, so that further files need not repeat its name.
         dataset: folder of the BIDS dataset that the result belongs to.
     """
 
@@ -28,14 +26,7 @@ class Place:
     is_folder: bool = True
     name: str = "scan"
     with_manifest: bool = True
-    inner: str = ""
-    alone: bool = False
     dataset: Path | None = None
-
-    @property
-    def class_folder(self) -> Path:
-        """The folder of the files of classes, where the result is a folder."""
-        return self.main / self.inner
 
     @property
     def home(self) -> Path:
@@ -44,14 +35,11 @@ class Place:
 
     def beside(self, name: str) -> Path:
         """A further file of the result: in the folder, or beside NAME.nii.gz as NAME_`name`."""
-        if self.is_folder or self.alone:
-            return self.home / name
-        start = stem(self.main) if self.dataset is None else stem(self.main).removesuffix("_dseg")
-        return self.main.with_name(f"{start}_{name}")
+        return self.main / name if self.is_folder else self.main.with_name(f"{stem(self.main)}_{name}")
 
     def folder_beside(self, name: str) -> Path:
-        """A folder for further files of classes: that of the masks, or NAME_`name` beside NAME.nii.gz."""
-        return self.class_folder if self.is_folder else self.beside(name)
+        """A folder for further files: the folder of the result, or NAME_`name` beside NAME.nii.gz."""
+        return self.main if self.is_folder else self.beside(name)
 
 
 def stem(path: Path) -> str:
