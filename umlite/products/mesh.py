@@ -13,6 +13,12 @@ from umlite.products.mesh_surface import Mesh, zero_surface
 from umlite.results.segmentation import Segmentation
 from umlite.volume.geometry import crop_grid
 
+Floats = npt.NDArray[np.float32]
+
+_SMALL_VOXELS = 20_000
+_ALMOST_ZERO = 0.01
+"""Instead of a logit of 0 between two voxels, where all edges there would cross at one point."""
+
 
 def class_mesh(result: Segmentation, name: str) -> Mesh:
     """The closed surface of one class, from probabilities on the model's grid.
@@ -45,15 +51,36 @@ def class_mesh(result: Segmentation, name: str) -> Mesh:
     mask = np.pad(bits.mask(name, wide), ends)
     sizes = _logit_sizes()
 
-    def planes(first: int, end: int) -> npt.NDArray[np.float32]:
+    def planes(first: int, end: int) -> Floats:
         size = sizes[steps[first:end]]
         return np.where(mask[first:end], size, -size)
 
     x, y, z = steps.shape
-    surface = zero_surface(planes, (x, y, z))
+    step = np.eye(4)
+    if np.count_nonzero(mask) > _SMALL_VOXELS:
+        surface = zero_surface(planes, (x, y, z))
+    else:
+        field = _refined(planes(0, x))
+        surface = zero_surface(lambda first, end: field[first:end], (2 * x - 1, 2 * y - 1, 2 * z - 1))
+        step[:3, :3] /= 2
     to_mm = crop_grid(frame.model, frame.start, frame.stop).affine.copy()
     to_mm[:3, 3] += to_mm[:3, :3] @ np.array([s.start - 1 for s in place], np.float64)
-    return surface.moved(to_mm)
+    return surface.moved(to_mm @ step)
+
+
+def _refined(field: Floats) -> Floats:
+    """A field with linear interpolation halfway between neighbours: 2 n - 1 places along each axis.
+
+    Chords of large triangles would take more than 1 % off a small body.
+    """
+    for axis in range(3):
+        values = np.moveaxis(field, axis, 0)
+        finer = np.empty((2 * len(values) - 1, *values.shape[1:]), np.float32)
+        finer[::2] = values
+        finer[1::2] = (values[1:] + values[:-1]) / 2
+        field = np.moveaxis(finer, 0, axis)
+    field[field == 0] = -_ALMOST_ZERO
+    return field
 
 
 def _steps(result: Segmentation, name: str, box: Box) -> npt.NDArray[np.uint8]:
