@@ -38,6 +38,9 @@ BASE = ["--weights", "small.safetensors", "-c", "liver", "--threads", "1"]
 VERBS = {
     "segment": ["segment", "scan.nii.gz", "scan2.nii.gz", "-o", "out", *BASE],
     "segment --probabilities": ["segment", "scan.nii.gz", "-o", "out", "--probabilities", "--statistics", *BASE],
+    "segment with all files": ["segment", "scan.nii.gz", "-o", "out", "--statistics", "--mesh", "glb", "--preview",
+                               "out/preview.png", "--report", "out/report.html", *BASE],
+    "segment -o NAME.umlite": ["segment", "scan.nii.gz", "-o", "out/scan.umlite.nii.gz", *BASE],
     "plan": ["plan", "scan.nii.gz", *BASE],
     "info": ["info"],
     "weights list": ["weights", "list"],
@@ -47,7 +50,8 @@ VERBS = {
     "bench": ["bench", "scan.nii.gz", "--repeats", "1", *BASE],
     "verify": ["verify", "scan.nii.gz", "--sample", "1", *BASE],
     "eval": ["eval", "truth", "truth", "-o", "out/eval"],
-}
+    "compare": ["compare", "truth", "truth", "-o", "out/comparison"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
