@@ -100,7 +100,7 @@ def segment(
     with reported(as_json, lambda: {} if tally is None else tally.scans()):
         from umlite.batch.model import Model
         from umlite.batch.orders import Orders
-        from umlite.batch.run import run_jobs
+        from umlite.batch.run import Watcher, run_batch
         from umlite.batch.told import told
         from umlite.commands.scans import Given, jobs_of
         from umlite.commands.tally import FAILED, Tally
@@ -127,9 +127,11 @@ def segment(
         failed = place / FAILED if place is not None and len(todo) > 1 else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
         with closing(tally), window_bars(silent) as progress_of:
-            for outcome in run_jobs(model, todo, orders, progress_of=progress_of, forecast_of=_forecast_of(options)):
-                tally.add(told(outcome))
-                del outcome  # its scan and masks need not be in memory beside the next scan's
+            watcher = Watcher(progress_of, tell)
+            outcomes = run_batch(model, todo, orders, say=told, forecast_of=_forecast_of(options), watcher=watcher)
+            with closing(outcomes):  # an interruption waits for the scan that is being written
+                for one in outcomes:
+                    tally.add(one)
         if as_json:
             show_json({"umlite": __version__, **model.engine, **tally.scans(), "exit_code": tally.code})
         elif len(todo) > 1 and not silent:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
 from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import remembered
 from umlite.cost.limits import Limits
 from umlite.cost.measuring import calibration_of
+from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS
+from umlite.cost.outlook import most_bytes, outlook
 from umlite.cost.prediction import Prediction, predict
+from umlite.machine.memory import free_bytes
 from umlite.progress import Notify, no_notice
 from umlite.request import Classes, Request
+
+if TYPE_CHECKING:
+    from umlite.dicom.series import Series
+
+_SHARE_OF_FREE = 0.7
 
 
 class Forecast:
@@ -47,3 +60,26 @@ class Forecast:
         cost = predict(self._segmenter, self._calibration, prepared, request or self._request)
         self._limits.check(cost)
         return cost
+
+    def fits(self, scans_bytes: int) -> bool:
+        """Whether scans that take so many bytes fit in memory at once, beside the network.
+
+        Within the limit if there is one; else in most of what the machine has left.
+        """
+        if self._limits.ram is None:
+            free = free_bytes(torch.device("cpu"))
+            return free is None or scans_bytes < _SHARE_OF_FREE * free
+        if self._calibration is None:
+            return False
+        needed = self._segmenter.needed_names(self._segmenter.check_request(self._request), details=True)
+        own = self._calibration.process_bytes + self._calibration.class_bytes * len(needed)
+        return own + scans_bytes <= self._limits.ram
+
+    def size_of(self, source: Path | Series, request: Request) -> int:
+        """The most memory that a scan takes beside the network, by its header; 0 where none can be read."""
+        shapes = outlook(source, self._segmenter.card)
+        if shapes is None:
+            return 0
+        asked = self._segmenter.check_request(request)
+        layout = ADAPTIVE if request.windows == "adaptive" else ALL_WINDOWS
+        return most_bytes(shapes, len(self._segmenter.needed_names(asked, details=request.details)), layout)

@@ -98,6 +98,11 @@ def read_scan(source: str | os.PathLike[str] | SpatialImage, *, force_geometry: 
     return scan_of(_open(source), force_geometry=force_geometry)
 
 
+def header_of(source: str | os.PathLike[str] | SpatialImage) -> Header:
+    """Shape and place of what `read_scan` reads, without its voxels. Raises InputError."""
+    return _open(source).header
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A scan that is described and not yet read: what each format has to give.
