@@ -119,6 +119,23 @@ def test_lists_of_classes(classes: str) -> None:
     assert EvaluationOptions("spleen, liver").classes == ("spleen", "liver")  # type: ignore[arg-type]
 
 
+def test_a_stored_result_is_a_case(small_weights: Path, scan_file: Path) -> None:
+    """Masks of one run in a folder and in one file: the same, classes that overlap too."""
+    for output in ("folder", "kept.umlite.nii.gz"):
+        arguments = ["segment", str(scan_file), "--weights", str(small_weights), "-c", "liver,liver_tumor,colon"]
+        assert CliRunner().invoke(app, [*arguments, "-o", output]).exit_code == 0
+    Path("cohort").mkdir()
+    Path("kept.umlite.nii.gz").rename("cohort/scan.umlite.nii.gz")
+    Path("folder").rename("truth")
+    Path("all").mkdir()
+    Path("truth").rename("all/scan")
+    for found in (evaluate(Path("cohort/scan.umlite.nii.gz"), Path("all/scan")), evaluate(Path("cohort"), Path("all"))):
+        (case,) = found.cases
+        assert case.name == "scan"
+        assert [row.name for row in case.classes] == ["colon", "liver", "liver_tumor"]
+        assert {row.dice for row in case.classes if row.truth_ml} == {1.0}
+
+
 def test_what_is_shown_and_written() -> None:
     for seed in (1, 2, 3):
         save_masks(Path("pred") / f"case{seed}", masks_of(seed + 10))

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from umlite.errors import InputError, RequestError
 from umlite.evaluation.naming import case_key, class_name, is_known
+from umlite.products.place import stem
 from umlite.results.label_table import read_label_names
 from umlite.volume.geometry import Grid
 from umlite.volume.reading import Scan, read_scan, scan_name
 
+if TYPE_CHECKING:
+    from umlite.results.segmentation import Segmentation
+
 _SCANS = ("ct", "image", "imaging", "scan", "volume")
 """Names of files that are no masks."""
 _PROBABILITY = "_probability"
+STORED = ".umlite.nii.gz"
+"""Ending of a result that umlite keeps in one file, overlaps and all."""
 _MASK_FOLDER = "segmentations"
 _GRID_TOLERANCE = 0.05
 """Share of a voxel by which corners of two equal grids may differ."""
@@ -58,7 +65,12 @@ class Masks:
         self.case = case
         self._labels: npt.NDArray[np.integer] | None = None
         self._numbers: dict[str, int] = {}
-        if case.label_map is not None:
+        self._stored: Segmentation | None = None
+        if case.label_map is not None and case.label_map.name.lower().endswith(STORED):
+            from umlite.products.stored_reading import read_stored
+
+            self._stored = read_stored(case.label_map).result
+        elif case.label_map is not None:
             own = {n: class_name(word) for n, word in read_label_names(case.label_map).items() if n}
             found = own or names
             if not found:
@@ -78,6 +90,8 @@ class Masks:
     @property
     def names(self) -> tuple[str, ...]:
         """Classes that the case has a mask of, empty ones too."""
+        if self._stored is not None:
+            return tuple(c.name for c in self._stored.classes)
         return tuple(self._numbers) or tuple(self.case.masks)
 
     def read(self, name: str) -> tuple[npt.NDArray[np.bool_], Grid]:
@@ -86,6 +100,8 @@ class Masks:
         Raises:
             InputError: the file cannot be read or holds fractions.
         """
+        if self._stored is not None:
+            return self._stored.masks.mask(name), _grid(self._stored.scan)
         if self.case.label_map is None:
             scan = _read(self.case.masks[name])
             return np.concatenate([slab != 0 for slab in scan.slabs()], axis=2), _grid(scan)
@@ -98,8 +114,9 @@ class Masks:
 def find_cases(path: Path) -> tuple[list[Case], bool]:
     """Cases in a file or folder.
 
-    Layouts: a label map; a folder with one file per class; a folder with such files in `segmentations`; a folder of
-    any of these. Files of a folder that are a scan (`ct`) or probabilities count for nothing.
+    Layouts: a label map; a result that umlite keeps, NAME.umlite.nii.gz; a folder with one file per class; a folder
+    with such files in `segmentations`; a folder of any of these. Files of a folder that are a scan (`ct`) or
+    probabilities count for nothing.
 
     Returns:
         The cases, sorted by name, and whether the path is a single case.
@@ -109,7 +126,7 @@ def find_cases(path: Path) -> tuple[list[Case], bool]:
     """
     if path.is_file():
         name = scan_name(path)
-        return [Case(name, {class_name(name): path}) if is_known(name) else Case(name, {}, path)], True
+        return [Case(name, {class_name(name): path}) if is_known(name) else Case(stem(path), {}, path)], True
     if not path.is_dir():
         raise RequestError(f"{path} does not exist: expected masks, a file or a folder. Check the path.")
     single = _case_of(path)
@@ -117,7 +134,7 @@ def find_cases(path: Path) -> tuple[list[Case], bool]:
         return [single], True
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     cases = [case for entry in entries if entry.is_dir() and (case := _case_of(entry)) is not None]
-    cases += [Case(scan_name(file), {}, file) for file in _mask_files(path)]
+    cases += [Case(stem(file), {}, file) for file in _mask_files(path)]
     if not cases:
         raise RequestError(
             f"{path} holds no masks: expected NIfTI files with a class's name, label maps, or folders of these."
