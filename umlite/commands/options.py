@@ -50,7 +50,7 @@ path_argument = functools.partial(typer.Argument, readable=False, callback=_give
 path_option = functools.partial(typer.Option, callback=_given)
 output_option = functools.partial(typer.Option, "--output", "-o", callback=_given_output)
 
-ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file (.nii, .nii.gz).")]
+ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file, or DICOM of one CT series.")]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="Weights: installed name or .safetensors file.", rich_help_panel=WHAT)
 ]

@@ -19,16 +19,9 @@ from umlite.errors import InputError
 from umlite.files import expanded
 from umlite.volume.forms import Forms
 from umlite.volume.header import Header
+from umlite.volume.plausibility import Finding
 from umlite.volume.reading import Opened, Scan, read_scan, scan_of
 from umlite.volume.voxels import Voxels
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something unusual about a series. code: of its kind. sentence: what it is."""
-
-    code: str
-    sentence: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +34,7 @@ class OpenSeries:
     series: Series
     plan: Plan
     header: Header
-    remarks: tuple[Remark, ...]
+    remarks: tuple[Finding, ...]
 
     def read(self) -> Voxels:
         """Decode its planes. Raises InputError where they are damaged or need a package that is not installed."""
@@ -69,39 +62,39 @@ def open_series(series: Series) -> OpenSeries:
     affine = np.asarray(forms.template.get_sform(), dtype=np.float64)  # as files on this grid will state it
     kind = np.dtype(f"{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
     shape = (pixels.columns, pixels.rows, len(plan.planes))
-    header = Header(shape, kind, affine, forms, 1.0, 0.0, tuple(remark.sentence for remark in remarks))
+    header = Header(shape, kind, affine, forms, 1.0, 0.0, ())
     return OpenSeries(series, plan, header, remarks)
 
 
-def _remarks(series: Series, plan: Plan) -> Iterator[Remark]:
+def _remarks(series: Series, plan: Plan) -> Iterator[Finding]:
     frames, about = series.frames, series.about
     if about.is_made:
-        yield Remark("series-uid", "Its files name no series UID: one was made from their instances.")
+        yield Finding("series-uid", "Its files name no series UID: one was made from their instances.")
     if unnamed := sum(not frame.header.text("SOPInstanceUID") for frame in frames):
-        yield Remark("instance-uid", f"{unnamed} of its slices name no instance UID where they should.")
+        yield Finding("instance-uid", f"{unnamed} of its slices name no instance UID where they should.")
     if not about.modality:
-        yield Remark("modality", "Its files name no modality: CT was assumed, as their kind of object says.")
+        yield Finding("modality", "Its files name no modality: CT was assumed, as their kind of object says.")
     if any(frame.header.number("RescaleSlope") is None and frame.pixels.frames == 1 for frame in frames):
-        yield Remark("rescale", "Its files do not say how stored numbers become HU: they were taken as HU.")
+        yield Finding("rescale", "Its files do not say how stored numbers become HU: they were taken as HU.")
     if series.left_out:
         more = f", and {len(series.left_out) - 1} more" if len(series.left_out) > 1 else ""
-        yield Remark("left-out", f"A file was left out{more}: {series.left_out[0]}")
+        yield Finding("left-out", f"A file was left out{more}: {series.left_out[0]}")
     if series.stack is not None and series.stack.doubles:
-        yield Remark(
+        yield Finding(
             "double",
             f"{series.stack.doubles} slices too many lay in places of others, equal to them, and were left out.",
         )
     if len(frames) > 1 and (row := Row.of(frames)).is_tilted:
-        yield Remark(
+        yield Finding(
             "tilt", f"The gantry was tilted by {row.tilt_degrees:.3g} degrees: its voxels stay in a sheared grid."
         )
     if plan.is_filled:
         yield _filled(frames, plan)
 
 
-def _filled(frames: tuple[Frame, ...], plan: Plan) -> Remark:
+def _filled(frames: tuple[Frame, ...], plan: Plan) -> Finding:
     made, gaps = sum(plane.share > 0 for plane in plan.planes), Row.of(frames).describe_gaps()
-    return Remark("filled", f"{made} of {len(plan.planes)} slices were interpolated, not measured: {gaps}.")
+    return Finding("filled", f"{made} of {len(plan.planes)} slices were interpolated, not measured: {gaps}.")
 
 
 def read_series(source: Series | Path, *, force_geometry: bool = False) -> Scan:
@@ -112,7 +105,7 @@ def read_series(source: Series | Path, *, force_geometry: bool = False) -> Scan:
     """
     series = source if isinstance(source, Series) else only_series(source)
     opened = open_series(series)
-    made = Opened(opened.header, series.name, series.label, series.path, lambda _notify: opened.read())
+    made = Opened(opened.header, series.name, series.label, series.path, lambda _notify: opened.read(), opened.remarks)
     return scan_of(made, force_geometry=force_geometry)
 
 

@@ -37,7 +37,7 @@ class Scan:
     name: file name without its suffixes; "image" for an image without a file.
     path: None for an image without a file.
     warnings: one sentence each.
-    findings: those of the warnings that are about the plausibility of size and values, with their codes.
+    findings: those of the warnings that have codes: oddities of a DICOM series, implausible sizes and values.
     """
 
     voxels: Voxels
@@ -108,7 +108,7 @@ class Opened:
     """A scan that is described and not yet read: what each format has to give.
 
     name: of results. label: what messages call it. path: None for an image without a file.
-    read: gives its voxels, tells what is unusual about their file, raises InputError.
+    read: gives its voxels, tells what is unusual about their file, raises InputError. findings: what else is unusual.
     """
 
     header: Header
@@ -116,20 +116,21 @@ class Opened:
     label: str
     path: Path | None
     read: Callable[[Notify], Voxels]
+    findings: tuple[Finding, ...] = ()
 
 
 def scan_of(opened: Opened, *, force_geometry: bool = False) -> Scan:
     """Check the size, read the voxels, check their values. Raises as `read_scan`."""
     header = opened.header
-    findings = check_geometry(Grid(header.shape, header.affine), opened.label, force=force_geometry)
+    size = check_geometry(Grid(header.shape, header.affine), opened.label, force=force_geometry)
     told: list[str] = []
     voxels = opened.read(told.append)
     if not all(map(math.isfinite, voxels.ends())):
         raise InputError(_not_finite_message(voxels, opened.label))
-    findings += check_values(voxels.values())
+    findings = (*opened.findings, *size, *check_values(voxels.values()))
     warnings = (*header.warnings, *told, *(finding.sentence for finding in findings))
     stored_bytes = header.dtype.itemsize
-    return Scan(voxels, header.affine, header.forms, stored_bytes, opened.name, opened.path, warnings, tuple(findings))
+    return Scan(voxels, header.affine, header.forms, stored_bytes, opened.name, opened.path, warnings, findings)
 
 
 def _open(source: str | os.PathLike[str] | SpatialImage) -> Opened:
