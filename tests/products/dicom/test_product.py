@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.fileset import FileSet
 from typer.testing import CliRunner, Result
 
 from support.dicom import Shot, as_nifti, phantom_hu, write_series
@@ -69,6 +71,27 @@ def test_all_objects_in_one_command(segment, study: Path, tmp_path: Path) -> Non
     said = result.stdout + result.stderr + files["study_manifest.json"].read_text() + "".join(files)
     assert "Secret" not in said
     assert "ID4711" not in said
+
+
+@pytest.mark.parametrize("named", ["", "DICOMDIR"])
+def test_a_folder_off_a_cd(segment, tmp_path: Path, named: str) -> None:
+    def localizer(data: Dataset, _k: int) -> None:
+        data.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    loose = write_series(tmp_path / "loose", HU, Shot(tilt_degrees=-15))
+    write_series(loose, HU[:, :, :1], Shot(series="2.25.5", number=1), edit=localizer)
+    assert segment(loose, "-o", tmp_path / "first.dcm", "--sr").exit_code == 0
+    disk = FileSet()
+    for path in (*loose.iterdir(), tmp_path / "first.dcm", tmp_path / "first_report.dcm"):
+        disk.add(path)
+    disk.write(tmp_path / "cd")
+    (tmp_path / "cd" / "AUTORUN.INF").write_text("[autorun]")
+    result = segment(tmp_path / "cd" / named, "-o", tmp_path / "seg.dcm")
+    assert result.exit_code == 0, result.output
+    assert "its modality is SEG" in result.stderr
+    assert "its modality is SR" in result.stderr
+    assert "its image type is LOCALIZER" in result.stderr
+    assert (tmp_path / "seg.dcm").read_bytes() == (tmp_path / "first.dcm").read_bytes()
 
 
 def test_series_of_one_study_are_told_apart(segment, study: Path, tmp_path: Path) -> None:
