@@ -16,9 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from support.segmentations import blobs
+from umlite.classes import PUBLISHED
 from umlite.cli import app
 from umlite.comparison.verdicts import MIRRORED
 from umlite.evaluation.tolerances import TOLERANCES_MM
+from umlite.names import NAMES
+from umlite.products.formats import FORMATS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -96,6 +99,33 @@ def test_eval() -> None:
 def test_eval_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     exec(examples("eval.md", "python")[0], {})
     assert re.match(r"liver 0\.\d+", capsys.readouterr().out)
+
+
+def test_formats() -> None:
+    for block in examples("formats.md", "sh"):
+        run_lines(block)
+    assert Path("labels.ctbl").exists()
+    assert Path("atlas/scan/segmentations/liver_lesion.nii.gz").exists()
+    assert Path("derivatives/umlite/sub-scan/anat/sub-scan_desc-umlite_dseg.tsv").exists()
+    assert Path("numbers/statistics.csv").exists()
+    page = (DOCS / "formats.md").read_text()
+    assert [name for name in FORMATS if f"| `{name}` |" not in page] == []
+
+
+def test_formats_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    run_lines(examples("formats.md", "sh")[1].splitlines()[0])
+    exec(examples("formats.md", "python")[0], {})
+    assert re.match(r"liver \d+\nspleen \d+", capsys.readouterr().out.split("\n\n")[-1].split("gz\n")[-1])
+
+
+def test_names_are_those_of_the_table() -> None:
+    rows = re.findall(r"^\| (\w+) \| (\w*) \| (\w*) \|$", (DOCS / "formats.md").read_text(), flags=re.M)
+    others = [NAMES[tool] for tool in ("abdomenatlas", "totalsegmentator")]
+    named = [c.name for c in PUBLISHED if any(c.name in table for table in others)]
+    assert rows == [
+        ("class", "abdomenatlas", "totalsegmentator"),
+        *((name, *(table.get(name, "") for table in others)) for name in named),
+    ]
 
 
 def test_tolerances_are_those_of_the_code() -> None:

@@ -98,7 +98,7 @@ def _row(c: AnatomyClass) -> dict[str, Any]:
 
 def _portable(run: dict[str, Any]) -> dict[str, Any]:
     """Facts of a run without folders of this machine and the UID of a patient's series."""
-    if not run:
+    if "input" not in run:  # exported from a result that tells nothing of its run
         return {}
     scan, weights = dict(run["input"]), dict(run["weights"])
     scan["path"], weights["file"] = Path(scan["path"]).name, Path(weights["file"]).name

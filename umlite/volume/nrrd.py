@@ -179,7 +179,8 @@ def _affine(fields: Mapping[str, str], axes: Sequence[int], path: Path, warnings
             "may be swapped."
         )
     signs = _TO_RAS.get(space, _TO_RAS["lps"])
-    affine[:3] *= np.array(signs, dtype=np.float64)[:, None] * _unit_mm(fields, path)
+    with np.errstate(over="ignore", invalid="ignore"):  # told by affine_fault
+        affine[:3] *= np.array(signs, dtype=np.float64)[:, None] * _unit_mm(fields, path)
     return affine
 
 
