@@ -44,7 +44,7 @@ def in_c(mirror: type[Mirror], folder: Path) -> list[int]:
     except CompilerError as error:
         pytest.skip(str(error))
     compiler.compile_source(program, library, command, [f"-I{libraries.SOURCE}"])
-    return list((ctypes.c_long * (1 + 2 * len(fields))).in_dll(ctypes.CDLL(str(library)), "layout"))
+    return list((ctypes.c_int64 * (1 + 2 * len(fields))).in_dll(ctypes.CDLL(str(library)), "layout"))
 
 
 @pytest.mark.parametrize("mirror", MIRRORS, ids=lambda mirror: mirror.declared[1])

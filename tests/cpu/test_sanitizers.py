@@ -56,7 +56,8 @@ def test_the_thread_sanitizer_sees_a_race(tmp_path: Path) -> None:
     source = tmp_path / "race.c"
     source.write_text(
         '#include "threads.h"\nlong sum;\n'
-        "int main(void) { PARALLEL(2) { for (int i = 0; i < 1000; i++) sum++; } return 0; }\n"
+        "static void share(void *job, const member_t *me) { for (int i = 0; i < 1000; i++) sum++; }\n"
+        "int main(void) { parallel(2, share, NULL); return 0; }\n"
     )
     program = tmp_path / "race"
     flags = ["-g", "-O0", "-fsanitize=thread", f"-I{SOURCE}"]

@@ -13,8 +13,8 @@ class _Blend(Mirror):
     declared = ("blend.c", "blend_t")
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("logits", "importance", "sums")),
-        *((name, ctypes.c_long) for name in ("class_stride", "depth_stride", "height_stride")),
-        *((name, ctypes.c_long) for name in ("depth", "height", "width", "classes", "threads")),
+        *((name, ctypes.c_int64) for name in ("class_stride", "depth_stride", "height_stride")),
+        *((name, ctypes.c_int64) for name in ("depth", "height", "width", "classes", "threads")),
     )
 
 

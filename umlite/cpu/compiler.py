@@ -1,7 +1,8 @@
-"""Finding and running the system's C compiler."""
+"""Finding and running a C compiler: the system's, or one that is a Python package."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shlex
@@ -29,7 +30,9 @@ FLAGS = (
     "-fno-trapping-math",
     "-fno-schedule-insns",
 )
-THREADS = ("-fopenmp",)
+OPENMP = ("-fopenmp",)
+OWN_THREADS = ("-pthread",)
+"""For a compiler without OpenMP: kernels then run on a pool of their own."""
 BUILD_LIMIT_S = 300
 """Limit for a whole build, which takes about ten seconds."""
 SAID_BYTES = 1 << 16
@@ -101,7 +104,10 @@ class Processes:
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: $CC, else cc, gcc or clang. Raises CompilerError when there is none."""
+    """The command of the C compiler: $CC, else cc, gcc or clang, else the package `ziglang`.
+
+    Raises CompilerError when there is none.
+    """
     given = os.environ.get("CC", "")
     try:
         command = shlex.split(given)
@@ -114,7 +120,21 @@ def compiler() -> list[str]:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
-    raise CompilerError("No C compiler was found (cc, gcc, clang or $CC). Install one, for example the package `gcc`.")
+    if packaged := _packaged_compiler():
+        return packaged
+    raise CompilerError(
+        "No C compiler was found (cc, gcc, clang or $CC). Install the system's, for example the package `gcc`, or "
+        "Python's package `ziglang`."
+    )
+
+
+def _packaged_compiler() -> list[str]:
+    """The compiler of the package `ziglang`, which the extra `compiler` installs; empty without it."""
+    package = importlib.util.find_spec("ziglang")
+    for folder in (package and package.submodule_search_locations) or ():
+        if program := shutil.which("zig", path=folder):
+            return [program, "cc"]
+    return []
 
 
 def native_flag() -> str:

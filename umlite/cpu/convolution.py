@@ -22,15 +22,15 @@ class Layer(Mirror):
 
     declared = ("layer.h", "layer_t")
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("kernel", "threads", "D", "H", "W")),
+        *((name, ctypes.c_int64) for name in ("kernel", "threads", "D", "H", "W")),
         ("x", Pending),
         ("weights", ctypes.c_void_p),
         ("y", ctypes.c_void_p),
-        *((name, ctypes.c_long) for name in ("outputs", "up", "accumulate", "streamed")),
+        *((name, ctypes.c_int64) for name in ("outputs", "up", "accumulate", "streamed")),
         *((name, ctypes.c_void_p) for name in ("border", "pool", "gamma", "beta")),
         ("eps", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("y_scale", "y_shift")),
-        *((name, ctypes.c_long) for name in ("block", "shared")),
+        *((name, ctypes.c_int64) for name in ("block", "shared")),
         ("scratch", ctypes.c_void_p),
         ("seconds", ctypes.c_double * 4),
     )
@@ -87,7 +87,7 @@ class Convolution:
         self.layer.threads = threads
         library = self.choice.algorithm.library
         count = getattr(load(library), f"{library}_scratch")
-        count.restype = ctypes.c_long
+        count.restype = ctypes.c_int64
         return int(count(ctypes.byref(self.layer)))
 
     def bind(self, weights: Floats, scratch: Floats) -> None:

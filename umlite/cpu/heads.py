@@ -26,9 +26,9 @@ class _Heads(Mirror):
     _fields_ = (
         ("feature", Pending),
         *((name, ctypes.c_void_p) for name in ("norm_scale", "norm_shift", "mix", "mix_bias", "parameters", "target")),
-        *((name, ctypes.c_long) for name in ("class_stride", "depth_stride", "height_stride")),
+        *((name, ctypes.c_int64) for name in ("class_stride", "depth_stride", "height_stride")),
         *((name, ctypes.c_void_p) for name in ("importance", "mixed")),
-        *((name, ctypes.c_long) for name in ("depth", "height", "width", "inner", "classes", "threads")),
+        *((name, ctypes.c_int64) for name in ("depth", "height", "width", "inner", "classes", "threads")),
     )
 
 
@@ -89,8 +89,8 @@ class Heads:
         norm.update()
         mean = np.zeros(self.bottleneck.data.shape[-1])
         self._norms.pooled_mean(
-            ctypes.c_long(self.threads),
-            ctypes.c_long(norm.voxels),
+            ctypes.c_int64(self.threads),
+            ctypes.c_int64(norm.voxels),
             ctypes.byref(norm.source),
             ctypes.c_void_p(address(norm.scale)),
             ctypes.c_void_p(address(norm.shift)),
@@ -185,7 +185,7 @@ class _GroupNorm:
     def update(self) -> None:
         """Take the statistics of the activation as it is now."""
         failed = self._kernels.group_norm(
-            *(ctypes.c_long(n) for n in (self._threads, self.voxels, self._channels, self._groups)),
+            *(ctypes.c_int64(n) for n in (self._threads, self.voxels, self._channels, self._groups)),
             ctypes.c_double(self._eps),
             ctypes.byref(self.source),
             *(ctypes.c_void_p(address(a)) for a in (self._gamma, self._beta, self.scale, self.shift)),

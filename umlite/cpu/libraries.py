@@ -1,6 +1,7 @@
-"""Building, keeping and loading the C kernels.
+"""Finding, building, keeping and loading the C kernels.
 
-One shared object per source file, so that a kernel that cannot be built takes no other with it. Its name holds the hash
+Those that came with the package are used as they are, unless $CC names a compiler. Elsewhere a compiler builds them:
+one shared object per source file, so that a kernel that cannot be built takes no other with it. Its name holds the hash
 of everything that went into it (source, headers, flags, compiler, processor) and the hash of its content. So a file
 with the content that its name states is right, whenever it was made.
 """
@@ -22,13 +23,15 @@ from pathlib import Path
 from umlite.cpu.compiler import (
     BUILD_LIMIT_S,
     FLAGS,
-    THREADS,
+    OPENMP,
+    OWN_THREADS,
     CompilerError,
     Processes,
     compile_source,
     compiler,
     native_flag,
 )
+from umlite.cpu.prebuilt import INSTRUCTIONS, prebuilt
 from umlite.machine.cache_folder import cache_folder, not_kept, trusted
 from umlite.machine.forks import Lock
 from umlite.machine.in_threads import in_threads
@@ -46,22 +49,30 @@ _loaded: dict[str, ctypes.CDLL] = {}
 _failed: dict[str, CompilerError] = {}
 _built: dict[str, bytes] = {}
 """Libraries built by this process and not loaded yet. If nothing can be kept, each is still built once."""
+_origins: dict[str, str] = {}
+"""Where each loaded library came from."""
+_pools: list[ctypes.c_void_p] = []
+"""The first library's pool of threads, which all others share; none with OpenMP."""
 
 
 def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
-    """The compiled `source/<stem>.c`. The first call on a machine builds every source file that is not in the cache.
+    """The compiled `source/<stem>.c`, from the package or built here.
+
+    The first call that finds no compiled kernels on a machine builds all that are missing.
 
     Args:
         stem: name of the C file.
-        notify: gets a sentence when a build starts, and one when its result cannot be kept.
+        notify: gets a sentence when a build starts, one when it fails and the package's own kernels run instead, and
+            one when its result cannot be kept.
 
     Raises:
-        CompilerError: there is no compiler, or it fails. Later calls in this process fail alike.
+        CompilerError: the package brought none, and there is no compiler, or it fails. Later calls fail alike.
     """
     with _lock:
         if stem not in _loaded and stem not in _failed:
             try:
-                _loaded[stem] = _find_or_build(stem, notify)
+                _loaded[stem] = _package_s_or_own(stem, notify)
+                _share_pool(_loaded[stem])
                 _built.pop(stem, None)
             except CompilerError as error:
                 _failed[stem] = error
@@ -70,9 +81,10 @@ def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
         return _loaded[stem]
 
 
-def threaded() -> bool:
-    """Whether the compiler has OpenMP; without it kernels run on one thread. Raises CompilerError as `load` does."""
-    return hasattr(load("winograd"), "omp_get_thread_num")
+def description() -> str:
+    """Where the kernels come from, and whose threads run them. Raises CompilerError as `load` does."""
+    threads = "OpenMP's threads" if hasattr(load("winograd"), "omp_get_thread_num") else "their own threads"
+    return f"C, {_origins['winograd']}, on {threads}"
 
 
 def stems() -> list[str]:
@@ -107,6 +119,36 @@ def open_content(content: bytes, source: Path) -> ctypes.CDLL:
     return library
 
 
+def _package_s_or_own(stem: str, notify: Notify) -> ctypes.CDLL:
+    """The library that came with the package; one that is built here without it, or where $CC names a compiler."""
+    came, asked = prebuilt(_source(stem)), bool(os.environ.get("CC"))
+    if came is None or asked:
+        try:
+            library = _find_or_build(stem, notify)
+            _origins[stem] = f"compiled by {compiler()[0]}"
+            return library
+        except CompilerError as error:
+            if came is None:
+                raise
+            notify(f"{error} The kernels that came with the package run instead.")
+    _origins[stem] = f"built for {INSTRUCTIONS[came.parent.name]}, came with the package"
+    try:
+        library = ctypes.CDLL(str(came))
+    except OSError as error:
+        raise CompilerError(f"The kernels that came with the package cannot be loaded ({error}): set CC.") from error
+    if not _complete(library, _source(stem)):
+        raise CompilerError(f"The kernels that came with the package lack functions of {stem}: install it again.")
+    return library
+
+
+def _share_pool(library: ctypes.CDLL) -> None:
+    """Give a library that has no OpenMP the threads of those before it."""
+    with suppress(ValueError):
+        pool = ctypes.c_void_p.in_dll(library, "umlite_pool")
+        _pools.append(pool)
+        pool.value = _pools[0].value
+
+
 def _find_or_build(stem: str, notify: Notify) -> ctypes.CDLL:
     command = compiler()
     if library := _find(stem, command):
@@ -133,12 +175,12 @@ def _build(names: Sequence[str], command: Sequence[str]) -> None:
     with Processes(BUILD_LIMIT_S) as processes:
 
         def build_one(stem: str) -> bytes | CompilerError:
-            source, extra = _source(stem), [native_flag(), *THREADS]
+            source = _source(stem)
             try:
-                return build(source, command, extra, processes)
+                return build(source, command, [native_flag(), *OPENMP], processes)
             except CompilerError as first:
                 try:
-                    return build(source, command, extra[:1], processes)  # without OpenMP it works on one thread
+                    return build(source, command, [native_flag(), *OWN_THREADS], processes)
                 except CompilerError:
                     return first
 
@@ -158,7 +200,17 @@ def _key(stem: str, command: Sequence[str]) -> str:
     digest = hashlib.sha256()
     program = Path(command[0]).resolve()
     status = program.stat()
-    parts = [*command, program, status.st_size, status.st_mtime_ns, *FLAGS, *THREADS, native_flag(), _processor()]
+    parts = [
+        *command,
+        program,
+        status.st_size,
+        status.st_mtime_ns,
+        *FLAGS,
+        *OPENMP,
+        *OWN_THREADS,
+        native_flag(),
+        _processor(),
+    ]
     digest.update("\0".join(map(str, parts)).encode())
     for path in [_source(stem), *sorted(SOURCE.glob("*.h"))]:
         digest.update(path.name.encode() + path.read_bytes())

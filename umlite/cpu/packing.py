@@ -62,10 +62,10 @@ def pack(algorithm: Algorithm, weight: Doubles, out: Floats, threads: int, notif
     library = load("pack", notify)
     for one, target in zip(weight, out.reshape(len(weight), -1), strict=True):
         outputs, inputs, _ = one.shape
-        strides = (ctypes.c_long * 3)(*(step // one.itemsize for step in one.strides))
-        sizes = (ctypes.c_long(algorithm.kernel), ctypes.c_long(outputs), ctypes.c_long(inputs))
+        strides = (ctypes.c_int64 * 3)(*(step // one.itemsize for step in one.strides))
+        sizes = (ctypes.c_int64(algorithm.kernel), ctypes.c_int64(outputs), ctypes.c_int64(inputs))
         source, destination = ctypes.c_void_p(one.ctypes.data), ctypes.c_void_p(address(target))
-        library.pack(*sizes, source, strides, destination, ctypes.c_long(threads))
+        library.pack(*sizes, source, strides, destination, ctypes.c_int64(threads))
 
 
 def plain_kernels(weight: Floats) -> Doubles:

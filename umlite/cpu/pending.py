@@ -15,7 +15,7 @@ class Pending(Mirror):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("data", "scale", "shift")),
         *((name, ctypes.c_void_p) for name in ("residual", "residual_scale", "residual_shift")),
-        *((name, ctypes.c_long) for name in ("residual_shared", "channels")),
+        *((name, ctypes.c_int64) for name in ("residual_shared", "channels")),
         ("slope", ctypes.c_float),
     )
 

@@ -38,10 +38,10 @@ class RowsLayer(Mirror):
 
     declared = ("linear.c", "rows_layer_t")
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("threads", "rows", "inputs", "hidden", "outputs", "channels")),
-        *((name, ctypes.c_long) for name in ("chunk", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("threads", "rows", "inputs", "hidden", "outputs", "channels")),
+        *((name, ctypes.c_int64) for name in ("chunk", "height", "width")),
         *((name, ctypes.c_void_p) for name in ("x", "weights", "bias", "weights2", "bias2", "y")),
-        *((name, ctypes.c_long) for name in ("add", "block")),
+        *((name, ctypes.c_int64) for name in ("add", "block")),
         ("scratch", ctypes.c_void_p),
     )
 
@@ -51,9 +51,9 @@ class AttentionLayer(Mirror):
 
     declared = ("attention.c", "attention_t")
     _fields_ = (
-        ("threads", ctypes.c_long),
-        *((name, ctypes.c_long * 3) for name in ("grid", "side", "shift")),
-        *((name, ctypes.c_long) for name in ("heads", "dim")),
+        ("threads", ctypes.c_int64),
+        *((name, ctypes.c_int64 * 3) for name in ("grid", "side", "shift")),
+        *((name, ctypes.c_int64) for name in ("heads", "dim")),
         *((name, ctypes.c_void_p) for name in ("qkv", "padding", "bias", "y", "scratch")),
     )
 
@@ -63,7 +63,7 @@ class Embedding(Mirror):
 
     declared = ("patch_embedding.c", "embedding_t")
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("threads", "depth", "height", "width", "channels")),
+        *((name, ctypes.c_int64) for name in ("threads", "depth", "height", "width", "channels")),
         *((name, ctypes.c_void_p) for name in ("image", "weights", "bias", "y")),
     )
 
@@ -207,7 +207,7 @@ class TokenLayers:
     def _step(self, name: str, library: str, function: str, layer: Mirror, scratch: str = "") -> None:
         if scratch:
             count = getattr(self._libraries[library], scratch)
-            count.restype = ctypes.c_long
+            count.restype = ctypes.c_int64
             self._scratch.append((layer, int(count(ctypes.byref(layer)))))
         call = getattr(self._libraries[library], function)
         self.steps.append((name, functools.partial(call, ctypes.byref(layer))))

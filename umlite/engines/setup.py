@@ -160,14 +160,13 @@ def _choose_kernels(asked: str, device: torch.device, compile: bool, notify: Not
 def _native_kernels(device: torch.device, notify: Notify) -> tuple[bool, str]:
     """Whether umlite has kernels for the device, and which, or why not."""
     if device.type == "cpu":
-        from umlite.cpu.compiler import CompilerError, compiler
-        from umlite.cpu.libraries import load, stems, threaded
+        from umlite.cpu.compiler import CompilerError
+        from umlite.cpu.libraries import description, load, stems
 
         try:
             for stem in stems():
                 load(stem, notify)
-            alone = "" if threaded() else ", which lacks OpenMP: one thread only"
-            return True, f"C, compiled by {compiler()[0]}{alone}"
+            return True, description()
         except CompilerError as error:
             return False, str(error).rstrip(".")
     if device.type == "cuda":

@@ -190,8 +190,8 @@ def _places(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(t.data_ptr()) for t in tensors]
 
 
-def _sizes(*numbers: int) -> list[ctypes.c_long]:
-    return [ctypes.c_long(n) for n in numbers]
+def _sizes(*numbers: int) -> list[ctypes.c_int64]:
+    return [ctypes.c_int64(n) for n in numbers]
 
 
 @functools.cache
@@ -203,5 +203,5 @@ def _machine() -> Machine:
 def _library() -> ctypes.CDLL:
     flags = [native_flag(), "-I", str(SOURCE)]
     library = open_content(build(_SOURCE, compiler(), flags), _SOURCE)
-    library.weight_gradient_scratch.restype = ctypes.c_long
+    library.weight_gradient_scratch.restype = ctypes.c_int64
     return library

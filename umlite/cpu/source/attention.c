@@ -210,19 +210,26 @@ static void attend(const attention_t *L, const tokens_t *of, long head, long fir
   }
 }
 
-void attention(const attention_t *L) {
+typedef struct {
+  const attention_t *L;
+  long next;
+} job_t;
+static void windows_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const attention_t *L = j->L;
   const long windows = windows_of(L, 0) * windows_of(L, 1) * windows_of(L, 2);
-  long next = 0;
-  PARALLEL(L->threads) {
-    tokens_t of;
-    const work_t w = share_out(L, L->scratch + thread_number() * attention_scratch(L), &of);
-    // Head by head: its bias stays in the cache.
-    for (long item; (item = take(&next, 1)) < windows * L->heads;) {
-      const long head = item / windows;
-      find_tokens(L, item % windows, &of);
-      gather(L, &of, head, &w);
-      for (long first = 0; first < of.queries; first += ROWS)
-        attend(L, &of, head, first, of.queries - first < ROWS ? of.queries - first : ROWS, &w);
-    }
+  tokens_t of;
+  const work_t w = share_out(L, L->scratch + me->number * attention_scratch(L), &of);
+  // Head by head: its bias stays in the cache.
+  for (long item; (item = take(&j->next, 1)) < windows * L->heads;) {
+    const long head = item / windows;
+    find_tokens(L, item % windows, &of);
+    gather(L, &of, head, &w);
+    for (long first = 0; first < of.queries; first += ROWS)
+      attend(L, &of, head, first, of.queries - first < ROWS ? of.queries - first : ROWS, &w);
   }
+}
+void attention(const attention_t *L) {
+  job_t j = {L, 0};
+  parallel(L->threads, windows_share, &j);
 }

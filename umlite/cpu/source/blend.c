@@ -22,18 +22,26 @@ static void blend_row(const float *logits, const float *importance, float *sums,
   for (; x < n; x++) sums[x] = importance[x] * logits[x] + sums[x];
 }
 
-void blend(const blend_t *L) {
+typedef struct {
+  const blend_t *L;
+  long next;
+} job_t;
+static void blend_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const blend_t *L = j->L;
   const long rows = L->depth * L->height;
-  long next = 0;
-  PARALLEL(L->threads) {
-    for (long i; (i = take(&next, 1)) < L->classes * L->depth;) {
-      const long c = i / L->depth, z = i % L->depth;
-      for (long y = 0; y < L->height; y++) {
-        const long row = z * L->height + y;
-        blend_row(L->logits + (c * rows + row) * L->width, L->importance + row * L->width,
-                  L->sums + c * L->class_stride + z * L->depth_stride + y * L->height_stride,
-                  L->width);
-      }
+  (void)me;
+  for (long i; (i = take(&j->next, 1)) < L->classes * L->depth;) {
+    const long c = i / L->depth, z = i % L->depth;
+    for (long y = 0; y < L->height; y++) {
+      const long row = z * L->height + y;
+      blend_row(L->logits + (c * rows + row) * L->width, L->importance + row * L->width,
+                L->sums + c * L->class_stride + z * L->depth_stride + y * L->height_stride,
+                L->width);
     }
   }
+}
+void blend(const blend_t *L) {
+  job_t j = {L, 0};
+  parallel(L->threads, blend_share, &j);
 }

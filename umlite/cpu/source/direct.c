@@ -102,23 +102,33 @@ long direct_scratch(const layer_t *L) {
   const long voxels = L->D * L->H * L->W;
   return sums_floats(L) + (voxels + 1) * L->x.channels + L->threads * voxels * LINE;
 }
-int direct(layer_t *L) {
+typedef struct {
+  const layer_t *L;
+  float *A; // [voxels + 1][channels of x]
+  long filled, next;
+} job_t;
+static void panels_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const layer_t *L = j->L;
   const long voxels = L->D * L->H * L->W, K = L->x.channels, N = L->outputs;
   const long panels = N / LINE, parities = L->up ? 8 : 1;
   double *all = (double *)L->scratch;
-  float *A = L->scratch + sums_floats(L), *work = A + (voxels + 1) * K;
-  if (L->gamma) memset(all, 0, (size_t)(2 * parities * N) * sizeof *all);
-  memset(A + voxels * K, 0, (size_t)K * sizeof *A);
-  long filled = 0, next = 0;
-  PARALLEL(L->threads) {
-    float *P = work + thread_number() * voxels * LINE;
-    for (long i; (i = take(&filled, 1)) < voxels;) FILLS[mode_of(&L->x)](L, i, A + i * K);
-    BARRIER
-    for (long i; (i = take(&next, 1)) < panels * parities;) {
-      products(L, i / panels, i % panels, A, P);
-      finish(L, i / panels, i % panels, P, L->gamma ? all + 2 * (i / panels) * N : NULL);
-    }
+  float *A = j->A, *P = A + (voxels + 1) * K + me->number * voxels * LINE;
+  for (long i; (i = take(&j->filled, 1)) < voxels;) FILLS[mode_of(&L->x)](L, i, A + i * K);
+  barrier(me);
+  for (long i; (i = take(&j->next, 1)) < panels * parities;) {
+    products(L, i / panels, i % panels, A, P);
+    finish(L, i / panels, i % panels, P, L->gamma ? all + 2 * (i / panels) * N : NULL);
   }
+}
+int direct(layer_t *L) {
+  const long voxels = L->D * L->H * L->W, K = L->x.channels, N = L->outputs;
+  const long parities = L->up ? 8 : 1;
+  double *all = (double *)L->scratch;
+  job_t j = {L, L->scratch + sums_floats(L), 0, 0};
+  if (L->gamma) memset(all, 0, (size_t)(2 * parities * N) * sizeof *all);
+  memset(j.A + voxels * K, 0, (size_t)K * sizeof *j.A);
+  parallel(L->threads, panels_share, &j);
   if (L->gamma)
     finish_statistics(all, parities, N, (double)voxels * parities, L->gamma, L->beta, L->eps,
                       L->y_scale, L->y_shift);

@@ -10,7 +10,6 @@
 #include "pending.h"
 #include "statistics.h"
 #include "threads.h"
-#include <stdlib.h>
 
 enum { BLOCK = 32, MOST_LINES = 4, MOST_PARTS = 128 };
 
@@ -45,6 +44,25 @@ static void add_block(const pending_t *f, long first, int n, double *total, doub
   }
 }
 
+typedef struct {
+  const pending_t *f;
+  long voxels, blocks, parts, each; // blocks of a part
+  double *total;                    // [parts][2][channels as stored]
+  long next;
+} sums_t;
+static void sums_share(void *given, const member_t *me) {
+  sums_t *j = given;
+  const long stored = j->f->channels;
+  (void)me;
+  for (long part; (part = take(&j->next, 1)) < j->parts;) {
+    double *own = j->total + 2 * stored * part;
+    for (long b = part * j->each; b < (part + 1) * j->each && b < j->blocks; b++) {
+      const long left = j->voxels - b * BLOCK;
+      add_block(j->f, b * BLOCK, left < BLOCK ? (int)left : BLOCK, own, own + stored);
+    }
+  }
+}
+
 // scale, shift: [channels as stored], zeros beyond `channels`. gamma, beta: [channels]. Returns 0,
 // or 1 without memory.
 long group_norm(long threads, long voxels, long channels, long groups, double eps,
@@ -54,15 +72,8 @@ long group_norm(long threads, long voxels, long channels, long groups, double ep
   const long each = (blocks + MOST_PARTS - 1) / MOST_PARTS, parts = (blocks + each - 1) / each;
   double *total = calloc((size_t)(2 * stored * parts), sizeof *total);
   if (!total) return 1;
-  long next = 0;
-  PARALLEL(threads) {
-    for (long part; (part = take(&next, 1)) < parts;) {
-      double *own = total + 2 * stored * part;
-      for (long b = part * each; b < (part + 1) * each && b < blocks; b++)
-        add_block(f, b * BLOCK, voxels - b * BLOCK < BLOCK ? voxels - b * BLOCK : BLOCK, own,
-                  own + stored);
-    }
-  }
+  sums_t j = {f, voxels, blocks, parts, each, total, 0};
+  parallel(threads, sums_share, &j);
   for (long part = 1; part < parts; part++)
     for (long i = 0; i < 2 * stored; i++) total[i] += total[2 * stored * part + i];
   const long width = channels / groups;
@@ -86,20 +97,29 @@ long group_norm(long threads, long voxels, long channels, long groups, double ep
   return 0;
 }
 
+typedef struct {
+  const pending_t *f;
+  const float *scale, *shift;
+  double *mean;
+  long voxels, next;
+} mean_t;
+static void mean_share(void *given, const member_t *me) {
+  mean_t *j = given;
+  (void)me;
+  for (long c; (c = take(&j->next, LINE)) < j->f->channels;) {
+    double sums[LINE] = {0};
+    for (long v = 0; v < j->voxels; v++)
+      for (int h = 0; h < LINE; h += LANES) {
+        const vec x = pending_value(j->f, v, c + h);
+        add_double(sums + h, max_(fma_(x, load(j->scale + c + h), load(j->shift + c + h)), zero()));
+      }
+    for (int i = 0; i < LINE; i++) j->mean[c + i] = sums[i] / j->voxels;
+  }
+}
 // mean[c] = mean over the voxels of ReLU(scale[c] * f[v][c] + shift[c]): [channels as stored], in
 // double.
 void pooled_mean(long threads, long voxels, const pending_t *f, const float *scale,
                  const float *shift, double *mean) {
-  long next = 0;
-  PARALLEL(threads) {
-    for (long c; (c = take(&next, LINE)) < f->channels;) {
-      double sums[LINE] = {0};
-      for (long v = 0; v < voxels; v++)
-        for (int h = 0; h < LINE; h += LANES) {
-          const vec x = pending_value(f, v, c + h);
-          add_double(sums + h, max_(fma_(x, load(scale + c + h), load(shift + c + h)), zero()));
-        }
-      for (int i = 0; i < LINE; i++) mean[c + i] = sums[i] / voxels;
-    }
-  }
+  mean_t j = {f, scale, shift, mean, voxels, 0};
+  parallel(threads, mean_share, &j);
 }

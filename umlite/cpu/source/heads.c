@@ -158,11 +158,19 @@ static void row(const heads_t *L, long d, long r) {
   }
 }
 
+typedef struct {
+  const heads_t *L;
+  long next;
+} job_t;
+static void heads_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const heads_t *L = j->L;
+  (void)me;
+  for (long i; (i = take(&j->next, 4)) < L->depth * L->height;)
+    for (long k = i; k < i + 4 && k < L->depth * L->height; k++)
+      row(L, k / L->height, k % L->height);
+}
 void heads(const heads_t *L) {
-  long next = 0;
-  PARALLEL(L->threads) {
-    for (long i; (i = take(&next, 4)) < L->depth * L->height;)
-      for (long k = i; k < i + 4 && k < L->depth * L->height; k++)
-        row(L, k / L->height, k % L->height);
-  }
+  job_t j = {L, 0};
+  parallel(L->threads, heads_share, &j);
 }

@@ -54,27 +54,36 @@ static void row_of(const layer_t *L, const float *padded, long z, long y, float 
       }
   }
 }
-int image(layer_t *L) {
-  const long D = L->D, H = L->H, W = L->W, N = L->outputs;
+typedef struct {
+  const layer_t *L;
+  const float *padded;
+  float *rows; // [threads][row_floats]
+  long next;
+} job_t;
+static void planes_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const layer_t *L = j->L;
   double *all = (double *)L->scratch;
-  float *padded = L->scratch + sums_floats(L), *work = padded + padded_floats(L);
+  float *row = j->rows + me->number * row_floats(L);
+  for (long z; (z = take(&j->next, 1)) < L->D;) {
+    double *sums = L->gamma ? all + 2 * z * L->outputs : NULL;
+    if (sums) memset(sums, 0, (size_t)(2 * L->outputs) * sizeof *sums);
+    for (long y = 0; y < L->H; y++) row_of(L, j->padded, z, y, row, sums);
+  }
+  stream_end();
+}
+int image(layer_t *L) {
+  const long D = L->D, H = L->H, W = L->W;
+  float *padded = L->scratch + sums_floats(L);
   memset(padded, 0, (size_t)padded_floats(L) * sizeof *padded);
   for (long z = 0; z < D; z++)
     for (long y = 0; y < H; y++)
       memcpy(padded + ((z + 1) * (H + 2) + y + 1) * (W + 2) + 1, L->x.data + (z * H + y) * W,
              (size_t)W * sizeof *padded);
-  long next = 0;
-  PARALLEL(L->threads) {
-    float *row = work + thread_number() * row_floats(L);
-    for (long z; (z = take(&next, 1)) < D;) {
-      double *sums = L->gamma ? all + 2 * z * N : NULL;
-      if (sums) memset(sums, 0, (size_t)(2 * N) * sizeof *sums);
-      for (long y = 0; y < H; y++) row_of(L, padded, z, y, row, sums);
-    }
-    stream_end();
-  }
+  job_t j = {L, padded, padded + padded_floats(L), 0};
+  parallel(L->threads, planes_share, &j);
   if (L->gamma)
-    finish_statistics(all, D, N, (double)D * H * W, L->gamma, L->beta, L->eps, L->y_scale,
-                      L->y_shift);
+    finish_statistics((double *)L->scratch, D, L->outputs, (double)D * H * W, L->gamma, L->beta,
+                      L->eps, L->y_scale, L->y_shift);
   return 0;
 }

@@ -36,16 +36,24 @@ long rows_scratch(const rows_layer_t *L) {
 }
 
 typedef void block_fn(const rows_layer_t *, long first, long n, float *own);
-static void run(const rows_layer_t *L, block_fn *block) {
+typedef struct {
+  const rows_layer_t *L;
+  block_fn *block;
+  long next;
+} job_t;
+static void rows_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const rows_layer_t *L = j->L;
   const long blocks = (L->rows + L->block - 1) / L->block;
-  long next = 0;
-  PARALLEL(L->threads) {
-    float *own = L->scratch + thread_number() * rows_scratch(L);
-    for (long b; (b = take(&next, 1)) < blocks;) {
-      const long first = b * L->block, left = L->rows - first;
-      block(L, first, left < L->block ? left : L->block, own);
-    }
+  float *own = L->scratch + me->number * rows_scratch(L);
+  for (long b; (b = take(&j->next, 1)) < blocks;) {
+    const long first = b * L->block, left = L->rows - first;
+    j->block(L, first, left < L->block ? left : L->block, own);
   }
+}
+static void run(const rows_layer_t *L, block_fn *block) {
+  job_t j = {L, block, 0};
+  parallel(L->threads, rows_share, &j);
 }
 
 static void norm_rows(const rows_layer_t *L, long first, long n, float *out) {

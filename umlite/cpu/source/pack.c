@@ -75,32 +75,44 @@ long packed_floats(long kernel, long outputs, long inputs) {
   const long K = (inputs + LINE - 1) / LINE * LINE, N = (outputs + LINE - 1) / LINE * LINE;
   return rule ? rule->A * rule->A * rule->A * K * N : 0;
 }
+typedef struct {
+  const rule_t *rule;
+  const double *w;
+  const long *strides;
+  float *U;
+  long outputs, inputs;
+  double G[MOST_POINTS * MOST_TAPS];
+  long next;
+} job_t;
+static void lines_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const int A = j->rule->A, r = j->rule->r, taps = r * r * r, points = A * A * A;
+  const long K = (j->inputs + LINE - 1) / LINE * LINE, panels = (j->outputs + LINE - 1) / LINE;
+  (void)me;
+  for (long i; (i = take(&j->next, 1)) < panels * K;) {
+    const long panel = i / K, in = i % K;
+    double s[MOST_TAPS * MOST_TAPS * MOST_TAPS][LINE];
+    float o[MOST_POINTS * MOST_POINTS * MOST_POINTS][LINE];
+    for (int l = 0; l < LINE; l++) {
+      const long out = panel * LINE + l;
+      for (int q = 0; q < taps; q++)
+        s[q][l] = out < j->outputs && in < j->inputs
+                      ? j->w[out * j->strides[0] + in * j->strides[1] + q * j->strides[2]]
+                      : 0;
+    }
+    transform_line(A, r, j->G, s, o);
+    for (long p = 0; p < points; p++)
+      memcpy(j->U + ((p * panels + panel) * K + in) * LINE, o[p], sizeof o[p]);
+  }
+}
 // strides: of w, in doubles, per output, input and tap. Returns 0, or 1 on an unknown kernel.
 int pack(long kernel, long outputs, long inputs, const double *w, const long strides[3], float *U,
          long threads) {
   const rule_t *rule = rule_of(kernel);
   if (!rule) return 1;
-  const int A = rule->A, r = rule->r, taps = r * r * r, points = A * A * A;
-  const long K = (inputs + LINE - 1) / LINE * LINE, panels = (outputs + LINE - 1) / LINE;
-  double G[MOST_POINTS * MOST_TAPS];
-  make_G(rule, G);
-  long next = 0;
-  PARALLEL(threads) {
-    for (long i; (i = take(&next, 1)) < panels * K;) {
-      const long panel = i / K, in = i % K;
-      double s[MOST_TAPS * MOST_TAPS * MOST_TAPS][LINE];
-      float o[MOST_POINTS * MOST_POINTS * MOST_POINTS][LINE];
-      for (int l = 0; l < LINE; l++) {
-        const long out = panel * LINE + l;
-        for (int q = 0; q < taps; q++)
-          s[q][l] = out < outputs && in < inputs
-                        ? w[out * strides[0] + in * strides[1] + q * strides[2]]
-                        : 0;
-      }
-      transform_line(A, r, G, s, o);
-      for (long p = 0; p < points; p++)
-        memcpy(U + ((p * panels + panel) * K + in) * LINE, o[p], sizeof o[p]);
-    }
-  }
+  job_t j = {
+      .rule = rule, .w = w, .strides = strides, .U = U, .outputs = outputs, .inputs = inputs};
+  make_G(rule, j.G);
+  parallel(threads, lines_share, &j);
   return 0;
 }

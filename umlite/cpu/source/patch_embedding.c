@@ -13,24 +13,32 @@ typedef struct {
   float *y;
 } embedding_t;
 
-void patch_embedding(const embedding_t *L) {
+typedef struct {
+  const embedding_t *L;
+  long next;
+} job_t;
+static void embedding_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const embedding_t *L = j->L;
   const long height = L->height, width = L->width, channels = L->channels;
-  long next = 0;
-  PARALLEL(L->threads) {
-    for (long row; (row = take(&next, 1)) < L->depth * height;) {
-      const float *block = L->image + (row / height * 2 * height + row % height) * 4 * width;
-      for (long x = 0; x < width; x++) {
-        vec voxel[VOXELS];
-        UNROLL(k, VOXELS)
-          voxel[k] =
-              splat(block[((k >> 2) * 2 * height + (k >> 1 & 1)) * 2 * width + 2 * x + (k & 1)]);
-        float *token = L->y + (row * width + x) * channels;
-        for (long c = 0; c < channels; c += LANES) {
-          vec sum = load(L->bias + c);
-          UNROLL(k, VOXELS) sum = fma_(voxel[k], load(L->weights + k * channels + c), sum);
-          store(token + c, sum);
-        }
+  (void)me;
+  for (long row; (row = take(&j->next, 1)) < L->depth * height;) {
+    const float *block = L->image + (row / height * 2 * height + row % height) * 4 * width;
+    for (long x = 0; x < width; x++) {
+      vec voxel[VOXELS];
+      UNROLL(k, VOXELS)
+        voxel[k] =
+            splat(block[((k >> 2) * 2 * height + (k >> 1 & 1)) * 2 * width + 2 * x + (k & 1)]);
+      float *token = L->y + (row * width + x) * channels;
+      for (long c = 0; c < channels; c += LANES) {
+        vec sum = load(L->bias + c);
+        UNROLL(k, VOXELS) sum = fma_(voxel[k], load(L->weights + k * channels + c), sum);
+        store(token + c, sum);
       }
     }
   }
+}
+void patch_embedding(const embedding_t *L) {
+  job_t j = {L, 0};
+  parallel(L->threads, embedding_share, &j);
 }

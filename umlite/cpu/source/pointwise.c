@@ -58,27 +58,34 @@ long pointwise_scratch(const layer_t *L) {
   return sums_floats(L) + L->threads * L->block * (L->x.channels + L->outputs);
 }
 
-int pointwise(layer_t *L) {
+typedef struct {
+  const layer_t *L;
+  long next;
+} job_t;
+static void blocks_share(void *given, const member_t *me) {
+  job_t *j = given;
+  const layer_t *L = j->L;
   const long voxels = L->D * L->H * L->W, blocks = blocks_of(L), K = L->x.channels, N = L->outputs;
   double *all = (double *)L->scratch;
-  float *work = L->scratch + sums_floats(L);
-  long next = 0;
-  PARALLEL(L->threads) {
-    float *V = work + thread_number() * L->block * (K + N), *P = V + L->block * K;
-    for (long b; (b = take(&next, 1)) < blocks;) {
-      const long first = b * L->block, n = voxels - first < L->block ? voxels - first : L->block;
-      double *sums = L->gamma ? all + 2 * b * N : NULL;
-      if (sums) memset(sums, 0, (size_t)(2 * N) * sizeof *sums);
-      FILLS[mode_of(&L->x)](L, first, n, V);
-      for (long parity = 0; parity < (L->up ? 8 : 1); parity++) {
-        gemm(n, K, N, V, L->weights + parity * K * N, P, V);
-        finish_block(L, first, n, parity, P, sums);
-      }
+  float *V = L->scratch + sums_floats(L) + me->number * L->block * (K + N), *P = V + L->block * K;
+  for (long b; (b = take(&j->next, 1)) < blocks;) {
+    const long first = b * L->block, n = voxels - first < L->block ? voxels - first : L->block;
+    double *sums = L->gamma ? all + 2 * b * N : NULL;
+    if (sums) memset(sums, 0, (size_t)(2 * N) * sizeof *sums);
+    FILLS[mode_of(&L->x)](L, first, n, V);
+    for (long parity = 0; parity < (L->up ? 8 : 1); parity++) {
+      gemm(n, K, N, V, L->weights + parity * K * N, P, V);
+      finish_block(L, first, n, parity, P, sums);
     }
-    stream_end();
   }
+  stream_end();
+}
+int pointwise(layer_t *L) {
+  job_t j = {L, 0};
+  parallel(L->threads, blocks_share, &j);
   if (L->gamma)
-    finish_statistics(all, blocks, N, (double)voxels * (L->up ? 8 : 1), L->gamma, L->beta, L->eps,
+    finish_statistics((double *)L->scratch, blocks_of(L), L->outputs,
+                      (double)(L->D * L->H * L->W) * (L->up ? 8 : 1), L->gamma, L->beta, L->eps,
                       L->y_scale, L->y_shift);
   return 0;
 }

@@ -9,7 +9,6 @@
 // mean. Every block of work has its own S1 and S2. They are added up in the order of the blocks, so
 // results do not depend on the number of threads or on which of them was faster.
 #pragma once
-#include <math.h>
 #include "vector.h"
 
 // n numbers a lane: their sum, (about) their mean, and the squares around that mean. S1, S2: LANES

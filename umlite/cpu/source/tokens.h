@@ -5,7 +5,6 @@
 // Scale and shift live in the weights that follow. A row is stored with zeros up to a multiple of
 // LINE. They do not count; what the norm makes of them meets weights of zero.
 #pragma once
-#include <math.h>
 #include "vector.h"
 
 #define NORM_EPS 1e-5f

@@ -10,15 +10,7 @@
 // + - * / work on vec as they are; a * b + c becomes one fused operation where the machine has it
 // (-ffp-contract=fast).
 #pragma once
-#include <stdint.h>
-#include <string.h>
-#if defined(__AVX__)
-#include <immintrin.h>
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#elif defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "system.h"
 
 #ifndef LANES
 #if defined(__AVX512F__)

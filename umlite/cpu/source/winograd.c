@@ -9,7 +9,6 @@
 // must stay in its caches, and M overwrites V point by point (the rows are copied to L1 first), so
 // that half the memory does. Where blocks are few and the weights are large, threads share one:
 // each takes some of the points, and weights are read once.
-#include <time.h>
 #include "gemm.h"
 #include "tile_input.h"
 #include "tile_output.h"
@@ -54,11 +53,6 @@ static const kind_t *kind_of(long id) {
   return NULL;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 // What has passed since `start`, which begins anew.
 static void add_time(double *total, double *start) {
   const double end = now();
@@ -80,6 +74,9 @@ typedef struct {
   long pv, pm, own;      // pitch of V, of M, floats of one thread's V
   double *sums;          // [blocks or tiles][2][outputs]
   float *work;
+  long next;            // block of a thread's own
+  long (*phases)[3];    // [blocks]: what is next in each phase of a shared one
+  double (*seconds)[3]; // [threads]
 } job_t;
 
 static job_t job_of(layer_t *L) {
@@ -150,7 +147,7 @@ static void private_block(const job_t *j, long i, float *V, double *seconds) {
 }
 
 // One block by all threads, in three phases. next: three counters of its own.
-static void shared_block(const job_t *j, long i, long next[3], double *seconds) {
+static void shared_block(const job_t *j, long i, double *seconds, const member_t *me) {
   const layer_t *L = j->L;
   const long parity = i % j->parities, first = i / j->parities * j->block;
   const long n = j->tiles - first < j->block ? j->tiles - first : j->block;
@@ -158,16 +155,17 @@ static void shared_block(const job_t *j, long i, long next[3], double *seconds) 
   const long ins = K / LINE, outs = N / LINE;
   const float *U = L->weights + parity * j->points * K * N;
   float *V = j->work, *M = V + j->points * j->pv;
+  long *next = j->phases[i];
   double start = now();
   for (long a; (a = take(next, 4)) < n * ins;)
     for (long b = a; b < a + 4 && b < n * ins; b++)
       input_tile(j, first + b / ins, parity, b % ins * LINE, b % ins * LINE + LINE,
                  V + b / ins * K);
-  BARRIER
+  barrier(me);
   add_time(seconds, &start);
   for (long p; (p = take(next + 1, 1)) < j->points;)
     gemm(n, K, N, V + p * j->pv, U + p * K * N, M + p * j->pm, V + (p + 1) * j->pv);
-  BARRIER
+  barrier(me);
   add_time(seconds + 1, &start);
   for (long a; (a = take(next + 2, 4)) < n * outs;)
     for (long b = a; b < a + 4 && b < n * outs; b++) {
@@ -179,36 +177,41 @@ static void shared_block(const job_t *j, long i, long next[3], double *seconds) 
       }
       output_tile(j, first + t, parity, c, c + LINE, M + t * N, sums);
     }
-  BARRIER
+  barrier(me);
   add_time(seconds + 2, &start);
 }
 
+static void blocks_share(void *given, const member_t *me) {
+  job_t *j = given;
+  double seconds[3] = {0};
+  if (j->L->shared)
+    for (long i = 0; i < j->blocks; i++) shared_block(j, i, seconds, me);
+  else
+    for (long i; (i = take(&j->next, 1)) < j->blocks;)
+      private_block(j, i, j->work + me->number * j->own, seconds);
+  stream_end();
+  memcpy(j->seconds[me->number], seconds, sizeof seconds);
+}
 // Returns 0, or 1 on an unknown kernel.
 int winograd(layer_t *L) {
   if (!kind_of(L->kernel)) return 1;
-  const job_t j = job_of(L);
+  job_t j = job_of(L);
   const double start = now();
-  double seconds[3] = {0};
-  long next = 0, phases[L->shared ? j.blocks : 1][3];
+  long phases[L->shared ? j.blocks : 1][3];
+  double seconds[L->threads][3];
   memset(phases, 0, sizeof phases);
-  PARALLEL(L->threads) {
-    double mine[3] = {0};
-    if (L->shared)
-      for (long i = 0; i < j.blocks; i++) shared_block(&j, i, phases[i], mine);
-    else
-      for (long i; (i = take(&next, 1)) < j.blocks;)
-        private_block(&j, i, j.work + thread_number() * j.own, mine);
-    stream_end();
-    CRITICAL() {
-      for (int i = 0; i < 3; i++) seconds[i] += mine[i];
-    }
-  }
+  memset(seconds, 0, sizeof seconds);
+  j.phases = phases;
+  j.seconds = seconds;
+  parallel(L->threads, blocks_share, &j);
   if (L->gamma) {
     const long slots = L->shared ? j.tiles * j.parities : j.blocks;
     finish_statistics(j.sums, slots, L->outputs, (double)L->D * L->H * L->W * j.parities, L->gamma,
                       L->beta, L->eps, L->y_scale, L->y_shift);
   }
-  memcpy(L->seconds, seconds, sizeof seconds);
+  memset(L->seconds, 0, sizeof L->seconds);
+  for (long t = 0; t < L->threads; t++)
+    for (int i = 0; i < 3; i++) L->seconds[i] += seconds[t][i];
   L->seconds[3] = now() - start;
   return 0;
 }

@@ -1,7 +1,6 @@
 // What training needs beside the convolutions of inference: window norm with ReLU and its gradient;
 // in the headers, the gradient of a convolution's weights, changes of the grid and the heads.
 // Tensors are [voxels][channels], channels a multiple of LINE; one thread; sums in double.
-#include <math.h>
 #include "grids.h"
 #include "heads_gradient.h"
 #include "weight_gradient.h"
