@@ -134,8 +134,13 @@ def test_what_is_shared_names_no_folders_and_no_series() -> None:
     run = {
         "input": {"path": "/home/doe", "series_uid": "1.2", "sha256": "a"},
         "wanted": {"report": "/x", "format": "f"},
+        "weights": {"file": "/home/doe/w.safetensors", "parts": ["/a/b", f"from {Path.home()}/c", 1, None]},
     }
-    assert shareable(run) == {"input": {"sha256": "a"}, "wanted": {"format": "f"}}
+    assert shareable(run) == {
+        "input": {"sha256": "a"},
+        "wanted": {"format": "f"},
+        "weights": {"file": "w.safetensors", "parts": ["b", "from ~/c", 1, None]},
+    }
 
 
 def test_checks_are_findings_warnings_and_notes_without_paths(scan_file: Path) -> None:

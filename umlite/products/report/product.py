@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +94,19 @@ def checks_of(finished: Finished) -> list[Finding]:
 
 def shareable(run: Mapping[str, Any]) -> dict[str, Any]:
     """Facts of a run without folders of this machine and identifiers of the patient's series."""
-    facts = dict(run)
-    if "input" in facts:
-        facts["input"] = {k: v for k, v in facts["input"].items() if k not in ("path", "series_uid")}
-    if "wanted" in facts:
-        facts["wanted"] = {k: v for k, v in facts["wanted"].items() if k not in _PLACES}
-    return facts
+    facts = {name: value for name, value in run.items() if name not in ("input", "wanted")}
+    if "input" in run:
+        facts["input"] = {name: value for name, value in run["input"].items() if name not in ("path", "series_uid")}
+    if "wanted" in run:
+        facts["wanted"] = {name: value for name, value in run["wanted"].items() if name not in _PLACES}
+    return {name: _without_folders(value) for name, value in facts.items()}
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_folders(inside) for name, inside in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(inside) for inside in value]
+    if isinstance(value, str):
+        return os.path.basename(value) if os.path.isabs(value) else value.replace(os.path.expanduser("~"), "~")
+    return value

@@ -56,6 +56,13 @@ def number(value: float | None, digits: int = 0) -> Markup:
     return element("td", f"{value:,.{digits}f}", class_="number", data_value=f"{value:.6g}")
 
 
+def pair(first: float | None, second: float | None, digits: int = 1) -> Markup:
+    """A cell with two numbers that sorts by the first; empty without them."""
+    if first is None or second is None:
+        return element("td", class_="number")
+    return element("td", f"{first:,.{digits}f}, {second:,.{digits}f}", class_="number", data_value=f"{first:.6g}")
+
+
 def checks_section(checks: Sequence[Finding]) -> Markup:
     """What the checks found, before anything else."""
     text = sentences("checks")
@@ -81,7 +88,7 @@ def lesions_section(content: ReportContent) -> Markup:
         asked = any(c.kind == "tumor" for c in content.result.classes)
         words = text["none" if asked else "not_asked"]
         return section(text["heading"], element("p", words, class_="faint"), id_="lesions")
-    columns = ("id", "volume_ml", "diameters", "slice", "slices", "diameter_mm", "mean_hu", "contrast_hu")
+    columns = ("id", "volume_ml", "diameters", "slice", "slices", "diameter_mm", "mean_hu", "contrast_hu", "logit")
     headings = [(text[name], name != "id") for name in columns] + [(text[name], False) for name in ("host", "vessel")]
     rows = [_lesion_row(content, lesion) for lesion in content.statistics.lesions]
     return section(text["heading"], table(headings, rows, text["caption"]), id_="lesions")
@@ -147,12 +154,11 @@ def _lesion_row(content: ReportContent, lesion: Lesion) -> list[Markup]:
         number(lesion.volume_ml, 2),
         element("td", diameters, class_="number", data_value=f"{lesion.axial_diameter_mm:.6g}"),
         number(lesion.diameter_slice),
-        element(
-            "td", f"{lesion.first_slice}, {lesion.last_slice}", class_="number", data_value=str(lesion.first_slice)
-        ),
+        pair(lesion.first_slice, lesion.last_slice, 0),
         number(lesion.diameter_mm, 1),
         number(lesion.mean_hu),
         number(lesion.contrast_hu),
+        pair(lesion.mean_logit, lesion.max_logit),
         element("td", host),
         element("td", vessel),
     ]
@@ -167,8 +173,8 @@ def _leaves(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
             found += _leaves(value, f"{path}.")
         elif isinstance(value, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in value):
             found += _leaves({str(i): v for i, v in enumerate(value)}, f"{path}.")
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple)) and value:
             found.append((path, ", ".join(map(str, value))))
-        elif value is not None and value != "":
+        elif value not in (None, "", [], ()):
             found.append((path, str(value)))
     return found
