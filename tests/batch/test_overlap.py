@@ -150,8 +150,9 @@ def test_an_interruption_finishes_what_is_computed(segmenter, scans, tmp_path) -
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         for outcome in overlapped(segmenter, lay_out_jobs(scans, tmp_path / "out"), progress_of=progress_of):
             found.append(outcome)
-    assert [o.job.scan.name for o in found if o.error is None] == ["a.nii"]
-    assert list(masks(tmp_path / "out")) == ["a/liver.nii.gz"]
+    written = [o.job.scan.stem for o in found if o.error is None]
+    assert written in (["a"], ["a", "b"])  # b too, if its last window had begun
+    assert list(masks(tmp_path / "out")) == [f"{name}/liver.nii.gz" for name in written]
     assert not list(tmp_path.rglob(".umlite-*"))
 
 
