@@ -142,6 +142,26 @@ def test_an_organ_without_a_mask_is_left_out(told) -> None:
     assert "no mask of gallbladder" in " ".join(found.warnings)
 
 
+@pytest.mark.parametrize("kept", [("liver",), ("left_kidney", "right_kidney"), ("spleen",)])
+def test_few_organs_are_enough(told, kept: tuple[str, ...]) -> None:
+    others = tuple(name for name in ORGANS if name not in kept)
+    later = Visit(BALLS, (4, -5, 8), (30, -20, 110), (4, 4, 5), without=others)
+    found = told(Visit(BALLS, without=others), later)
+    assert verdicts(found) == ["stable"] * 3
+    assert found.warnings == ()
+
+
+def test_a_mistaken_organ_does_not_decide(tmp_path: Path) -> None:
+    """The spleen of the second result lies 6 cm off."""
+    one, two = Visit(BALLS).save(tmp_path / "a"), MOVED.with_balls(*BALLS).save(tmp_path / "b")
+    masks, affine = MOVED.with_balls(*BALLS).masks()
+    nib.save(nib.Nifti1Image(np.roll(masks["spleen"], 15, 0).astype(np.uint8), affine), two / "spleen.nii.gz")
+    found = compare(one, two)
+    assert verdicts(found) == ["stable"] * 3
+    place = np.append(centroid_mm("liver"), 1)
+    assert np.linalg.norm(found.alignment.movement(place[:3]) - (MOVED.movement @ place)[:3]) < 2
+
+
 def test_without_organs_coordinates_count_and_a_warning_says_so(tmp_path: Path) -> None:
     folder = Visit(BALLS, without=ORGANS).save(tmp_path / "a")
     found = compare(folder, folder)
