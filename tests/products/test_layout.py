@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +14,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from support.segmentations import segmentation_of
 from umlite.cli import app
+from umlite.outputs.leftovers import recover
+from umlite.outputs.temporary import existing
+from umlite.products.choice import products_of
+from umlite.products.formats import LABEL_MAP
+from umlite.products.layout import lay_out
+from umlite.products.place import Place
+from umlite.products.product import Finished
+from umlite.products.wanted import Wanted
+from umlite.products.writing import write_products
 from umlite.results.label_table import read_label_names
 
 Segment = Callable[..., Result]
@@ -88,6 +99,8 @@ def test_bids(segment: Segment, scan_file: Path) -> None:
     assert set(np.unique(nib.load(label_map).dataobj)) <= {int(row["index"]) for row in rows}
     again = segment(*given, "-o", out, "--layout", "bids", "--names", "totalsegmentator", "--overwrite")
     assert again.exit_code == 0, again.output
+    told = json.loads(Path(out, starts[0] + "_dseg_manifest.json").read_text())
+    assert [entry["file"] for entry in told["outputs"]] == [Path(starts[0] + end).name for end in ends[:2]]
     assert description == json.loads(Path(out, "dataset_description.json").read_text())
 
 
@@ -102,6 +115,23 @@ def test_a_run_into_a_layout_can_be_reproduced(segment: Segment, scan_file: Path
     again = segment("data", "-o", "data", "--layout", *options)
     assert again.exit_code == 0, again.output
     assert len(list(Path("data").rglob("*manifest.json"))) == 1
+
+
+def test_many_results_join_a_dataset_at_the_same_time(tmp_path: Path) -> None:
+    masks = {"liver": np.ones((6, 6, 6), bool)}
+    result = segmentation_of(masks, np.zeros((6, 6, 6), np.int16), np.diag([30.0, 30, 30, 1]))
+    products = products_of(Wanted(layout="bids"), LABEL_MAP)
+    places = lay_out("bids", [tmp_path / f"sub-{n}_ct.nii" for n in range(16)], [""] * 16, tmp_path / "out", ".nii.gz")
+
+    def write(place: Place) -> None:
+        recover(existing(place.home))
+        write_products(products, Finished(result), place, manifest_path=None, overwrite=False)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, places))
+    out = tmp_path / "out"
+    assert len(files(str(out))) == 2 * 16 + 1
+    assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
 
 
 def test_a_raw_dataset_is_no_place_for_derivatives(segment: Segment, scan_file: Path) -> None:

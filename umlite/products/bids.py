@@ -31,29 +31,31 @@ class LabelTable(Product):
         self._names = names
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
-        return [place.main.with_name(f"{stem(place.main)}.tsv")]
+        return [] if place.is_folder else [place.main.with_name(f"{stem(place.main)}.tsv")]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         classes = finished.result.classes
         names = names_of(classes, self._names)
         rows = [(0, "background", (0, 0, 0)), *((c.index, names[c.name], c.color) for c in classes)]
         lines = ["index\tname\tcolor", *(f"{index}\t{name}\t#{bytes(color).hex()}" for index, name, color in rows)]
-        (path,) = self.paths(place, classes)
-        files.write_text(path, "\n".join(lines) + "\n")
+        for path in self.paths(place, classes):
+            files.write_text(path, "\n".join(lines) + "\n")
 
 
 class DatasetDescription(Product):
     """dataset_description.json, which all scans of a dataset share: the first one writes it, and it stays as it is.
 
-    Scans that are written at the same time write equal files.
+    Scans that are written at the same time write equal files. A result outside a dataset has none.
     """
+
+    is_shared = True
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002
         return []
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: ARG002
         path = _path(place)
-        if os.path.lexists(path) and _read(path).get("DatasetType") != "derivative":
+        if path is not None and os.path.lexists(path) and _read(path).get("DatasetType") != "derivative":
             raise RequestError(
                 f"{path} describes no derivatives: expected a folder for them, such as {path.parent / 'derivatives'}. "
                 "Choose another folder.",
@@ -62,7 +64,7 @@ class DatasetDescription(Product):
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         path = _path(place)
-        if os.path.lexists(path):
+        if path is None or os.path.lexists(path):
             return
         description: dict[str, Any] = {
             "Name": "Segmentations of organs and lesions",
@@ -76,8 +78,8 @@ class DatasetDescription(Product):
         files.write_text(path, json.dumps(description, indent=2) + "\n", replace=True)
 
 
-def _path(place: Place) -> Path:
-    return (place.dataset or place.home) / DESCRIPTION
+def _path(place: Place) -> Path | None:
+    return None if place.dataset is None else place.dataset / DESCRIPTION
 
 
 def _source_dataset(scan: Path | None) -> Path | None:

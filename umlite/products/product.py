@@ -78,6 +78,8 @@ class Product(ABC):
     """Whether it reads the HU of the scan, which a result from a file has not."""
     needs_logits = False
     """Whether it reads blended logits, which a result from a file has not."""
+    is_shared = False
+    """Whether its files belong to several results, so that no manifest lists them."""
     exact = True
     """Whether the same run gives the same bytes: not where times or the manifest are inside."""
 

@@ -56,7 +56,10 @@ def write_products(
         manifest = {**finished.run, **_result_facts(finished, parts), **checks}
         try:
             manifest["outputs"] = [
-                entry for product, staged in outputs for entry in outputs_of(staged, place.home, exact=product.exact)
+                entry
+                for product, staged in outputs
+                if not product.is_shared
+                for entry in outputs_of(staged, place.home, exact=product.exact)
             ]
         except OSError as error:
             raise output_error(error, place.main) from error

@@ -13,7 +13,7 @@ import numpy as np
 
 from umlite.class_table import ClassTable
 from umlite.classes import AnatomyClass
-from umlite.errors import RequestError
+from umlite.errors import OutputError, RequestError
 from umlite.files import output_path
 from umlite.masks.on_scan import MasksOnScan, ResampledMasks
 from umlite.masks.probability_on_scan import STEPS
@@ -25,6 +25,8 @@ from umlite.results.writing import is_label_map, write_label_map, write_masks, w
 from umlite.sweep.runner import WindowCounts
 from umlite.volume.reading import Scan
 from umlite.weights.model_card import ModelCard
+
+_OTHER_ENDINGS = (".umlite.nii.gz", ".seg.nrrd", ".dcm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,12 @@ class Segmentation:
             OutputError: a file cannot be written, or exists and must not be replaced. No partial file stays.
         """
         path = Path(path)
+        if path.name.lower().endswith(_OTHER_ENDINGS):
+            raise OutputError(
+                f"Cannot write {path}: expected a folder, or a label map's name, which ends in .nii or .nii.gz. Other "
+                "formats are products of a run.",
+                about="output",
+            )
         save = self.save_label_map if is_label_map(path) else self.save_masks
         return save(path, overwrite=overwrite)
 
