@@ -14,6 +14,7 @@ from umlite.commands.bench import bench
 from umlite.commands.compare import compare
 from umlite.commands.eval import evaluate
 from umlite.commands.export import export
+from umlite.commands.extend import extend
 from umlite.commands.help import Commands, PanelledCommand
 from umlite.commands.info import info
 from umlite.commands.options import (
@@ -47,6 +48,7 @@ for command in (segment, export, series, plan, verify, reproduce, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
 app.command(cls=PanelledCommand)(compare)
+app.command(cls=PanelledCommand)(extend)
 
 
 @app.callback(invoke_without_command=True)

@@ -92,6 +92,16 @@ class CpuEngine(Engine):
         return logits
 
     @torch.inference_mode()
+    def window_features(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        with self.lock:
+            network, heads = self._network((window.shape[0], window.shape[1], window.shape[2]))
+            network.image[...] = window.numpy()
+            network.run()
+            feature = np.empty((heads.inner, *window.shape), np.float32)
+            heads.logits((0,), head_input=feature)
+            return torch.from_numpy(feature), heads.image_vector()[0]
+
+    @torch.inference_mode()
     def add_windows(
         self, volume: Tensor, starts: Sequence[Size], classes: Sequence[int], sums: Tensor, origin: Size
     ) -> None:

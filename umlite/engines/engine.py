@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from umlite.engines.setup import Setup
+from umlite.errors import DeviceError
 from umlite.gpu import transfer
 from umlite.kernels.decide import decide, decide_bits_on_host, decide_bits_ref
 from umlite.machine.forks import Lock, note_threads
@@ -62,6 +63,17 @@ class Engine(ABC):
         Returns:
             [N, C, D, H, W] on the setup's device.
         """
+
+    def window_features(self, window: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002  of engines that have them
+        """What the heads read of one window: their input [K, D, H, W] and the image vector [gap_width], on the host.
+
+        Args:
+            window: [D, H, W] in [0, 1].
+
+        Raises:
+            DeviceError: this engine keeps no features.
+        """
+        raise DeviceError("This engine does not give features of windows. Compute on the CPU.", about="device")
 
     @torch.inference_mode()
     def add_windows(

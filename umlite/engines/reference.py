@@ -24,6 +24,11 @@ class ReferenceEngine(Engine):
         self.model = transfer.module_to_device(model, setup.device)
 
     @torch.inference_mode()
+    def window_features(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        feature, image = self.model.features(window[None, None].to(self.setup.device))
+        return feature[0].float().cpu(), image[0].float().cpu()
+
+    @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
         windows = transfer.to_device(windows, self.setup.device).to(torch.float32)
         with exact_float32():

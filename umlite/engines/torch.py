@@ -40,6 +40,11 @@ class TorchEngine(Engine):
         return self.model.generator.fold(classes)
 
     @torch.inference_mode()
+    def window_features(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        feature, image = self.model.features(window[None, None].to(self.setup.device))
+        return feature[0].float().cpu(), image[0].float().cpu()
+
+    @torch.inference_mode()
     def window_logits(self, windows: Tensor, classes: Sequence[int]) -> Tensor:
         windows = transfer.to_device(windows, self.setup.device).to(torch.float32)
         return torch.cat([self._batch_logits(part, classes) for part in windows.split(self._batch)])

@@ -94,6 +94,10 @@ class Masks:
             return tuple(c.name for c in self._stored.classes)
         return tuple(self._numbers) or tuple(self.case.masks)
 
+    def number(self, name: str) -> int:
+        """The label of a class in a label map."""
+        return self._numbers[name]
+
     def read(self, name: str) -> tuple[npt.NDArray[np.bool_], Grid]:
         """One mask, bool [X, Y, Z], and where it lies.
 

@@ -1,0 +1,116 @@
+"""`umlite extend`: teach a network a class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from umlite.commands.options import WHAT, JsonOption, OverwriteOption, WeightsOption, load, output_option, path_argument
+from umlite.commands.reporting import reported
+from umlite.engines.options import EngineOptions
+from umlite.errors import OutputError, RequestError
+from umlite.terminal import show, show_json, show_table, tell
+
+if TYPE_CHECKING:
+    from umlite.extension.extend import Extension
+
+EXPERT = "Expert"
+
+
+def extend(
+    data: Annotated[
+        Path,
+        path_argument(metavar="DATA", help="Labelled scans: cases, an nnU-Net data set, or CSV."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="Name of the new class.", rich_help_panel=WHAT)],
+    output: Annotated[Path, output_option(help="Pack to write (.pack.safetensors).")],
+    weights: WeightsOption = None,
+    name_in_data: Annotated[
+        str | None, typer.Option("--name-in-data", help="Its name in the data, if another.", rich_help_panel=WHAT)
+    ] = None,
+    replaces: Annotated[
+        bool, typer.Option("--replace", help="Correct a class that the network has.", rich_help_panel=WHAT)
+    ] = False,
+    license: Annotated[str, typer.Option("--license", help="Licence of the pack.", rich_help_panel=WHAT)] = "",
+    embedding: Annotated[
+        Path | None, typer.Option("--embedding", help="Text features to start from (.npy).", rich_help_panel=EXPERT)
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option("--held-out", help="Share of scans that judge.", rich_help_panel=EXPERT)
+    ] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is random.", rich_help_panel=EXPERT)] = 0,
+    work: Annotated[
+        Path | None,
+        typer.Option("--work", help="Folder that keeps features. Default: OUTPUT.work.", rich_help_panel=EXPERT),
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.", rich_help_panel=EXPERT)] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach a network a class from labelled scans. All its other classes stay the same to the bit."""
+    with reported(as_json):
+        from umlite.extension.extend import Task, Teacher, held_out_dice, interval, unchanged_logits
+        from umlite.extension.labelled import find_labelled
+        from umlite.weights.packs import Pack, write_pack
+
+        if not 0 < held_out < 1:
+            raise RequestError(f"Expected a share above 0 and below 1, found {held_out}.", about="held_out")
+        if output.exists() and not overwrite:
+            raise OutputError(
+                f"{output} exists already. Choose another place, or allow replacing it.", about="overwrite"
+            )
+        scans, others = find_labelled(data, name_in_data or name)
+        tell(f"{len(scans)} labelled scans" + (f"; {others} more are not labelled with it" if others else ""))
+        base = load(weights, EngineOptions(device="cpu", threads=threads), output.parent)
+        text = None if embedding is None else _embedding(embedding)
+        task = Task(name, replaces, held_out, seed, text, license)
+        found = Teacher(base, work or output.with_name(f"{output.name}.work"), tell).teach(scans, task)
+        write_pack(output, found.pack, overwrite=overwrite)  # kept before it is measured, which takes a while
+        extended = load(base.weights_path, EngineOptions(device="cpu", threads=threads), None, [output])
+        by_name = {one.name: one for one in scans}
+        same = unchanged_logits(base, extended, [by_name[case] for case in found.trained_on])
+        tell(f"All {same:,} logits of existing classes that were compared are the same to the bit.")
+        tell(f"Measuring on {len(found.held_out)} held-out scans")
+        new = found.pack.card.classes[0]
+        values = held_out_dice(extended, new, [by_name[case] for case in found.held_out])
+        card = replace(
+            found.pack.card,
+            measured={new: interval(values)} if values else {},
+            data=f"{found.pack.card.data}; {same} logits of existing classes unchanged",
+        )
+        write_pack(output, Pack(card, found.pack.weight, found.pack.bias), overwrite=True)
+        if as_json:
+            measured = {"held_out_dice": [round(value, 4) for value in values], "unchanged_logits": same}
+            show_json({"file": str(output), **found.to_dict(), **measured})
+        else:
+            _show(found, values, output)
+
+
+def _show(found: Extension, values: list[float], output: Path) -> None:
+    points = [(str(step), f"{loss:.3f}", f"{dice:.3f}") for step, loss, dice in found.curve.points if step % 100 == 0]
+    show_table(("step", "loss", "Dice of held-out samples"), points, right=(0, 1, 2), title=f"From {found.curve.start}")
+    if found.nearest:
+        nearest = ", ".join(f"{name} ({dice:.2f})" for name, dice in found.nearest)
+        show(f"Existing classes that answer most like it: {nearest}")
+    if values:
+        mean = sum(values) / len(values)
+        show(f"Dice of {len(values)} held-out scans: mean {mean:.3f}, {min(values):.3f} to {max(values):.3f}")
+    show(f"Written: {output}. Use it:  umlite segment SCAN --with {output}")
+
+
+def _embedding(path: Path) -> Any:
+    import numpy as np
+    import torch
+
+    try:
+        numbers = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"Cannot read {path} ({error!s:.100}): expected numbers as .npy.", about="embedding"
+        ) from error
+    if numbers.ndim != 1 or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
+        raise RequestError(f"{path} holds {numbers.dtype} of {numbers.shape}: expected one row.", about="embedding")
+    return torch.from_numpy(numbers.astype(np.float32))

@@ -1,0 +1,286 @@
+"""`extend`: from labelled scans to a pack whose class the network knows from then on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from umlite.class_table import ClassTable
+from umlite.errors import RequestError, UmliteError
+from umlite.extension.labelled import Labelled
+from umlite.extension.learning import Controller, Curve, Learner
+from umlite.extension.samples import Sampler, Samples, windows_of
+from umlite.files import file_sha256
+from umlite.kernels.implementations import REFERENCE
+from umlite.models.parameter_generator import SharedController
+from umlite.progress import Notify, no_notice
+from umlite.results.metrics import dice
+from umlite.weights.loading import load_model
+from umlite.weights.packs import Pack, PackCard, Step, network_sha256
+
+if TYPE_CHECKING:
+    from umlite.api import Segmenter
+
+HELD_OUT = 0.2
+LEAST_SCANS = 2
+TRIAL_STEPS = 100
+SCANS_COMPARED = 5
+"""Scans in one window of which all existing classes are compared."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Args:
+        name: of the new class.
+        replaces: whether it takes the place of a class of the network.
+        held_out: share of scans that judge, at least one.
+        seed: of everything that is chosen at random.
+        embedding: text features of the class for a start; None for none.
+        license: of the pack.
+        hard: whether voxels that a first answer gets wrong are learned from too.
+    """
+
+    name: str
+    replaces: bool = False
+    held_out: float = HELD_OUT
+    seed: int = 0
+    embedding: Tensor | None = None
+    license: str = ""
+    hard: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """The outcome.
+
+    Args:
+        pack: the new class.
+        trained_on, held_out: names of cases.
+        skipped: (case, reason) of scans that could not be used.
+        curve: of learning.
+        sample_dice: Dice over the samples of held-out scans.
+        nearest: existing classes whose heads answer most like the mask, with their Dice over the samples.
+        kept_bytes: of samples on disk.
+    """
+
+    pack: Pack
+    trained_on: tuple[str, ...]
+    held_out: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    curve: Curve
+    sample_dice: float
+    nearest: tuple[tuple[str, float], ...]
+    kept_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the numbers, ready for JSON."""
+        return {
+            "classes": self.pack.card.classes,
+            "trained_on": list(self.trained_on),
+            "held_out": list(self.held_out),
+            "skipped": [{"case": case, "reason": reason} for case, reason in self.skipped],
+            "curve": asdict(self.curve),
+            "held_out_sample_dice": round(self.sample_dice, 4),
+            "nearest_classes": [{"name": name, "dice": round(value, 4)} for name, value in self.nearest],
+            "samples_megabytes": round(self.kept_bytes / 1e6, 1),
+        }
+
+
+@dataclass(eq=False)
+class Teacher:
+    """Learns a class of a network whose numbers stay.
+
+    Args:
+        segmenter: the network, on the CPU.
+        folder: keeps samples, so that a later run continues.
+        notify: gets a sentence per step.
+        stop: asked now and then; true ends learning with the best so far.
+    """
+
+    segmenter: Segmenter
+    folder: Path
+    notify: Notify = no_notice
+    stop: Callable[[], bool] = lambda: False
+    base: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        model, _ = load_model(self.segmenter.weights_path, REFERENCE)
+        self.base, self._generator = network_sha256(model.state_dict()), model.generator
+
+    def teach(self, scans: Sequence[Labelled], task: Task) -> Extension:
+        """Learn a class from scans.
+
+        Raises:
+            RequestError: a name that the network has or cannot have, or too few scans.
+            InputError: every scan is unusable.
+        """
+        name = self._name(task)
+        order = np.random.default_rng(task.seed).permutation(len(scans))
+        count = max(1, round(task.held_out * len(scans)))
+        if len(scans) < LEAST_SCANS:
+            raise RequestError(f"Expected at least {LEAST_SCANS} labelled scans, found {len(scans)}.", about="data")
+        judging = {int(n) for n in order[:count]}
+        sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
+        groups: dict[bool, list[tuple[Labelled, str, Samples]]] = {False: [], True: []}
+        skipped = []
+        for number, labelled in enumerate(scans):
+            self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)})")
+            try:
+                content = _content(labelled)
+                groups[number in judging].append((labelled, content, sampler.of(labelled, content)))
+            except (UmliteError, OSError) as error:
+                skipped.append((labelled.name, str(error)))
+                self.notify(f"{labelled.name} is left out: {error}")
+        train, held_out = groups[False], groups[True]
+        if not train or not any(samples.inside.any() for *_, samples in train):
+            raise RequestError("No scan that shows the class can be learned from.", about="data")
+        learner = Learner(
+            [s for *_, s in train], [s for *_, s in held_out] or [s for *_, s in train], task.seed, self.stop
+        )
+        nearest = self._nearest(learner)
+        controller, value, curve = self._learn(learner, nearest, task)
+        if task.hard and not self.stop():
+            self.notify("Looking for what the first answer gets wrong")
+            hard = [sampler.hard(labelled, content, controller.logits) for labelled, content, _ in train]
+            again = Learner([*learner.train, *hard], learner.held_out, task.seed + 1, self.stop)
+            better, better_value, more = again.learn(controller, f"{curve.start}, then mistakes")
+            if better_value > value:
+                controller, value, curve = better, better_value, Curve(curve.points + more.points, more.start)
+        card = PackCard(
+            (name,),
+            self.base,
+            (name,) if task.replaces else (),
+            self.segmenter.card.name,
+            self.segmenter.card.license,
+            task.license,
+            data=f"{len(train)} labelled scans, {len(held_out)} held out",
+            history=(Step(f"learned {name} from {len(train)} scans, seed {task.seed}", (self.base,)),),
+        )
+        return Extension(
+            Pack(card, controller.weight[None], controller.bias[None]),
+            tuple(labelled.name for labelled, *_ in train),
+            tuple(labelled.name for labelled, *_ in held_out),
+            tuple(skipped),
+            curve,
+            value,
+            tuple(nearest)[:3],
+            sum(samples.bytes for group in groups.values() for *_, samples in group),
+        )
+
+    def _name(self, task: Task) -> str:
+        names = self.segmenter.classes.names
+        (name,) = ClassTable([task.name]).names
+        if (name in names) is not task.replaces:
+            said = "has already: replace it to correct it" if name in names else "does not have: add it instead"
+            raise RequestError(f"{name} is a class that {self.segmenter.card.name} {said}.", about=("name", "replaces"))
+        return name
+
+    def _starts(self, nearest: Sequence[tuple[str, float]], task: Task) -> list[tuple[str, Controller]]:
+        """Controllers to begin with: those of the nearest classes, one of the text, one at random."""
+        starts = [(f"the head of {name}", self._existing(name)) for name, _ in nearest[:2]]
+        if task.embedding is not None:
+            starts.append(("text", self._of_text(task.embedding)))
+        random = torch.Generator().manual_seed(task.seed)
+        head = self.segmenter.card.network.head
+        bias = torch.randn(head.parameters, generator=random) * (2 / head.channels) ** 0.5
+        starts.append(("random numbers", Controller(torch.zeros(head.parameters, head.gap_width), bias)))
+        return starts
+
+    def _learn(
+        self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
+    ) -> tuple[Controller, float, Curve]:
+        """Try every start for some steps, and go on with the best."""
+        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in self._starts(nearest, task)]
+        for _, value, curve in tried:
+            self.notify(f"From {curve.start}: Dice {value:.3f} of held-out samples after {TRIAL_STEPS} steps")
+        best, value, trial = max(tried, key=lambda one: one[1])
+        controller, final, curve = learner.learn(best, trial.start)
+        return (controller, final, curve) if final > value else (best, value, trial)
+
+    def _nearest(self, learner: Learner) -> list[tuple[str, float]]:
+        """Existing classes by the Dice of their heads over the samples, best first; those that overlap at all."""
+        found = [(name, learner.dice(self._existing(name))) for name in self.segmenter.classes.names]
+        return sorted((one for one in found if one[1] > 0.01), key=lambda one: -one[1])
+
+    def _existing(self, name: str) -> Controller:
+        """The head of a class as a linear controller: the same where it is linear, else its answer to no image."""
+        fold = self._generator.fold([self.segmenter.classes.head_of(name)])
+        gap = self.segmenter.card.network.head.gap_width
+        with torch.inference_mode():
+            nothing = fold(torch.zeros(1, gap))[0, 0]
+            if self._generator.config.generator == "per_class":
+                return Controller(torch.zeros(len(nothing), gap), nothing.clone())
+            steps = fold(torch.eye(gap))[:, 0] - nothing
+        return Controller(steps.T.contiguous().clone(), nothing.clone())
+
+    def _of_text(self, embedding: Tensor) -> Controller:
+        """What the network's own controller makes of a text."""
+        generator = self._generator
+        head = generator.config
+        if head.generator != "shared" or embedding.shape != (head.embedding_width,):
+            raise RequestError(
+                f"Text can start a class of a shared controller alone, with {head.embedding_width} numbers: this "
+                f"network's generator is {head.generator}, and {list(embedding.shape)} were given.",
+                about="embedding",
+            )
+        assert isinstance(generator, SharedController)
+        with torch.inference_mode():
+            task = torch.relu(generator.text_to_vision(embedding))
+            image, text = generator.controller.weight.flatten(1).split((head.gap_width, head.task_width), 1)
+            return Controller(image.clone(), (text @ task + generator.controller.bias).clone())
+
+
+def unchanged_logits(base: Segmenter, extended: Segmenter, scans: Sequence[Labelled]) -> int:
+    """How many logits of existing classes were compared, in one window of each of some scans.
+
+    Raises:
+        AssertionError: one differs, which is a defect.
+    """
+    names = list(base.classes.names)
+    kept = [name if name in extended.classes.names[: len(names)] else f"{name}@base" for name in names]
+    compared = 0
+    for labelled in scans[:SCANS_COMPARED]:
+        scan, mask = labelled.read()
+        volume = base.engine.prepare(scan)
+        windows = windows_of(volume, torch.zeros(volume.voxels.shape, dtype=torch.bool), base.card.window)
+        window = next(windows, None)
+        if window is None:
+            continue
+        before = base.window_logits(window[0][None, None], names)
+        after = extended.window_logits(window[0][None, None], kept)
+        assert torch.equal(before, after), f"logits of existing classes changed on {labelled.name}"
+        compared += before.numel()
+        del scan, mask
+    return compared
+
+
+def held_out_dice(extended: Segmenter, name: str, scans: Sequence[Labelled]) -> list[float]:
+    """Dice of the new class in whole scans, post-processed, on their own grids; scans without the class left out."""
+    found = []
+    for labelled in scans:
+        scan, mask = labelled.read()
+        if mask.any():
+            found.append(dice(extended.segment(scan, [name]).mask(name), mask))
+    return found
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean of some values, and the 95 % interval of it by 2,000 bootstrap samples."""
+    random = np.random.default_rng(seed)
+    means = random.choice(np.array(values), (2000, len(values))).mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(np.mean(values)), float(low), float(high)
+
+
+def _content(labelled: Labelled) -> str:
+    text = f"{file_sha256(labelled.scan)} {file_sha256(labelled.mask)} {labelled.value}"
+    return hashlib.sha256(text.encode()).hexdigest()
