@@ -9,9 +9,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
+from support.dicom import Shot, phantom_hu, write_series
 from support.samples import make_scan, small_card, small_model
 from umlite.cli import app
 from umlite.errors import InputError, RequestError
@@ -152,6 +154,32 @@ def test_what_needs_the_scan_says_so_and_gets_it(segment: Umlite, umlite: Umlite
     refused = umlite("export", "scan.umlite.nii.gz", "-o", "new.dcm")
     assert refused.exit_code == 2
     assert "DICOM series" in refused.stderr
+
+
+def test_dicom_objects_of_a_tilted_series_are_those_of_segment(segment: Umlite, umlite: Umlite) -> None:
+    series = write_series(Path("study"), phantom_hu((24, 22, 14)), Shot(tilt_degrees=15, extra={"PatientID": "ID4711"}))
+    for output in ("x.umlite.nii.gz", "segmented/x.dcm"):
+        segment("-o", output, scan=str(series))
+    done = umlite("export", "x.umlite.nii.gz", "-o", "out/x.dcm", "--scan", series)
+    assert done.exit_code == 0, done.output
+    assert contents("out") == contents("segmented")
+    about = nib.load("x.umlite.nii.gz").header.extensions[0].get_content().decode()
+    uid = pydicom.dcmread(next(series.iterdir())).SeriesInstanceUID
+    assert not {word for word in ("ID4711", str(uid), str(Path.cwd())) if word in about}
+
+
+def test_a_page_and_a_manifest_from_a_stored_result(segment: Umlite, umlite: Umlite) -> None:
+    segment("-o", "x.umlite.nii.gz")
+    options = ("--scan", "scan.nii.gz", "--report", "page.html", "--manifest", "m.json", "--json")
+    done = umlite("export", "x.umlite.nii.gz", "-o", "y.nii.gz", *options)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["checks"]
+    assert Path("page.html").stat().st_size > 10_000
+    listed = [entry["file"] for entry in json.loads(Path("m.json").read_text())["outputs"]]
+    assert listed == ["y.nii.gz", "page.html"]
+    refused = umlite("export", "x.umlite.nii.gz", "-o", "new", "--mesh", "stl", "--scan", "scan.nii.gz")
+    assert refused.exit_code == 2
+    assert "segment the scan again" in refused.stderr
 
 
 def test_what_it_does_not_hold(segment: Umlite, umlite: Umlite) -> None:
