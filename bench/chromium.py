@@ -130,15 +130,17 @@ class Browser:
             turn = 100 if notches > 0 else -100
             self.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=turn)
 
-    def swipe(self, selector: str, down: float) -> None:
-        """Move a finger over an element."""
+    def swipe(self, selector: str, down: float, *, fingers: int = 1) -> None:
+        """Move fingers side by side over an element."""
         x, y = self.centre(selector)
-        for kind, points in (
-            ("touchStart", [{"x": x, "y": y}]),
-            ("touchMove", [{"x": x, "y": y + down}]),
-            ("touchEnd", []),
-        ):
+
+        def touch(kind: str, moved: float, count: int = fingers) -> None:
+            points = [{"x": x + 30 * i, "y": y + moved, "id": i} for i in range(count)]
             self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+        touch("touchStart", 0)
+        touch("touchMove", down)
+        touch("touchEnd", 0, 0)
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other, such as "Tab" or "ArrowUp"."""

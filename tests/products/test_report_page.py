@@ -189,6 +189,9 @@ def test_a_narrow_screen_has_one_column_and_takes_fingers(page: Browser) -> None
     before = number(page)
     page.swipe("#plane_axial", 50)
     assert number(page) == before + 5
+    page.swipe("#plane_axial", 40, fingers=2)
+    assert number(page) == before + 5
+    assert page.run("document.getElementById('level').value") != "40"
     page.view(1200, 1000)
 
 
@@ -221,6 +224,40 @@ def test_the_order_of_storage_changes_no_picture(window: Browser, report: Path, 
         return [pixels_of(window, LIVER, plane) for plane in ("axial", "coronal", "sagittal")]
 
     assert outlines(save_report(tmp_path / "turned.html", small_result(axes))) == outlines(report)
+
+
+def test_a_tilted_scan_is_drawn_in_its_true_shape(window: Browser, tmp_path: Path) -> None:
+    path = save_report(tmp_path / "scan.html", small_result(lean_mm=1.0))
+    assert "The scan is tilted or oblique" in path.read_text()
+    window.view(1200, 1000)
+    window.open(path)
+    window.wait(READY)
+    places = pixels_of(window, LIVER, "sagittal")
+    rows = sorted({y for _, y in places})
+    high, low = rows[len(rows) // 4], rows[-len(rows) // 4]  # the sides of the liver, without crosshair and tumours
+    left = {row: min(x for x, y in places if y == row) for row in (high, low)}
+    assert (left[low] - left[high]) / (low - high) == pytest.approx(1 / 4, abs=0.1)  # slices are 4 mm thick
+    for side in ("left", "right"):  # what is pressed is what is shown
+        x, y = window.centre("#plane_sagittal")
+        window.drag((x, y), (x + (40 if side == "left" else -40), y - 60))
+        numbers = number(window), number(window, "coronal")
+        shown = window.run("document.getElementById('readout').textContent")
+        place = [float(mm) for mm in re.findall(r"at (\S+), (\S+), (\S+) mm", shown)[0]]
+        assert place[2] == pytest.approx(100 + 4 * numbers[0], abs=0.06)
+        assert place[1] == pytest.approx(-48 + 2 * numbers[1] + numbers[0], abs=0.06)
+
+
+def test_without_scripts_there_are_numbers(window: Browser, report: Path) -> None:
+    window.send("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        window.send("Page.navigate", url=report.as_uri())  # timers that `wait` needs do not run here
+        while window.run("document.readyState") != "complete":
+            pass
+        assert "JavaScript" in window.run("document.querySelector('noscript').textContent")
+        assert window.run("document.querySelector('#statistics tbody').innerText").strip().startswith("liver\t")
+        assert window.run("document.getElementById('theme').hidden")
+    finally:
+        window.send("Emulation.setScriptExecutionDisabled", value=False)
 
 
 def test_hostile_names_are_only_text(window: Browser, tmp_path: Path) -> None:

@@ -32,8 +32,11 @@ class Found:
     level: str = "warning"
 
 
-def small_result(axes: str = "RAS") -> Segmentation:
-    """A liver with two tumours, one of them in slice 20, a spleen, and a bladder that was not found."""
+def small_result(axes: str = "RAS", *, lean_mm: float = 0.0) -> Segmentation:
+    """A liver with two tumours, one of them in slice 20, a spleen, and a bladder that was not found.
+
+    axes: as stored. lean_mm: to the front for each slice, as on a tilted gantry.
+    """
     masks = {name: np.zeros(SHAPE, bool) for name in ("liver", "liver_tumor", "spleen", "bladder")}
     masks["liver"][36:54, 16:36, 8:26] = True
     masks["liver_tumor"][40:47, 22:29, LESION_SLICE : LESION_SLICE + 1] = True
@@ -45,6 +48,7 @@ def small_result(axes: str = "RAS") -> Segmentation:
     hu[masks["liver_tumor"]] = TUMOR_HU
     affine = np.diag([*SPACING_MM, 1.0])
     affine[:3, 3] = (-60, -48, 100)
+    affine[1, 2] = lean_mm
     transform = ornt_transform(nib.io_orientation(affine), axcodes2ornt(tuple(axes)))
 
     def turned(values: np.ndarray) -> nib.Nifti1Image:
