@@ -18,6 +18,8 @@ from umlite.dicom.series import Series
 from umlite.products.dicom.identity import Maker
 from umlite.results.segmentation import Segmentation
 
+needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy: Debian's dicom3tools")
+"""For tests of nothing else; others check what they can without it."""
 MAKER = Maker("phantom weights", "ab" * 32, "Not for clinical use.")
 
 
@@ -42,7 +44,9 @@ def overlapping_masks(shape: tuple[int, int, int], seed: int = 0) -> dict[str, n
 
 
 def check_by_dciodvfy(path: Path) -> list[str]:
-    """Warnings of dciodvfy about a file, which must have no errors."""
+    """Warnings of dciodvfy about a file, which must have no errors; none where it is missing."""
+    if shutil.which("dciodvfy") is None:
+        return []
     said = run("dciodvfy", path, check=False)
     lines = [line for line in said.splitlines() if line.startswith(("Error", "Warning"))]
     errors = [line for line in lines if line.startswith("Error")]
@@ -53,8 +57,7 @@ def check_by_dciodvfy(path: Path) -> list[str]:
 def run(program: str, *arguments: object, check: bool = True) -> str:
     """What a program says. The test is skipped where it is missing."""
     if shutil.which(program) is None:
-        where = "Debian's dicom3tools" if program == "dciodvfy" else "dcmqi (the wheel of the extra `test`)"
-        pytest.skip(f"needs {program}: {where}")
+        pytest.skip(f"needs {program}: dcmqi (the wheel of the extra `test`)")
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, errors="replace")
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

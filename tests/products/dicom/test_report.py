@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from support.dicom import AXES, Shot, enhanced_data, phantom_hu, save, write_series
-from support.dicom_objects import MAKER, check_by_dciodvfy, only_series, result_of, run
+from support.dicom_objects import MAKER, check_by_dciodvfy, needs_dciodvfy, only_series, result_of, run
 from umlite.products.dicom.origin import origin_of
 from umlite.products.dicom.report import write_report
 from umlite.products.dicom.segmentation import write_seg
@@ -48,6 +48,7 @@ def values(group: hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations) -> d
     return {one.name.meaning: one.value for one in group.get_measurements()}
 
 
+@needs_dciodvfy
 def test_it_is_valid(report: tuple[Path, Statistics]) -> None:
     assert not check_by_dciodvfy(report[0])
 

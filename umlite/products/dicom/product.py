@@ -48,10 +48,10 @@ class DicomSeg(Product):
         return [place.main, place.beside(REPORT)] if self._with_report else [place.main]
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: ARG002  the same anywhere
-        rehearse_seg(origin_of(_series(series)))
+        rehearse_seg(origin_of(_series(series, "format")))
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
-        result, origin, maker = finished.result, origin_of(_series(finished.series)), maker_of(finished)
+        result, origin, maker = finished.result, origin_of(_series(finished.series, "format")), maker_of(finished)
         seg = write_seg(files.new(place.main), result, origin, maker, self._encoding)
         if self._with_report:
             write_report(files.new(place.beside(REPORT)), result, finished.statistics, origin, maker, seg)
@@ -65,13 +65,13 @@ class KeyImages(Product):
         return [place.beside(name) for name in KEY_IMAGES]
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: ARG002  the same anywhere
-        rehearse_seg(origin_of(_series(series)))
+        rehearse_seg(origin_of(_series(series, "key_images")))
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         if not finished.statistics.lesions:
             return
         images, whole, note = (files.new(path) for path in self.paths(place, finished.result.classes))
-        origin = origin_of(_series(finished.series))
+        origin = origin_of(_series(finished.series, "key_images"))
         paths = KeyImagePaths(images, whole, note)
         write_key_images(paths, finished.result, finished.statistics, origin, maker_of(finished))
 
@@ -82,12 +82,12 @@ def maker_of(finished: Finished) -> Maker:
     return Maker(card.name, finished.run.get("weights", {}).get("sha256") or card.source.sha256, card.notice)
 
 
-def _series(series: Series | None) -> Series:
+def _series(series: Series | None, option: str) -> Series:
     if series is None:
         raise RequestError(
             "DICOM objects can be made of a DICOM series only, since they refer to its slices: found a file of another "
             "format. Give the series, or write NIfTI.",
-            about=("format", "key_images"),
+            about=option,
         )
     return series
 
