@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 
 from support.dicom import Shot, phantom_hu, write_series
 from umlite.cli import app
+from umlite.dicom.finding import find_series
+from umlite.dicom.reading import open_series
 
 HU = phantom_hu((12, 10, 11))
+COMPRESSED = Shot(syntax=uid.RLELossless)
 PAGE = Path(__file__).parents[2] / "docs" / "dicom.md"
 
 
@@ -35,9 +38,9 @@ def without(keyword: str) -> Callable[[Path], Path]:
     return edited(lambda data, _k: delattr(data, keyword))
 
 
-def cut(keep: slice) -> Callable[[Path], Path]:
+def cut(keep: slice, shot: Shot | None = None) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        for file in write_series(folder, HU).iterdir():
+        for file in write_series(folder, HU, shot).iterdir():
             file.write_bytes(file.read_bytes()[keep])
         return folder
 
@@ -100,6 +103,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an empty folder": (empty, "holds no DICOM files"),
     "a file cut within its header": (cut(slice(700)), "DICOM"),
     "a file cut within its pixels": (cut(slice(-100)), "cut short"),
+    "a file cut within its compressed pixels": (cut(slice(-100), COMPRESSED), "cut short within its compressed"),
     "no pixels": (without("PixelData"), "no image"),
     "no position": (without("ImagePositionPatient"), "where its pixels lie"),
     "no orientation": (without("ImageOrientationPatient"), "where its pixels lie"),
@@ -140,3 +144,12 @@ def test_a_sentence_and_nothing_written(kind: str, tmp_path: Path, small_weights
 def test_the_page_lists_them() -> None:
     page = PAGE.read_text()
     assert not [kind for kind in BROKEN if f"- {kind}" not in page]
+
+
+def test_one_compressed_file_that_is_cut_is_left_out(tmp_path: Path) -> None:
+    folder = write_series(tmp_path, HU, COMPRESSED, names="plain")
+    last = folder / "2_0010.dcm"
+    last.write_bytes(last.read_bytes()[:-60])
+    opened = open_series(find_series([folder]).choose()[0])
+    assert opened.header.shape[2] == 10
+    assert [(remark.code, "cut short" in remark.sentence) for remark in opened.remarks] == [("left-out", True)]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from umlite.dicom.fragments import fragment_places
 from umlite.dicom.header import Header, items_of, numbers_of, text_of
+from umlite.dicom.sources import FileSource
 from umlite.errors import InputError
 
 _MOST_SIDE, _MOST_FRAMES = 8192, 16_384
@@ -202,16 +204,28 @@ def _unit(vector: np.ndarray, header: Header) -> np.ndarray:
 
 
 def _check_length(header: Header, pixels: Pixels) -> None:
-    """What is stored without compression has its length; fragments are counted when they are read."""
+    """What is stored without compression has its length; fragments of a file lie within it, and are counted later."""
     if header.start is None:
         raise InputError(f"{header.source.name} has no pixels. Export the series again.")
-    if header.length is not None:
+    if header.length is None:
+        _check_fragments(header)
+    else:
         wanted = pixels.frame_bytes * pixels.frames
         found = min(header.length, header.source.size - header.start)
         if found < wanted:
             raise InputError(
                 f"{header.source.name} is cut short: {found:,} of {wanted:,} bytes of pixels. Copy it again."
             )
+
+
+def _check_fragments(header: Header) -> None:
+    """Of a file of its own: members of an archive would have to be unpacked, and state their lengths themselves."""
+    source = header.source
+    if not isinstance(source, FileSource):
+        return
+    places = list(fragment_places(source, header.start or 0))
+    if not places or sum(places[-1]) > source.size:
+        raise InputError(f"{source.name} is cut short within its compressed pixels. Copy it again.")
 
 
 def _padding(header: Header, pixels: Pixels) -> tuple[int, int] | None:

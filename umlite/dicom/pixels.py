@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from umlite.dicom.apart import decode_apart
 from umlite.dicom.codestream import stated_size
+from umlite.dicom.fragments import fragment_places
 from umlite.dicom.frames import Frame, Pixels
 from umlite.dicom.header import Header
 from umlite.dicom.library import pydicom
-from umlite.dicom.sources import Source
 from umlite.errors import InputError
 
 AIR_HU = -1024
@@ -34,7 +33,6 @@ _PACKAGES = {
 }
 """What decodes a compressed syntax where pydicom itself does not."""
 _RLE = "1.2.840.10008.1.2.5"
-_MOST_FRAGMENTS = 1 << 16
 _MOST_OVERHEAD = 1 << 20
 _INT16 = np.iinfo(np.int16)
 
@@ -154,7 +152,7 @@ def _fragments(frame: Frame) -> bytes:
     start = header.start or 0
     if count == 1:
         data = header.source.read(start, 4 * frame.pixels.frame_bytes + _MOST_OVERHEAD)
-        return b"".join(_part(frame, data, *place) for place in _fragment_places(_Bytes(data), 0))
+        return b"".join(_part(frame, data, *place) for place in fragment_places(_Bytes(data), 0))
     places = _places_of(header)
     if len(places) != count:
         raise InputError(
@@ -181,19 +179,7 @@ class _Bytes:
 
 @functools.lru_cache(maxsize=2)
 def _places_of(header: Header) -> tuple[tuple[int, int], ...]:
-    return tuple(_fragment_places(header.source, header.start or 0))
-
-
-def _fragment_places(source: Source | _Bytes, at: int) -> Iterator[tuple[int, int]]:
-    """First byte and length of each fragment behind the table of offsets. Source: PS3.5, annex A.4."""
-    for number in range(_MOST_FRAGMENTS):
-        mark = source.read(at, 8)
-        length = int.from_bytes(mark[4:8], "little")
-        if mark[:4] != b"\xfe\xff\x00\xe0":
-            return
-        if number:
-            yield at + 8, length
-        at += 8 + length
+    return tuple(fragment_places(header.source, header.start or 0))
 
 
 def _name(syntax: str) -> str:
