@@ -18,6 +18,7 @@ from support.reports import LIVER_HU, SHAPE, hostile_names, hostile_result, save
 from umlite.cli import app
 from umlite.masks.bitmask import BitMask
 from umlite.outputs.file_set import together
+from umlite.products import report
 from umlite.products.place import Place
 from umlite.products.product import Finished
 from umlite.products.report import stack
@@ -26,6 +27,7 @@ from umlite.products.report.markup import Markup, data_block, element
 from umlite.products.report.product import Report, checks_of, shareable
 from umlite.products.report.stack import Patterns, choose_size, pictures
 from umlite.products.report.summary import read_summary
+from umlite.products.report.text import sentences
 from umlite.products.report.tones import KNOTS, Tones
 from umlite.products.wanted import Wanted
 
@@ -70,11 +72,31 @@ def test_pictures_of_masks_are_exact_even_for_many_sets_of_many_classes() -> Non
     order = names[::-1]
     patterns = Patterns(order)
     numbers = patterns.picture(BitMask(bits, tuple(names))).astype(int)
-    assert len(patterns.sets) == 1201
+    assert len(patterns.sets) == 1 + 40 + 1200
     sets = np.array(patterns.sets, np.uint64)[numbers[:, :, 0] * 256 + numbers[:, :, 1]]
     for name in names:
         drawn = (sets >> np.uint64(order.index(name)) & np.uint64(1)).astype(bool)
         assert np.array_equal(drawn.T, BitMask(bits, tuple(names)).mask(name)[:, :, 0])
+
+
+def test_more_sets_than_numbers_show_the_uppermost_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "MOST_SETS", 5)
+    patterns = Patterns(["a", "b", "c"])
+    bits = np.uint32([3, 5, 7, 0, 4]).reshape(5, 1, 1)
+    numbers = patterns.picture(BitMask(bits, ("a", "b", "c")))[0, :, 1]
+    assert [patterns.sets[n] for n in numbers] == [3, 4, 4, 0, 4]
+
+
+def test_every_sentence_has_a_use_and_every_use_a_sentence() -> None:
+    folder = Path(report.__file__).parent
+    scripts = "".join(file.read_text() for file in (folder / "assets").glob("*.js"))
+    used = set(re.findall(r'sentence\("(\w+)"', scripts))
+    assert used == {name for name in sentences("viewer") if not name.startswith("side_")}
+    python = "".join(file.read_text() for file in folder.glob("*.py"))
+    parts = json.loads((folder / "text.en.json").read_text())
+    names = {name for part in parts if part != "viewer" for name in parts[part]}
+    unused = {name for name in names if not re.search(rf"[\"']{name}[\"']", python)}
+    assert unused == {"axial", "coronal", "sagittal"}  # the names of planes
 
 
 def test_every_plane_has_its_tones_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:

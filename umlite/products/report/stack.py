@@ -25,6 +25,7 @@ MOST_VOXELS = 96_000_000
 """Of a page: a browser keeps two bytes for each."""
 QUALITY, EFFORT = 75, 2
 """Of WebP. More effort made slices of a real abdomen 3 % smaller and took twice as long."""
+MOST_SETS = 1 << 16
 _SAMPLES = 9
 _LEAST_PIXELS = 32
 _BASE64 = 4 / 3
@@ -46,6 +47,8 @@ class Patterns:
     """Numbers for the sets of classes that overlap somewhere: a picture of numbers holds all masks at once.
 
     Number 0 is "no class". The picture's red channel has the high byte of a number, the green channel the low byte.
+    Masks of organs have some hundred sets. Those of noise may have more than there are numbers: what comes then is
+    painted as its uppermost class alone.
 
     Args:
         order: class names in the order in which they are painted: bit k of a set belongs to order[k].
@@ -53,7 +56,7 @@ class Patterns:
 
     def __init__(self, order: Sequence[str]) -> None:
         self._order = tuple(order)
-        self._numbers: dict[int, int] = {0: 0}
+        self._numbers = {0: 0} | {1 << k: k + 1 for k in range(len(self._order))}
 
     @property
     def sets(self) -> list[int]:
@@ -71,6 +74,8 @@ class Patterns:
 
     def _number(self, bits: int, names: Sequence[str]) -> int:
         here = sum(1 << self._order.index(name) for k, name in enumerate(names) if bits >> k & 1)
+        if here not in self._numbers and len(self._numbers) == MOST_SETS:
+            here = 1 << (here.bit_length() - 1)
         return self._numbers.setdefault(here, len(self._numbers))
 
 
