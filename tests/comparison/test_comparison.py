@@ -142,6 +142,14 @@ def test_an_organ_without_a_mask_is_left_out(told) -> None:
     assert "no mask of gallbladder" in " ".join(found.warnings)
 
 
+def test_organs_guide_also_where_only_lesions_are_asked_for(tmp_path: Path) -> None:
+    one, two = Visit(BALLS).save(tmp_path / "a"), MOVED.with_balls(*BALLS).save(tmp_path / "b")
+    found = compare(one, two, ComparisonOptions(("tumors",)))
+    assert verdicts(found) == ["stable"] * 3
+    assert found.organs == ()
+    assert set(found.alignment.organs) == set(ORGANS)
+
+
 @pytest.mark.parametrize("kept", [("liver",), ("left_kidney", "right_kidney"), ("spleen",)])
 def test_few_organs_are_enough(told, kept: tuple[str, ...]) -> None:
     others = tuple(name for name in ORGANS if name not in kept)

@@ -26,7 +26,7 @@ class ComparisonOptions:
     """What is compared.
 
     Args:
-        classes: names, aliases or groups; None for all that both results have.
+        classes: names, aliases or groups; None for all that both results have. Alignment uses all organs anyway.
         names: of the labels of label maps without names: a JSON file or "published"; see `naming.read_names`.
         scans: the CTs of both results, for HU; None where there is none.
     """
@@ -123,7 +123,8 @@ def compare(first: Path, second: Path, options: ComparisonOptions | None = None)
     names = None if options.names is None else read_names(options.names)
     results = [Result(path, names, scan) for path, scan in zip((first, second), options.scans, strict=True)]
     chosen, warnings = _chosen(results, options.classes)
-    one, two = (result.measure(chosen) for result in results)
+    guides = [name for name in results[0].names if name in results[1].names and not is_lesion(name)]
+    one, two = (result.measure(tuple(dict.fromkeys([*chosen, *guides]))) for result in results)
     pairs = _pairs(one, two)
     movement = align(list(pairs.values())) if pairs else Rigid.none()
     alignment = Alignment(tuple(pairs), movement, residual_mm(list(pairs.values()), movement) if pairs else None)
@@ -138,7 +139,7 @@ def compare(first: Path, second: Path, options: ComparisonOptions | None = None)
             name, _lesions(name, one, movement, local, back=False), _lesions(name, two, movement, local, back=True)
         )
     ]
-    organs = tuple((one.organs[name], two.organs[name]) for name in one.organs)
+    organs = tuple((one.organs[name], two.organs[name]) for name in chosen if name in one.organs)
     return Comparison((first, second), alignment, organs, tuple(changes), tuple(warnings))
 
 
