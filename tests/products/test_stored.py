@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,23 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from support.dicom import Shot, phantom_hu, write_series
 from support.samples import make_scan, small_card, small_model
+from support.segmentations import oblique_affine, segmentation_of
+from umlite.classes import PUBLISHED
 from umlite.cli import app
 from umlite.errors import InputError, RequestError
+from umlite.products.formats import LABEL_MAP, MASKS, SEG_NRRD
+from umlite.products.place import Place
+from umlite.products.product import Finished
+from umlite.products.stored import StoredResult
 from umlite.products.stored_reading import read_stored
+from umlite.products.wanted import Wanted
+from umlite.products.writing import write_products
 from umlite.weights.loading import save_model
 
 CLASSES = "liver,right_kidney,liver_tumor"
@@ -70,6 +81,28 @@ def test_what_is_exported_is_what_segment_writes(segment: Umlite, umlite: Umlite
         assert expected == found
     else:
         assert np.array_equal(*(np.asarray(nib.load(f"{d}/x.umlite.nii.gz").dataobj) for d in ("segmented", "out")))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_any_masks_on_any_grid_survive(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 14, 3).tolist())
+    chosen = rng.permutation([c.name for c in PUBLISHED])[: rng.integers(1, 33)].tolist()
+    masks = {name: rng.random(shape) < rng.choice((0, 0.02, 0.5)) for name in chosen}
+    affine = oblique_affine(rng, sheared=bool(seed % 2)).astype(np.float32).astype(np.float64)  # as in a file
+    result = segmentation_of(masks, rng.integers(-1000, 1000, shape).astype(np.int16), affine)
+    with tempfile.TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "x.umlite.nii.gz"
+        write_products([StoredResult()], Finished(result), Place(path, False), manifest_path=None, overwrite=False)
+        found = read_stored(path).result
+        assert [c.name for c in found.classes] == chosen
+        assert np.array_equal(found.affine, result.affine)
+        for one in (MASKS, LABEL_MAP, SEG_NRRD):
+            for told, written in (("before", result), ("after", found)):
+                place = Place(folder / told / f"x{one.ending}", one.is_folder)
+                write_products([one.make(Wanted())], Finished(written), place, manifest_path=None, overwrite=False)
+        assert contents(f"{name}/before") == contents(f"{name}/after")
 
 
 def test_some_classes_on_an_oblique_scan(segment: Umlite, umlite: Umlite) -> None:

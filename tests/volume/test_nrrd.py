@@ -166,6 +166,8 @@ def test_a_pipe_is_no_file_of_voxels(tmp_path: Path) -> None:
     [
         ({"sizes": "4 3"}, "for dimension"),
         ({"sizes": "4 3 nan"}, "for dimension"),
+        ({"sizes": "4 3 x", "dimension": None}, "expected numbers"),
+        ({"sizes": "4 3 nan", "dimension": None}, "no dimension"),
         ({"sizes": "4 3 0"}, "at least one voxel"),
         ({"sizes": "40000 30000 20000"}, "no more than a CT has"),
         ({"sizes": "4 3 2000"}, "is cut short"),

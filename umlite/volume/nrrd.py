@@ -81,9 +81,11 @@ def open_nrrd(path: Path) -> NrrdFile:
     label, warnings = str(path), list[str]()
     if any(key.startswith("Segment0_") for key in fields):
         raise InputError(f"{path} is a segmentation of 3D Slicer: {EXPECTED}. Give the CT itself.")
-    sizes = _numbers(fields, "sizes", path)
-    if not all(map(float.is_integer, sizes)) or len(sizes) != _number(fields, "dimension", path):
-        raise InputError(f"{path} has sizes {fields['sizes']!r:.60} for dimension {fields['dimension']!r:.20}.")
+    sizes, dimension = _numbers(fields, "sizes", path), _number(fields, "dimension", path)
+    if not all(map(float.is_integer, sizes)) or len(sizes) != dimension:
+        raise InputError(
+            f"{path} has sizes {fields['sizes']!r:.60} for dimension {dimension:g}: expected one per axis."
+        )
     axes = _axes(fields, len(sizes), path)
     _check_axes(fields, sizes, axes, path)
     shape = one_volume([int(sizes[axis]) for axis in axes], label, warnings)
