@@ -1,76 +1,17 @@
-"""Reports in a real browser: scrolling, pointing, classes, tables, keyboard, fingers, hostile names, no network."""
+"""Reports in a real browser: scrolling, pointing, classes, tables, keyboard, fingers, orientations."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.chromium import Browser, browser, program
-from support.reports import LESION_SLICE, LIVER_HU, Found, hostile_names, hostile_result, save_report, small_result
-from umlite.products.report.index import write_index
+from bench.chromium import Browser
+from support.pages import LIVER, READY, TUMOR, number, pixels_of
+from support.reports import LESION_SLICE, LIVER_HU, save_report, small_result
 from umlite.volume.voxels import HeldVoxels
-
-pytestmark = pytest.mark.skipif(program() is None, reason="needs Chromium (Debian's chromium-headless-shell)")
-
-READY = "performance.getEntriesByName('all pictures').length"
-LIVER, TUMOR = (216, 152, 75), (255, 235, 0)
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    checks = [Found("cut", "The scan cuts the liver.", {"faces": ["superior"]})]
-    path = tmp_path_factory.mktemp("report") / "scan.html"
-    return save_report(path, small_result(), checks=checks, manifest={"weights": {"name": "small"}})
-
-
-@pytest.fixture
-def page(window: Browser, report: Path) -> Browser:
-    """The report, freshly opened and all unpacked."""
-    window.view(1200, 1000)
-    window.open(report)
-    window.wait(READY)
-    window.painted()
-    return window
-
-
-def number(page: Browser, plane: str = "axial") -> int:
-    """The slice that a plane says it shows."""
-    page.painted()
-    return int(page.run(f"document.getElementById('number_{plane}').textContent").split()[0])
-
-
-def pixels_of(page: Browser, color: tuple[int, int, int], plane: str = "axial") -> list[list[int]]:
-    """Places of a colour on a canvas, [x, y]."""
-    page.painted()
-    return page.run(
-        f"""(() => {{
-        const canvas = document.getElementById('plane_{plane}');
-        const {{ data }} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        const found = [];
-        for (let i = 0; i < data.length; i += 4)
-            if ({json.dumps(color)}.every((c, k) => Math.abs(data[i + k] - c) < 3))
-                found.push([(i / 4) % canvas.width, Math.floor(i / 4 / canvas.width)]);
-        return found; }})()"""
-    )
-
-
-def test_it_asks_for_nothing_and_complains_of_nothing(page: Browser, report: Path) -> None:
-    assert page.requests() == [report.as_uri()]
-    assert page.complaints() == []
-    refused = page.run("fetch('https://example.org').then(() => 'sent', () => 'refused')")
-    assert refused == "refused"
-    assert "Content Security Policy" in page.complaints()[0]
 
 
 def test_it_begins_at_the_largest_lesion_and_says_what_is_there(page: Browser) -> None:
@@ -247,50 +188,6 @@ def test_a_tilted_scan_is_drawn_in_its_true_shape(window: Browser, tmp_path: Pat
         assert place[1] == pytest.approx(-48 + 2 * numbers[1] + numbers[0], abs=0.06)
 
 
-def test_without_scripts_there_are_numbers(window: Browser, report: Path) -> None:
-    window.send("Emulation.setScriptExecutionDisabled", value=True)
-    try:
-        window.send("Page.navigate", url=report.as_uri())  # timers that `wait` needs do not run here
-        while window.run("document.readyState") != "complete":
-            pass
-        assert "JavaScript" in window.run("document.querySelector('noscript').textContent")
-        assert window.run("document.querySelector('#statistics tbody').innerText").strip().startswith("liver\t")
-        assert window.run("document.getElementById('theme').hidden")
-    finally:
-        window.send("Emulation.setScriptExecutionDisabled", value=False)
-
-
-def test_hostile_names_are_only_text(window: Browser, tmp_path: Path) -> None:
-    names = hostile_names(100)
-    classes, rest = names[:60], names[60:]
-    checks = [Found(a, b, {a: b}) for a, b in zip(rest[:10], rest[10:20], strict=True)]
-    manifest = {a: {b: [a, b]} for a, b in zip(rest[20:28], rest[28:36], strict=True)}
-    save_report(
-        tmp_path / "scan.html", hostile_result(classes), checks=checks, manifest=manifest, title=" ".join(rest[36:])
-    )
-    window.open(tmp_path / "scan.html")
-    window.wait(READY)
-    window.painted()
-    assert window.run("window.hacked") is None
-    assert window.complaints() == []
-    assert window.requests() == [(tmp_path / "scan.html").as_uri()]
-    assert window.run("document.querySelectorAll('img, iframe, base, link, a, [onload], [onerror]').length") == 0
-    assert window.run("document.querySelectorAll('script:not([type])').length") == 1
-    shown = window.run("Array.from(document.querySelectorAll('#statistics tbody bdi'), e => e.textContent)")
-    assert len(shown) == len(classes)
-    assert shown[0] == classes[0]
-    assert window.run("document.querySelectorAll('.checks > li').length") == 10
-    window.click("#statistics tbody tr:nth-child(60) button")
-    assert len(pixels_of(window, (99, 255, 0))) > 10  # the 60th class, beyond 32 bits
-
-    write_index(tmp_path)
-    window.open(tmp_path / "index.html")
-    window.painted()
-    assert window.run("window.hacked") is None
-    assert window.complaints() == []
-    assert window.run("document.querySelectorAll('tbody tr').length") == 1
-
-
 def test_a_scan_of_few_hu_is_seen(window: Browser, tmp_path: Path) -> None:
     result = small_result()
     hu = (result.scan.hu.astype("float32") + 1000) / 1110
@@ -301,35 +198,3 @@ def test_a_scan_of_few_hu_is_seen(window: Browser, tmp_path: Path) -> None:
     assert window.run("document.getElementById('window').selectedOptions[0].textContent") == "Everything"
     assert len(pixels_of(window, (0, 0, 0))) > 1000
     assert len(pixels_of(window, (235, 235, 235))) > 1000
-
-
-def test_a_browser_that_changes_pixels_is_told(window: Browser, report: Path) -> None:
-    noise = """const read = CanvasRenderingContext2D.prototype.getImageData;
-        CanvasRenderingContext2D.prototype.getImageData = function (...where) {
-            const found = read.apply(this, where); found.data.fill(255); return found; };"""
-    added = window.send("Page.addScriptToEvaluateOnNewDocument", source=noise)
-    window.open(report)
-    window.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
-    assert window.run("document.getElementById('loading').textContent").startswith("This browser changes the pixels")
-
-
-def test_an_index_links_and_sorts(window: Browser, report: Path, tmp_path: Path) -> None:
-    name = "javascript:x <b>&'\"#?%41.html"
-    (tmp_path / name).write_bytes(report.read_bytes())
-    save_report(tmp_path / "b.html", small_result(), title="quiet")
-    (tmp_path / "other.html").write_text("<html>no report</html>")
-    write_index(tmp_path)
-    window.view(1200, 1000)
-    window.open(tmp_path / "index.html")
-    window.painted()
-    assert window.complaints() == []
-    assert [url for url in window.requests() if not url.startswith("data:")] == [(tmp_path / "index.html").as_uri()]
-    rows = "Array.from(document.querySelectorAll('tbody tr td:first-child'), c => c.textContent)"
-    assert window.run(rows) == ["image", "quiet"]  # the one with a check first
-    window.click("th:first-child button")
-    window.click("th:first-child button")
-    assert window.run(rows) == ["quiet", "image"]
-    assert window.run("document.querySelector('tbody img').naturalWidth") > 50
-    window.run("Array.from(document.querySelectorAll('tbody a')).at(-1).click()")
-    window.wait(READY)
-    assert window.run("document.title") == "image"
