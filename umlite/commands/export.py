@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -62,4 +63,9 @@ def export(
             manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file)}
             show_json({"umlite": __version__, **shown, "files": files, **manifest})
         elif not quiet:
-            show(f"{len(told.classes)} classes in {len(outcome.files)} files. Written to {outcome.job.output}")
+            show(f"{_count(told.classes, 'class')} in {_count(outcome.files, 'file')}. Written to {outcome.job.output}")
+
+
+def _count(things: Sized, word: str) -> str:
+    plural = f"{word}es" if word.endswith("s") else f"{word}s"
+    return f"{len(things)} {word if len(things) == 1 else plural}"

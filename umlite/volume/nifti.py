@@ -17,7 +17,7 @@ from umlite.volume.formats import DICOM, HEAD_BYTES, format_of
 from umlite.volume.geometry import Size
 from umlite.volume.unpacking import Notify, Section, is_packed, most_bytes, read_blocks, reading
 
-_EXPECTED = "expected a NIfTI scan (.nii, .nii.gz or .hdr/.img)"
+_EXPECTED = "expected a NIfTI scan (.nii, .nii.gz or .hdr/.img) or an NRRD"
 _SINGLE_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _PAIR_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: Nifti1PairHeader, 540: Nifti2PairHeader}
 _MOST_OFFSET = 1 << 30
