@@ -142,7 +142,7 @@ def test_an_interruption_finishes_what_is_computed(segmenter, scans, tmp_path) -
     def progress_of(name: str) -> Any:
         def progress(_done: int, _total: int) -> None:
             if name == "b.nii":
-                signal.raise_signal(signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
         return progress
 

@@ -32,6 +32,7 @@ Said = TypeVar("Said")
 STUCK_S = 1800.0
 """Without any window or step ending, the stacks of all threads are shown."""
 _LOOK_S = 0.5
+_GRACE_S = 5.0
 _WAITING = 4
 
 
@@ -103,6 +104,7 @@ class Overlap(Generic[Said]):
         except KeyboardInterrupt:
             self.stop()
             yield from self._outcomes(ended, again)
+            threads[0].join(_GRACE_S)  # it may be about to try whether a folder can be written
             raise
         finally:
             if not self._stop.is_set():
