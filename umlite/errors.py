@@ -43,6 +43,10 @@ class OutputError(UmliteError):
     """A result that cannot be written."""
 
 
+class GivenUpError(UmliteError):
+    """A scan that took too long, or whose process ended."""
+
+
 class Terminated(KeyboardInterrupt):
     """The system asked the process to end. It is treated like an interruption, with its own exit code."""
 

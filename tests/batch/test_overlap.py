@@ -18,7 +18,8 @@ from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.batch.model import Model
 from umlite.batch.orders import Orders
 from umlite.batch.outcome import Outcome
-from umlite.batch.run import Watcher, run_batch, run_jobs
+from umlite.batch.run import Watcher, real_paths, run_jobs, run_overlapped
+from umlite.batch.steps import Steps
 from umlite.cost.forecast import Forecast
 from umlite.cost.limits import Limits
 from umlite.errors import DeviceError
@@ -45,8 +46,10 @@ def scans(tmp_path: Path) -> list[Path]:
 
 def overlapped(segmenter: Segmenter, jobs: list[Job], orders: Orders = ORDERS, **options: Any) -> Iterator[Outcome]:
     forecast_of = options.pop("forecast_of", lambda s: Forecast(s, orders.request))
-    return run_batch(
-        Model.of(segmenter), jobs, orders, say=lambda one: one, forecast_of=forecast_of, watcher=Watcher(**options)
+    model, watcher = Model.of(segmenter), Watcher(**options)
+    steps = Steps(model, orders, real_paths(jobs))
+    return run_overlapped(
+        model, iter(jobs), steps, orders, say=lambda one: one, forecast_of=forecast_of, watcher=watcher
     )
 
 

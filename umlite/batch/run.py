@@ -138,25 +138,6 @@ def _size(job: Job, orders: Orders, forecast: Forecast) -> int:
         return 0
 
 
-def run_batch(
-    model: Model,
-    jobs: Sequence[Job],
-    orders: Orders,
-    *,
-    say: Callable[[Outcome], Said],
-    forecast_of: Callable[[Segmenter], Forecast],
-    watcher: Watcher = Watcher(),
-) -> Generator[Said, None, None]:
-    """Segment scans: one alone, or several that overlap. Arguments and errors are those of `run_overlapped`."""
-    if len(jobs) == 1:
-        yield from map(say, run_jobs(model, jobs, orders, progress_of=watcher.progress_of, forecast_of=forecast_of))
-        return
-    products = check_orders(model, jobs, orders)
-    steps = Steps(model, orders, real_paths(jobs))
-    yield from run_overlapped(model, iter(jobs), steps, orders, say=say, forecast_of=forecast_of, watcher=watcher)
-    finish_run(products)
-
-
 def real_paths(jobs: Sequence[Job]) -> frozenset[str]:
     """Files of scans, which no result may replace."""
     return frozenset(os.path.realpath(job.scan) for job in jobs)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,8 @@ from umlite.terminal import show, show_json, tell, window_bars
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
+    from umlite.batch.jobs import Job
+    from umlite.batch.model import Model
     from umlite.commands.tally import Tally
     from umlite.cost.forecast import Forecast
 
@@ -89,6 +91,26 @@ def segment(
             rich_help_panel=SEVERAL,
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Processes, which share cores, memory and GPUs.", rich_help_panel=SEVERAL
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only part I of N, all about as long.", rich_help_panel=SEVERAL),
+    ] = None,
+    scan_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--scan-timeout",
+            min=1.0,
+            metavar="SECONDS",
+            help="Give up a scan that takes longer.",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
     ] = False,
@@ -98,10 +120,11 @@ def segment(
     """Segment CT scans, with masks on each scan's own grid."""
     tally: Tally | None = None
     with reported(as_json, lambda: {} if tally is None else tally.scans()):
+        from umlite.batch.batch import Batch, part_of, shard_of
+        from umlite.batch.crew import CrewOptions
         from umlite.batch.model import Model
         from umlite.batch.orders import Orders
-        from umlite.batch.run import Watcher, run_batch
-        from umlite.batch.told import told
+        from umlite.batch.run import Watcher
         from umlite.commands.scans import Given, jobs_of
         from umlite.commands.tally import FAILED, Tally
         from umlite.weights.packs import pack_paths
@@ -115,8 +138,10 @@ def segment(
         place = None if output is None else Path(output)
         todo = jobs_of(Given(scans or [], jobs, place, series, fill_gaps), request, wanted)
         wanted = replace(wanted, format=todo[0].format)
-        home = todo[0].place.home
-        model = Model(weights, options, lambda: load(weights, options, home, packs), packs=pack_paths(packs))
+        loading = partial(load, weights, output=todo[0].place.home, packs=packs)
+        model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
+        if shard is not None:
+            todo = part_of(todo, shard_of(shard), partial(_windows, model, request))
         if dry_run:
             from umlite.commands.plan import show_plans
 
@@ -124,11 +149,13 @@ def segment(
             raise typer.Exit(show_plans(model.segmenter, scans_or_series, request, as_json=as_json))
         orders = Orders(request, wanted, overwrite, force, verify_hashes)
         silent = quiet or as_json or jsonl == "-"
-        failed = place / FAILED if place is not None and len(todo) > 1 else None
+        failed = None
+        if place is not None and (len(todo) > 1 or shard is not None):
+            failed = place / (FAILED if shard is None else f"failed_{shard.replace('/', '_of_')}.jsonl")
+        crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
         with closing(tally), window_bars(silent) as progress_of:
-            watcher = Watcher(progress_of, tell)
-            outcomes = run_batch(model, todo, orders, say=told, forecast_of=_forecast_of(options), watcher=watcher)
+            outcomes = Batch(model, orders, loading, _forecast, crew).run(todo, Watcher(progress_of, tell))
             with closing(outcomes):  # an interruption waits for the scan that is being written
                 for one in outcomes:
                     tally.add(one)
@@ -140,16 +167,20 @@ def segment(
         raise typer.Exit(tally.code)
 
 
-def _forecast_of(options: EngineOptions) -> Callable[[Segmenter], Forecast]:
-    """A function that makes what predicts each scan's cost."""
+def _forecast(options: EngineOptions, segmenter: Segmenter) -> Forecast:
+    """What predicts each scan's cost."""
+    from umlite.cost.forecast import Forecast
+    from umlite.cost.limits import Limits
 
-    def make(segmenter: Segmenter) -> Forecast:
-        from umlite.cost.forecast import Forecast
-        from umlite.cost.limits import Limits
+    return Forecast(segmenter, None, Limits.of(options), tell)
 
-        return Forecast(segmenter, None, Limits.of(options), tell)
 
-    return make
+def _windows(model: Model, request: Request, job: Job) -> float:
+    """Windows of a job by its header; 0 where none can be read."""
+    from umlite.cost.outlook import outlook, windows_of
+
+    shapes = outlook(job.series or job.scan, model.card)
+    return 0.0 if shapes is None else windows_of(shapes, (job.request or request).overlap)
 
 
 def _check_no_class(scans: list[Path], request: Request) -> None:
