@@ -6,11 +6,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.chromium import Browser
 from support.pages import LIVER, READY, TUMOR, number, pixels_of
 from support.reports import LESION_SLICE, LIVER_HU, save_report, small_result
+from support.segmentations import segmentation_of
+from umlite.products.preview import draw_preview
 from umlite.volume.voxels import HeldVoxels
 
 
@@ -186,6 +189,20 @@ def test_a_tilted_scan_is_drawn_in_its_true_shape(window: Browser, tmp_path: Pat
         place = [float(mm) for mm in re.findall(r"at (\S+), (\S+), (\S+) mm", shown)[0]]
         assert place[2] == pytest.approx(100 + 4 * numbers[0], abs=0.06)
         assert place[1] == pytest.approx(-48 + 2 * numbers[1] + numbers[0], abs=0.06)
+
+
+@pytest.mark.parametrize("shape", [(20, 20, 1), (1, 30, 40), (300, 3, 3)])
+def test_thin_scans_of_one_hu_are_shown(window: Browser, tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    mask = np.zeros(shape, bool)
+    mask[:1, :2, :1] = True
+    masks = {"liver": mask, "liver_tumor": mask}
+    result = segmentation_of(masks, np.full(shape, 50, np.int16), np.diag([2.0, 2, 3, 1]))
+    assert draw_preview(result).width >= 900
+    window.open(save_report(tmp_path / "scan.html", result))
+    window.wait(READY)
+    window.painted()
+    assert window.complaints() == []
+    assert "liver_tumor, liver; about 50 HU" in window.run("document.getElementById('readout').textContent")
 
 
 def test_a_scan_of_few_hu_is_seen(window: Browser, tmp_path: Path) -> None:

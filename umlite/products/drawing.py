@@ -70,7 +70,7 @@ def size_mm(plane: Plane, shape: Sequence[int]) -> tuple[float, float]:
 def window_of(scan: Scan) -> tuple[float, float]:
     """HU that become black and white: soft tissue's, or the whole range of a scan of few HU, as one from 0 to 1."""
     low, high = scan.voxels.ends()
-    return WINDOW_HU if high - low >= _FEW_HU else (low, max(high, low + 1e-6))
+    return WINDOW_HU if high - low >= _FEW_HU else (low, high if high > low else low + 1)
 
 
 def draw_slice(

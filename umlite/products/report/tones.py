@@ -32,7 +32,7 @@ class Tones:
         low, high = ends
         if high - low >= _NARROW_HU:
             return cls()
-        return cls(((low, 0.0), (max(high, low + 1e-6), 255.0)))
+        return cls(((low, 0.0), (high if high > low else low + 1, 255.0)))
 
     def of(self, hu: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """The nearest tone of every voxel, in the same shape."""

@@ -3,7 +3,7 @@
 class Tones {
   /** knots: [HU, tone] in rising order, from tone 0 to tone 255. */
   constructor(knots) {
-    this.hu = new Float32Array(256);
+    this.hu = new Float64Array(256);
     for (let tone = 0, k = 1; tone < 256; tone++) {
       while (tone > knots[k][1]) k++;
       const [[hu0, tone0], [hu1, tone1]] = [knots[k - 1], knots[k]];
@@ -13,7 +13,7 @@ class Tones {
 
   /** Digits after the point that HU are rounded to: none, but for a scan of few HU, as one from 0 to 1. */
   get digits() {
-    return Math.max(0, -Math.floor(Math.log10(this.whole.width / 100)));
+    return clamp(-Math.floor(Math.log10(this.whole.width / 100)), 0, 6);
   }
 
   /** The least step between rounded HU. */
