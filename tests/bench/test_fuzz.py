@@ -15,7 +15,7 @@ from bench.fuzz import __main__ as fuzz
 from bench.fuzz import weights
 from umlite.errors import WeightsError
 
-COUNTS = {"card": 300, "safetensors": 80, "checkpoint": 60}
+COUNTS = {"card": 300, "safetensors": 80, "checkpoint": 60, "dicom_out": 15}
 
 
 @pytest.mark.parametrize("target", sorted(fuzz.targets()))
