@@ -11,6 +11,7 @@ sets; then the next run's recovery is called, and they are compared again.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shutil
 import signal
@@ -34,7 +35,7 @@ from umlite.outputs.leftovers import recover
 from umlite.outputs.staging import MARKER, hidden_names
 from umlite.phantom import make_phantom
 from umlite.products import writing as products
-from umlite.products.masks import Masks
+from umlite.products.masks import Masks, Probabilities
 from umlite.products.place import Place
 from umlite.products.product import Finished
 from umlite.products.writing import write_products
@@ -89,12 +90,15 @@ class Trial:
         tally.old_or_new += is_whole
         tally.marked += not is_whole and marked
         tally.untold += not is_whole and not marked
+        gc.collect()  # frames of what was interrupted may hold its lock, which the end of a process lets go
         recover(self.out)
         tally.wrong += self._found() not in (self.before, self.new)
         tally.left += len(hidden_names(self.out))
 
     def _write(self, result: Segmentation) -> None:
-        write_products([Masks()], Finished(result), Place(self.out), manifest_path=None, overwrite=self._replacing)
+        write_products(
+            [Masks(), Probabilities()], Finished(result), Place(self.out), manifest_path=None, overwrite=self._replacing
+        )
 
     def _files_of(self, result: Segmentation) -> Files:
         shutil.rmtree(self.out, ignore_errors=True)
