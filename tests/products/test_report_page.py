@@ -213,5 +213,4 @@ def test_a_scan_of_few_hu_is_seen(window: Browser, tmp_path: Path) -> None:
     window.painted()
     assert re.search(r"about 0\.9\d? HU", window.run("document.getElementById('readout').textContent"))
     assert window.run("document.getElementById('window').selectedOptions[0].textContent") == "Everything"
-    assert len(pixels_of(window, (0, 0, 0))) > 1000
-    assert len(pixels_of(window, (235, 235, 235))) > 1000
+    assert 1000 < len(pixels_of(window, (235, 235, 235))) < 200_000  # the body, and not the air
