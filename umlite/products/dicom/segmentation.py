@@ -91,10 +91,10 @@ def rehearse_seg(origin: Origin) -> None:
         with quietly():
             header = _header(origin, Maker("rehearsal", ""), PUBLISHED[:1], {PUBLISHED[0].name: 1}, nothing, "binary")
             header.save_as(io.BytesIO(), enforce_file_format=True)
-    except Exception as error:  # the library raises anything where a value is out of order
+    except Exception as error:  # the library raises anything where a value is out of order, and may quote the value
         raise InputError(
-            f"{origin.series.label}: what its files say of patient or study cannot be written again ({error!s:.200}). "
-            f"Write NIfTI, or export the series again."
+            f"{origin.series.label}: what its files say of patient or study cannot be written again "
+            f"({type(error).__name__}). Write NIfTI, or export the series again."
         ) from error
 
 
