@@ -10,7 +10,7 @@ from umlite.findings.subject import Subject
 from umlite.results.statistics import ClassStatistics
 
 LEAST_LARGEST_SHARE, LEAST_KEPT_SHARE, LEAST_PIECES_ML = 0.9, 0.8, 2.0
-MOST_OVERLAP_SHARE, LEAST_OVERLAP_ML = 0.3, 2.0
+MOST_OVERLAP_SHARE, LEAST_OVERLAP_ML = 0.3, 5.0
 MOST_HOST_DISTANCE_MM, LEAST_LESION_ML, WHOLE_HOST_SHARE = 10.0, 0.5, 0.9
 NESTED = frozenset(
     frozenset(pair)
