@@ -107,3 +107,22 @@ def test_json_of_a_large_batch_holds_what_is_needed(base, monkeypatch) -> None:
     data = json.loads(run(*base, "scans", "-o", "out", "--json", code=1).stdout)
     assert ["error" in scan for scan in data["scans"]] == [False, True]
     assert (data["left_out"], data["done"], data["failed"]) == (1, 2, 1)
+
+
+def test_a_dry_run_says_what_would_run_and_for_how_long(base) -> None:
+    plan = json.loads(run(*base, "scans", "-o", "out", "--dry-run", "--json", code=1).stdout)
+    assert [plan[name] for name in ("scans", "skipped", "unreadable", "run", "sampled")] == [3, 0, 1, 2, 2]
+    assert plan["seconds"] > plan["window_seconds"] > 0
+    assert not Path("out").exists()
+    run(*base, "scans/a.nii.gz", "scans/deep", "-o", "out")  # a has the same place as in the tree
+    shown = run(*base, "scans", "-o", "out", "--dry-run", code=1).stdout
+    assert "3 scans: 1 done before, 1 to run, 1 cannot be read." in shown
+
+
+def test_shards_and_processes(base) -> None:
+    Path("scans/bad.nii").unlink()
+    for part in ("1/2", "2/2"):
+        run(*base, "scans", "-o", "out", "--shard", part)
+    assert sorted(str(p) for p in Path("out").rglob("liver*")) == ["out/a/liver.nii.gz", "out/deep/b/liver.nii.gz"]
+    assert "2 done before" in run(*base, "scans", "-o", "out", "--workers", "2").stdout
+    assert "such as 2/8" in run(*base, "scans", "-o", "out", "--shard", "3/2", code=2).stderr

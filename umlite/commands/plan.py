@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from umlite.commands.options import JsonOption, PacksOption, ScanArgument, WeightsOption, load, takes_options
-from umlite.commands.reporting import BAD_INPUT, message_of, prefixed
+from umlite.commands.reporting import BAD_INPUT
 from umlite.engines.options import EngineOptions
-from umlite.errors import UmliteError
 from umlite.machine.sizes import GB, format_size
 from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, tell
@@ -33,26 +31,26 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Predict windows, seconds, memory and output of SCAN. On first use, a short calibration runs."""
-    code = show_plans(load(weights, options, packs=packs), [scan], request, recalibrate=recalibrate, as_json=as_json)
+    code = show_plan(load(weights, options, packs=packs), scan, request, recalibrate=recalibrate, as_json=as_json)
     if code:
         raise typer.Exit(code)
 
 
-def show_plans(
+def show_plan(
     segmenter: Segmenter,
-    scans: Sequence[Path | Series],
+    scan: Path | Series,
     request: Request,
     *,
     recalibrate: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Predict and show the cost of each scan, and compare it with the limits of the segmenter's options.
+    """Predict and show the cost of a scan, and compare it with the limits of the segmenter's options.
 
     Returns:
-        The exit code, which is not 0 if a scan exceeds the limits or cannot be read.
+        The exit code, which is not 0 if the scan exceeds the limits.
 
     Raises:
-        UmliteError: the only scan cannot be read. One of several is reported, and the others go on.
+        UmliteError: the scan cannot be read.
     """
     from umlite.cost.limits import Limits
     from umlite.cost.measuring import calibration_of
@@ -62,33 +60,23 @@ def show_plans(
     names = [c.name for c in segmenter.check_request(request)]
     calibration = calibration_of(segmenter, again=recalibrate, tell=tell)
     adaptive = request.windows == "adaptive"
-    plans: list[dict[str, Any]] = []
-    for path in scans:
-        try:
-            prepared = segmenter.prepare(path, force_geometry=request.force_geometry)
-            cost = predict(segmenter, calibration, prepared, request)
-        except UmliteError as error:
-            if len(scans) == 1:
-                raise
-            plans.append({"scan": str(path), "error": message_of(error), "fits": False})
-            tell(f"Error: {prefixed(path, error)}")
-            continue
-        excess = limits.excess(cost)
-        plans.append({"scan": str(path), "classes": names, "at_most": adaptive, **cost.to_dict()})
-        if limits.any:
-            plans[-1] |= {"fits": not excess, "excess": excess}
-        if limits.ram is not None:
-            plans[-1] |= {"max_ram_gb": limits.ram / GB, "classes_that_fit": cost.classes_within(limits.ram)}
-        if not as_json:
-            _show(path.name if len(scans) > 1 else "", cost, len(names), adaptive)
-            if excess:
-                show(excess)
+    cost = predict(segmenter, calibration, segmenter.prepare(scan, force_geometry=request.force_geometry), request)
+    excess = limits.excess(cost)
     if as_json:
-        show_json(plans[0] if len(plans) == 1 else {"scans": plans})
-    return 0 if all(entry.get("fits", True) for entry in plans) else BAD_INPUT
+        plan: dict[str, Any] = {"scan": str(scan), "classes": names, "at_most": adaptive, **cost.to_dict()}
+        if limits.any:
+            plan |= {"fits": not excess, "excess": excess}
+        if limits.ram is not None:
+            plan |= {"max_ram_gb": limits.ram / GB, "classes_that_fit": cost.classes_within(limits.ram)}
+        show_json(plan)
+    else:
+        _show(cost, len(names), adaptive)
+        if excess:
+            show(excess)
+    return BAD_INPUT if excess else 0
 
 
-def _show(title: str, cost: Prediction, files: int, adaptive: bool) -> None:
+def _show(cost: Prediction, files: int, adaptive: bool) -> None:
     reused = cost.windows - cost.windows_run
     most = "at most " if adaptive else ""
     rows = [
@@ -100,4 +88,4 @@ def _show(title: str, cost: Prediction, files: int, adaptive: bool) -> None:
     if cost.vram_bytes[0]:
         here, least = map(format_size, cost.vram_bytes)
         rows.append(("GPU memory", f"{here}, or {least} with the sums in the computer's memory"))
-    show_table(("", ""), rows, title=title or None)
+    show_table(("", ""), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -29,9 +30,10 @@ from umlite.commands.options import (
     path_option,
     takes_options,
 )
-from umlite.commands.reporting import reported
+from umlite.commands.reporting import SOME_FAILED, reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
+from umlite.machine.sizes import format_size
 from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.terminal import show, show_json, tell, window_bars
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from umlite.api import Segmenter
     from umlite.batch.jobs import Job
     from umlite.batch.model import Model
+    from umlite.batch.orders import Orders
     from umlite.commands.tally import Tally
     from umlite.cost.forecast import Forecast
 
@@ -112,7 +115,7 @@ def segment(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only predict the cost, like `umlite plan`.", rich_help_panel=HOW_MUCH)
+        bool, typer.Option("--dry-run", help="Only say what would run, and predict its cost.", rich_help_panel=HOW_MUCH)
     ] = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -142,12 +145,9 @@ def segment(
         model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
         if shard is not None:
             todo = part_of(todo, shard_of(shard), partial(_windows, model, request))
-        if dry_run:
-            from umlite.commands.plan import show_plans
-
-            scans_or_series = [job.series or job.scan for job in todo]
-            raise typer.Exit(show_plans(model.segmenter, scans_or_series, request, as_json=as_json))
         orders = Orders(request, wanted, overwrite, force, verify_hashes)
+        if dry_run:
+            raise typer.Exit(_show_plan(model, orders, todo, as_json))
         silent = quiet or as_json or jsonl == "-"
         failed = None
         if place is not None and (len(todo) > 1 or shard is not None):
@@ -173,6 +173,31 @@ def _forecast(options: EngineOptions, segmenter: Segmenter) -> Forecast:
     from umlite.cost.limits import Limits
 
     return Forecast(segmenter, None, Limits.of(options), tell)
+
+
+def _show_plan(model: Model, orders: Orders, jobs: Sequence[Job], as_json: bool) -> int:
+    """Show what a run would do and cost: of one scan in detail, of several together. Returns the exit code."""
+    if len(jobs) == 1:
+        from umlite.commands.plan import show_plan
+
+        return show_plan(model.segmenter, jobs[0].series or jobs[0].scan, orders.request, as_json=as_json)
+    from umlite.batch.foresight import foresee
+    from umlite.cost.measuring import calibration_of
+
+    found = foresee(model, orders, jobs, partial(_windows, model, orders.request), partial(calibration_of, tell=tell))
+    code = SOME_FAILED if found.unreadable else 0
+    if as_json:
+        show_json({**found.to_dict(), "exit_code": code})
+        return code
+    bad = f", {found.unreadable} cannot be read" if found.unreadable else ""
+    show(f"{found.scans} scans: {found.skipped} done before, {found.run} to run{bad}.")
+    if found.run:
+        hours = f"{found.seconds / 3600:.1f} hours" if found.seconds >= 3600 else f"{found.seconds / 60:.1f} minutes"
+        show(
+            f"About {hours}, {found.output_bytes / 1e6:,.0f} MB of masks, {format_size(found.most_bytes)} of memory at "
+            f"most. Predicted from the headers of all, and the voxels of {found.sampled}."
+        )
+    return code
 
 
 def _windows(model: Model, request: Request, job: Job) -> float:
