@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -130,6 +131,18 @@ def test_the_same_result_gets_the_same_bytes(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "series", HU)
     first = make_report(folder)[0].read_bytes()
     assert make_report(folder)[0].read_bytes() == first
+
+
+def test_other_numbers_get_another_uid(report: tuple[Path, Statistics], tmp_path: Path) -> None:
+    path, found = report
+    series = only_series(path.parent / "series")
+    origin, result = origin_of(series), result_of(series, masks())
+    seg = write_seg(tmp_path / "seg.dcm", result, origin, MAKER)
+    elsewhere = replace(found, lesions=tuple(replace(lesion, host=None) for lesion in found.lesions))
+    write_report(tmp_path / "other.dcm", result, elsewhere, origin, MAKER, seg)
+    first, other = pydicom.dcmread(path), pydicom.dcmread(tmp_path / "other.dcm")
+    assert first.SOPInstanceUID != other.SOPInstanceUID
+    assert seg.header.SOPInstanceUID == pydicom.dcmread(path.parent / "seg.dcm").SOPInstanceUID
 
 
 def test_it_says_who_made_it(report: tuple[Path, Statistics]) -> None:

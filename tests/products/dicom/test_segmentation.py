@@ -216,6 +216,12 @@ def test_the_same_result_gets_the_same_bytes(tmp_path: Path, encoding: str) -> N
     make_seg(folder, encoding, masks=other)
     assert pydicom.dcmread(path).SOPInstanceUID != uid
     assert pydicom.dcmread(path).ContentDate == "20260102"
+    for file in folder.iterdir():
+        one = pydicom.dcmread(file)
+        one.PatientName = "Corrected^Name"
+        one.save_as(file)
+    make_seg(folder, encoding)
+    assert pydicom.dcmread(path).SOPInstanceUID != uid
 
 
 def test_headers_with_values_out_of_order_are_carried_over_or_emptied(tmp_path: Path) -> None:

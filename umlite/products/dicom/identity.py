@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,17 @@ class Maker:
 def made_uid(kind: str, *content: str) -> str:
     """A UID that the same content gets again: a UUID of version 5 under 2.25. Source: PS3.5, annex B.2."""
     return f"2.25.{uuid.uuid5(_SPACE, chr(10).join((kind, *content))).int}"
+
+
+def digest_of(data: Any) -> str:
+    """A hash of a data set, as it would be written."""
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, data)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def seed(maker: Maker) -> tuple[str, ...]:

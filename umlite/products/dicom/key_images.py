@@ -64,7 +64,7 @@ def _captures(pictures: Sequence[LesionPicture], result: Segmentation, origin: O
     """All slices as one object of several frames, and the montage as one of a frame."""
     frames = np.stack([picture.pixels for picture in pictures])
     digest = hashlib.sha256(frames.tobytes()).hexdigest()
-    key = (origin.series_uid, origin.part, digest, *seed(maker))
+    key = (*origin.key, digest, *seed(maker))
     slices = _capture(frames[0], 1, key, result, origin, maker)
     slices.SOPClassUID = slices.file_meta.MediaStorageSOPClassUID = _MULTI_FRAME_COLOR
     slices.NumberOfFrames = len(frames)

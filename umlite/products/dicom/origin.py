@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from umlite.dicom.library import pydicom, quietly
 from umlite.dicom.series import Series
 from umlite.dicom.spacing import Plan, Row, plan_volume
 from umlite.errors import InputError
-from umlite.products.dicom.identity import made_uid
+from umlite.products.dicom.identity import digest_of, made_uid
 
 if TYPE_CHECKING:
     from umlite.volume.reading import Scan
@@ -62,6 +63,11 @@ class Origin:
     def part(self) -> str:
         """What tells its stack from others of the series; empty for the only one."""
         return self.series.stack.part if self.series.stack else ""
+
+    @functools.cached_property
+    def key(self) -> tuple[str, ...]:
+        """What tells the objects of this scan from those of others, and of a patient whose data were corrected."""
+        return digest_of(self.stand_in()), self.series_uid, self.part
 
     @property
     def patient_sex(self) -> str:

@@ -30,7 +30,7 @@ from umlite.products.dicom.coding import (
     own_schemes,
     site_of,
 )
-from umlite.products.dicom.identity import MAKER, Maker, made_uid, scan_date, seed, settle
+from umlite.products.dicom.identity import MAKER, Maker, digest_of, made_uid, scan_date, seed, settle
 from umlite.products.dicom.origin import Origin, class_of, series_number
 from umlite.products.dicom.segmentation import SegObject
 from umlite.results.lesions import Lesion
@@ -97,13 +97,13 @@ def _document(context: _Context) -> Any:
         procedure_reported=coded(CT),
         imaging_measurements=groups or None,
     )
-    key = context.seg.header.SOPInstanceUID
+    key = (context.seg.header.SOPInstanceUID, digest_of(content[0]))
     return sr.ComprehensiveSR(
         evidence=[context.origin.stand_in(), context.seg.header, *context.slices.values()],
         content=content,
-        series_instance_uid=made_uid("report series", key),
+        series_instance_uid=made_uid("report series", *key),
         series_number=series_number(context.origin, SERIES_OFFSET),
-        sop_instance_uid=made_uid("report", key),
+        sop_instance_uid=made_uid("report", *key),
         instance_number=1,
         manufacturer=MAKER,
         manufacturer_model_name=MAKER,

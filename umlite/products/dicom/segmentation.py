@@ -122,7 +122,7 @@ def _header(
 
     stand_in = origin.stand_in()
     stand_in.SOPClassUID = CT_IMAGE  # of one plane, also where the source holds several
-    key = (origin.series_uid, origin.part, encoding, found.digest, ",".join(numbers), *seed(maker))
+    key = (*origin.key, encoding, found.digest, ",".join(numbers), *seed(maker))
     plane = np.zeros((1, stand_in.Rows, stand_in.Columns), np.uint16 if max(numbers.values()) > 255 else np.uint8)
     plane[0, 0, 0] = next(iter(numbers.values()))
     header = Seg(
