@@ -209,16 +209,29 @@ def test_dicom_objects_of_a_tilted_series_are_those_of_segment(segment: Umlite, 
 
 def test_a_page_and_a_manifest_from_a_stored_result(segment: Umlite, umlite: Umlite) -> None:
     segment("-o", "x.umlite.nii.gz")
-    options = ("--scan", "scan.nii.gz", "--report", "page.html", "--manifest", "m.json", "--json")
+    options = ("--scan", "scan.nii.gz", "--report", "pages", "--manifest", "m.json", "--json")
     done = umlite("export", "x.umlite.nii.gz", "-o", "y.nii.gz", *options)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["checks"]
-    assert Path("page.html").stat().st_size > 10_000
+    assert sorted(contents("pages")) == ["index.html", "x.html"]
     listed = [entry["file"] for entry in json.loads(Path("m.json").read_text())["outputs"]]
-    assert listed == ["y.nii.gz", "page.html"]
+    assert listed == ["y.nii.gz", "pages/x.html"]
     refused = umlite("export", "x.umlite.nii.gz", "-o", "new", "--mesh", "stl", "--scan", "scan.nii.gz")
     assert refused.exit_code == 2
     assert "segment the scan again" in refused.stderr
+
+
+def test_a_result_of_another_run_stays(segment: Umlite, umlite: Umlite) -> None:
+    segment("-o", "x.umlite.nii.gz")
+    segment("-o", "out")
+    before = contents("out")
+    refused = umlite("export", "x.umlite.nii.gz", "-o", "out", "-c", "liver")
+    assert refused.exit_code == 2
+    assert "exists already" in refused.stderr
+    assert contents("out") == before
+    for _ in range(2):
+        assert umlite("export", "x.umlite.nii.gz", "-o", "out", "-c", "liver", "--overwrite").exit_code == 0
+    assert contents("out") == before
 
 
 def test_what_it_does_not_hold(segment: Umlite, umlite: Umlite) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ from umlite.batch.reproduction import find_scan
 from umlite.batch.saving import Saver
 from umlite.batch.terms import Terms
 from umlite.dicom.reading import read_source
-from umlite.errors import RequestError
+from umlite.errors import OutputError, RequestError
 from umlite.files import file_sha256
 from umlite.products.choice import products_of
 from umlite.products.formats import format_of
 from umlite.products.place import stem
-from umlite.products.product import Finished
+from umlite.products.product import Finished, Product
 from umlite.products.stored_reading import StoredFile, read_stored
 from umlite.products.wanted import Wanted
 from umlite.request import Classes, Request
@@ -57,16 +58,7 @@ def export(
     wanted = replace(wanted, format=chosen.name, checks=wanted.checks and scan is not None)
     products = products_of(wanted, chosen)
     stored = read_stored(path).select(classes)
-    if scan is None and any(product.needs_scan for product in products):
-        raise RequestError(
-            f"{path} holds masks and no HU, which statistics and pictures need: give the scan that was segmented too.",
-            about="scan",
-        )
-    if any(product.needs_logits for product in products):
-        raise RequestError(
-            f"{path} holds masks and no logits, which surfaces are made from: segment the scan again for them.",
-            about="mesh",
-        )
+    _check(products, path, has_scan=scan is not None)
     source, series = (None, None) if scan is None else _scan_of(stored, scan)
     asked = stored.manifest.request if stored.manifest else Request()
     request = replace(asked, classes=tuple(c.name for c in stored.result.classes))
@@ -81,14 +73,35 @@ def export(
         recorded.hashes if recorded else (),
         recorded.options.precision if recorded else "",
     )
-    saver = Saver(Orders(request, wanted, overwrite, force=True), {os.path.realpath(p) for p in (path, job.scan)})
+    if not overwrite and (there := [file for file in terms.files(job.place) if os.path.lexists(file)]):
+        raise OutputError(
+            f"{there[0]} exists already. Choose another place, or allow replacing it.", about=("overwrite", "output")
+        )
+    saver = Saver(Orders(request, wanted, overwrite, force=overwrite), {os.path.realpath(p) for p in (path, job.scan)})
     saver.check(job, terms)
     if source is not None:
         stored = stored.with_scan(read_source(series or source, force_geometry=True))
     finished = Finished(stored.result, series, _facts(stored, request, wanted), wanted=wanted)
     written = saver.save(finished, job, terms)
-    assert written is not None
+    for product in products:
+        product.finish_run()
+    if written is None:  # by another export of the same meanwhile
+        return Outcome(job, finished, skipped=True)
     return Outcome(job, finished, written.files, manifest=written.manifest, manifest_file=written.manifest_file)
+
+
+def _check(products: Sequence[Product], path: Path, *, has_scan: bool) -> None:
+    """Raise RequestError for products that need what a stored result lacks."""
+    if not has_scan and any(product.needs_scan for product in products):
+        raise RequestError(
+            f"{path} holds masks and no HU, which statistics and pictures need: give the scan that was segmented too.",
+            about="scan",
+        )
+    if any(product.needs_logits for product in products):
+        raise RequestError(
+            f"{path} holds masks and no logits, which surfaces are made from: segment the scan again for them.",
+            about="mesh",
+        )
 
 
 def _scan_of(stored: StoredFile, scan: Path) -> tuple[Path, Series | None]:
