@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench wheel clean
 
 demo: $(READY)
 	$(BIN)/umlite demo -o demo --overwrite
@@ -18,6 +18,12 @@ test-slow: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.forward | tee bench.log
 	$(BIN)/python -m bench.table < bench.log
+
+# One wheel per platform with compiled kernels, into dist/; needs some minutes.
+wheel: $(READY)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[wheel]'
+	$(BIN)/python -m recipes.wheels
+	$(BIN)/pytest -m 'slow or not slow' tests/recipes/test_wheels.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -120,7 +120,7 @@ def compiler() -> list[str]:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
-    if packaged := _packaged_compiler():
+    if packaged := packaged_compiler():
         return packaged
     raise CompilerError(
         "No C compiler was found (cc, gcc, clang or $CC). Install the system's, for example the package `gcc`, or "
@@ -128,7 +128,7 @@ def compiler() -> list[str]:
     )
 
 
-def _packaged_compiler() -> list[str]:
+def packaged_compiler() -> list[str]:
     """The compiler of the package `ziglang`, which the extra `compiler` installs; empty without it."""
     package = importlib.util.find_spec("ziglang")
     for folder in (package and package.submodule_search_locations) or ():

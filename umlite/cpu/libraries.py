@@ -119,10 +119,21 @@ def open_content(content: bytes, source: Path) -> ctypes.CDLL:
     return library
 
 
+def open_prebuilt(path: Path, source: Path) -> ctypes.CDLL:
+    """Load a library that came with the package. Raises CompilerError."""
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilerError(f"The kernels that came with the package cannot be loaded ({error}): set CC.") from error
+    if not _complete(library, source):
+        raise CompilerError(f"The kernels that came with the package lack functions of {source.name}: reinstall it.")
+    return library
+
+
 def _package_s_or_own(stem: str, notify: Notify) -> ctypes.CDLL:
     """The library that came with the package; one that is built here without it, or where $CC names a compiler."""
-    came, asked = prebuilt(_source(stem)), bool(os.environ.get("CC"))
-    if came is None or asked:
+    came = prebuilt(_source(stem))
+    if came is None or os.environ.get("CC"):
         try:
             library = _find_or_build(stem, notify)
             _origins[stem] = f"compiled by {compiler()[0]}"
@@ -132,13 +143,7 @@ def _package_s_or_own(stem: str, notify: Notify) -> ctypes.CDLL:
                 raise
             notify(f"{error} The kernels that came with the package run instead.")
     _origins[stem] = f"built for {INSTRUCTIONS[came.parent.name]}, came with the package"
-    try:
-        library = ctypes.CDLL(str(came))
-    except OSError as error:
-        raise CompilerError(f"The kernels that came with the package cannot be loaded ({error}): set CC.") from error
-    if not _complete(library, _source(stem)):
-        raise CompilerError(f"The kernels that came with the package lack functions of {stem}: install it again.")
-    return library
+    return open_prebuilt(came, _source(stem))
 
 
 def _share_pool(library: ctypes.CDLL) -> None:

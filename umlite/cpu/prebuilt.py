@@ -8,13 +8,16 @@ from pathlib import Path
 BUILT = Path(__file__).with_name("built")
 INSTRUCTIONS = {"avx512": "AVX-512", "avx2": "AVX2", "sse2": "SSE2", "neon": "NEON"}
 """Folder of `BUILT` -> name of the instruction set, fastest first."""
+SUFFIXES = ("so", "dylib", "dll")
 
 
 def prebuilt(source: Path) -> Path | None:
     """The library built from a source file for the fastest instructions that this processor has."""
     for name in _usable():
-        for path in (BUILT / name).glob(f"{source.stem}.*"):
-            return path
+        for suffix in SUFFIXES:
+            path = BUILT / name / f"{source.stem}.{suffix}"
+            if path.is_file():
+                return path
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +21,9 @@ from umlite.cpu.activation import LINE, Activation, Floats, padded
 from umlite.cpu.algorithms import IMAGE, Choice, Shape, choose
 from umlite.cpu.compiler import CompilerError, compiler, native_flag
 from umlite.cpu.convolution import Convolution
-from umlite.cpu.libraries import SOURCE, build, open_content
+from umlite.cpu.libraries import SOURCE, build, open_content, open_prebuilt
 from umlite.cpu.packing import pack, plain_kernels
+from umlite.cpu.prebuilt import prebuilt
 from umlite.machine.processor import Machine
 
 INNER = 8
@@ -33,7 +35,7 @@ _own = threading.local()
 
 
 def available() -> bool:
-    """Whether a C compiler is there; the first call builds the kernels, in about a second."""
+    """Whether there are kernels: from the package, or built by a C compiler in about a second, at the first call."""
     try:
         _library()
     except CompilerError:
@@ -201,7 +203,9 @@ def _machine() -> Machine:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    flags = [native_flag(), "-I", str(SOURCE)]
-    library = open_content(build(_SOURCE, compiler(), flags), _SOURCE)
+    if (came := prebuilt(_SOURCE)) and not os.environ.get("CC"):
+        library = open_prebuilt(came, _SOURCE)
+    else:
+        library = open_content(build(_SOURCE, compiler(), [native_flag(), "-I", str(SOURCE)]), _SOURCE)
     library.weight_gradient_scratch.restype = ctypes.c_int64
     return library

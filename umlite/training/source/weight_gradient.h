@@ -11,7 +11,7 @@
 #pragma once
 #include "tile_input.h"
 
-enum { PANEL = 6, TAPS = 27, POINTS = 216, SIDE = 4, MOST_TILES = 48 };
+enum { PANEL = 6, TAPS = 27, CUBE = 216, SIDE = 4, MOST_TILES = 48 };
 
 // m[k][LINE] {=, +=} sum over n rows of x[row][LINE] * dy[row][k], for `outputs` <= PANEL of dy's
 // channels.
@@ -125,7 +125,7 @@ static void tile_gradient(const layer_t *L, const float *dy, long z0, long y0, l
     }
   }
 }
-// m [POINTS][outputs][LINE] -> dw [TAPS][outputs][LINE].
+// m [CUBE][outputs][LINE] -> dw [TAPS][outputs][LINE].
 static void fold_weights(const float *m, long outputs, float *dw) {
   const long step = outputs * LINE;
   for (long k = 0; k < step; k += LANES) {
@@ -155,7 +155,7 @@ static tiling_t tiling_of(long D, long H, long W, long outputs) {
   t.block = t.tiles < MOST_TILES ? t.tiles : MOST_TILES;
   t.pitch_x = (t.block | 1) * LINE;
   t.pitch_y = (t.block * outputs / LINE | 1) * LINE;
-  t.sums = POINTS * outputs * LINE;
+  t.sums = CUBE * outputs * LINE;
   return t;
 }
 static void place_of(const tiling_t *t, long tile, long *z, long *y, long *x) {
@@ -167,7 +167,7 @@ static void winograd_gradient(const float *x, const float *dy, long D, long H, l
                               long outputs, float *scratch, float *dw) {
   const tiling_t t = tiling_of(D, H, W, outputs);
   float ones[LINE], zeros[LINE] = {0};
-  float *V = scratch, *Y = V + POINTS * t.pitch_x, *M = Y + POINTS * t.pitch_y;
+  float *V = scratch, *Y = V + CUBE * t.pitch_x, *M = Y + CUBE * t.pitch_y;
   for (int i = 0; i < LINE; i++) ones[i] = 1;
   layer_t L = {.D = D,
                .H = H,
@@ -185,7 +185,7 @@ static void winograd_gradient(const float *x, const float *dy, long D, long H, l
       EACH_TILE(i, z, y, w)
         tile_input(6, SIDE, SLOPE, input_43, &L, z - 1, y - 1, w - 1, 0, LINE, V + i * LINE,
                    t.pitch_x);
-      for (long p = 0; p < POINTS; p++)
+      for (long p = 0; p < CUBE; p++)
         panels(outputs, V + p * t.pitch_x, LINE, Y + p * t.pitch_y, outputs, n, first > 0,
                m + p * outputs * LINE);
       if (first + n == t.tiles) fold_weights(m, outputs, dw + c * TAPS * outputs);
@@ -199,7 +199,7 @@ static int by_winograd(long D, long H, long W) { return D * H * W >= 400; }
 long weight_gradient_scratch(long D, long H, long W, long inputs, long outputs) {
   const tiling_t t = tiling_of(D, H, W, outputs);
   return by_winograd(D, H, W)
-             ? POINTS * (t.pitch_x + t.pitch_y) + t.sums * (t.block < t.tiles ? inputs / LINE : 1)
+             ? CUBE * (t.pitch_x + t.pitch_y) + t.sums * (t.block < t.tiles ? inputs / LINE : 1)
              : 0;
 }
 void weight_gradient(const float *x, const float *dy, long D, long H, long W, long inputs,
