@@ -6,9 +6,12 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
+
+PAGES = ["README.md", "AGENTS.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
 def class_page() -> str:
@@ -57,13 +60,14 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1300
 
 
-def test_commands_in_readme_exist() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_pages_exist(page: str) -> None:
     from umlite.cli import app, weights_app
 
     names = {c.name or c.callback.__name__ for c in app.registered_commands} | {"weights"}
     below = {c.name for c in weights_app.registered_commands}
-    readme = (ROOT / "README.md").read_text()
-    code = "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.S) + re.findall(r"`([^`\n]+)`", readme))
+    text = (ROOT / page).read_text()
+    code = "\n".join(re.findall(r"```sh\n(.*?)```", text, flags=re.S) + re.findall(r"`([^`\n]+)`", text))
     for command, second in re.findall(r"^umlite ([a-z]+)(?: ([a-z]+))?", code, flags=re.M):
         assert command in names, command
         if command == "weights":

@@ -92,9 +92,13 @@ def show_table(
     _print(console, table)
 
 
+JSON_SCHEMA = 1
+"""Version of `umlite/commands/output_schema.json`, which every JSON object names."""
+
+
 def show_json(data: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    _print(_console(), Text(json.dumps(data, indent=2, allow_nan=False)))
+    """Print one JSON object on stdout, with the version of its schema."""
+    _print(_console(), Text(json.dumps({"schema": JSON_SCHEMA, **data}, indent=2, allow_nan=False)))
 
 
 def lost_output() -> str:

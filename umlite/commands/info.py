@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
 from umlite.terminal import show, show_json, show_table, tell
 
+SCHEMA = Path(__file__).with_name("output_schema.json")
+
 
 @takes_options
 def info(
@@ -19,9 +22,13 @@ def info(
     layers: Annotated[bool, typer.Option("--layers", help="Load --weights and show how each layer runs.")] = False,
     weights: WeightsOption = None,
     packs: PacksOption = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Show the JSON Schema of all --json output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, the device, and which engine would run and why."""
+    if schema:
+        typer.echo(SCHEMA.read_text(encoding="utf-8"))
+        return
     import platform
 
     import nibabel

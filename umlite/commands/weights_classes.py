@@ -124,4 +124,4 @@ def _told(output: Path, classes: tuple[str, ...], as_json: bool) -> None:
 def add_to(app: typer.Typer) -> None:
     """Register the three commands."""
     for command in (drop, rename, merge):
-        app.command(cls=PanelledCommand)(command)
+        app.command(command.__name__, cls=PanelledCommand)(command)

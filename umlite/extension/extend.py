@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +15,7 @@ from umlite.class_table import ClassTable
 from umlite.errors import RequestError, UmliteError
 from umlite.extension.labelled import Labelled
 from umlite.extension.learning import Controller, Curve, Learner
-from umlite.extension.samples import Sampler, Samples, windows_of
-from umlite.files import file_sha256
+from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
 from umlite.kernels.implementations import REFERENCE
 from umlite.models.parameter_generator import SharedController
 from umlite.progress import Notify, no_notice
@@ -135,7 +133,7 @@ class Teacher:
         for number, labelled in enumerate(scans):
             self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)})")
             try:
-                content = _content(labelled)
+                content = content_hash(labelled)
                 groups[number in judging].append((labelled, content, sampler.of(labelled, content)))
             except (UmliteError, OSError) as error:
                 skipped.append((labelled.name, str(error)))
@@ -279,8 +277,3 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, floa
     means = random.choice(np.array(values), (2000, len(values))).mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return float(np.mean(values)), float(low), float(high)
-
-
-def _content(labelled: Labelled) -> str:
-    text = f"{file_sha256(labelled.scan)} {file_sha256(labelled.mask)} {labelled.value}"
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from umlite.errors import WeightsError
-from umlite.files import make_folder
+from umlite.files import file_sha256, make_folder
 from umlite.outputs.file_set import replacing
 from umlite.volume.geometry import index_map
 from umlite.volume.resampling import resample_nearest
@@ -199,3 +199,9 @@ def _read(path: Path) -> Samples | None:
     except (WeightsError, TypeError, ValueError):
         return None
     return found if len(found.feature) == len(found.window) == len(found.inside) == len(found.weight) else None
+
+
+def content_hash(labelled: Labelled) -> str:
+    """Hash of a scan and its mask. Raises OSError."""
+    text = f"{file_sha256(labelled.scan)} {file_sha256(labelled.mask)} {labelled.value}"
+    return hashlib.sha256(text.encode()).hexdigest()
