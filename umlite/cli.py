@@ -31,6 +31,7 @@ from umlite.commands.reproduce import reproduce
 from umlite.commands.segment import segment
 from umlite.commands.series import series
 from umlite.commands.verify import verify
+from umlite.commands.watch import watch
 from umlite.commands.weights import weights_app
 from umlite.terminal import show, show_json, show_table, tell, window_bars
 
@@ -44,7 +45,7 @@ app = typer.Typer(
     help="Run the Universal Model on CT scans. Research software, not a medical device.",
 )
 app.add_typer(weights_app, name="weights")
-for command in (segment, export, series, plan, verify, reproduce, bench):
+for command in (segment, watch, export, series, plan, verify, reproduce, bench):
     app.command(cls=PanelledCommand)(command)
 app.command("eval", cls=PanelledCommand)(evaluate)
 app.command(cls=PanelledCommand)(compare)

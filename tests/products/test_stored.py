@@ -221,6 +221,13 @@ def test_a_page_and_a_manifest_from_a_stored_result(segment: Umlite, umlite: Uml
     assert "segment the scan again" in refused.stderr
 
 
+def test_a_stored_result_is_no_scan(segment: Umlite, umlite: Umlite) -> None:
+    segment("-o", "x.umlite.nii.gz")
+    refused = umlite("segment", "x.umlite.nii.gz", "--weights", "demo", "-o", "out")
+    assert refused.exit_code == 2
+    assert "keeps a result of umlite" in refused.stderr
+
+
 def test_a_result_of_another_run_stays(segment: Umlite, umlite: Umlite) -> None:
     segment("-o", "x.umlite.nii.gz")
     segment("-o", "out")

@@ -67,6 +67,15 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
     return [*jobs, *placed]
 
 
+def jobs_in(root: Path, paths: Sequence[Path], output: Path, wanted: Wanted) -> list[Job]:
+    """Jobs of files and folders of DICOM that were found in `root`, whose tree the results mirror."""
+    sources = with_series(paths, None, fill_gaps=False, roots=dict.fromkeys(paths, root))
+    if not sources.scans:
+        return []
+    jobs = _unplaced(sources, output, format_of(None, wanted.format, wanted.layout), wanted)
+    return [replace(job, series=sources.series.get(job.scan)) for job in jobs]
+
+
 def _unplaced(sources: Sources, output: Path | None, chosen: Format, wanted: Wanted) -> list[Job]:
     return lay_out_jobs(sources.scans, output, chosen, layout=wanted.layout, roots=sources.roots, notify=_note)
 

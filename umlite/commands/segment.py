@@ -155,7 +155,7 @@ def segment(
         crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
         with closing(tally), window_bars(silent) as progress_of:
-            outcomes = Batch(model, orders, loading, _forecast, crew).run(todo, Watcher(progress_of, tell))
+            outcomes = Batch(model, orders, loading, forecast_for, crew).run(todo, Watcher(progress_of, tell))
             with closing(outcomes):  # an interruption waits for the scan that is being written
                 for one in outcomes:
                     tally.add(one)
@@ -167,7 +167,7 @@ def segment(
         raise typer.Exit(tally.code)
 
 
-def _forecast(options: EngineOptions, segmenter: Segmenter) -> Forecast:
+def forecast_for(options: EngineOptions, segmenter: Segmenter) -> Forecast:
     """What predicts each scan's cost."""
     from umlite.cost.forecast import Forecast
     from umlite.cost.limits import Limits

@@ -77,12 +77,13 @@ def with_series(
 
     files = [path for path in paths if path not in roots and not os.path.isdir(path) and _is_dicom(path)]
     members = set(files)
+    archives = {path for path in roots if path.suffix.lower() == ".zip" and _is_dicom(path)}
     sources = Sources([], {}, {})
     for path in paths:
         if path in members and path != files[0]:
             continue
         group = files if path in members else [path]
-        if path not in members and not os.path.isdir(path):
+        if path not in members and path not in archives and not os.path.isdir(path):
             _add(sources, path, None, roots.get(path))
             continue
         try:
@@ -91,7 +92,7 @@ def with_series(
                 continue
             chosen = found.choose(wanted, fill_gaps=fill_gaps)
         except InputError:
-            if len(paths) == len(group):
+            if len(paths) == len(group) and path not in roots:
                 raise
             _add(sources, path, None, roots.get(path))
             continue

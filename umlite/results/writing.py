@@ -17,7 +17,7 @@ from umlite.outputs.file_set import Files
 from umlite.results.label_table import label_extension
 from umlite.results.staged_file import StagedFile
 from umlite.volume.forms import Forms
-from umlite.volume.reading import Scan
+from umlite.volume.reading import RESULT_MARK, Scan
 
 _BLOCK_VOXELS = 1 << 18
 
@@ -194,5 +194,5 @@ def result_header(forms: Forms, shape: tuple[int, ...], dtype: np.dtype, slope: 
     """A new little-endian header that keeps nothing of the scan's but its place in space."""
     header = forms.header(shape, dtype)
     header["scl_slope"], header["scl_inter"] = slope, 0
-    header["descrip"] = b"umlite"
+    header["descrip"] = RESULT_MARK
     return header

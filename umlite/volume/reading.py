@@ -25,6 +25,9 @@ from umlite.volume.voxels import Stored, Voxels, file_voxels, planes_of
 
 _SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr")
 
+RESULT_MARK = b"umlite"
+"""Description in the header of every NIfTI file that umlite writes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -149,6 +152,8 @@ def _open_file(path: Path) -> Opened:
     file = open_nifti(path)
     with reading(path):
         header = describe(file.header, str(path))
+    if header.dtype.kind == "u" and header.dtype.itemsize >= 4 and file.header["descrip"].item() == RESULT_MARK:
+        raise InputError(f"{path} keeps a result of umlite, bits of masks: expected a CT in HU. Export it instead.")
     stored = Stored(file.voxels_path, file.offset, header.shape, header.dtype, header.slope, header.inter)
     return Opened(header, scan_name(path), str(path), path, lambda notify: file_voxels(stored, notify))
 

@@ -1,0 +1,117 @@
+"""`umlite watch`: scans that arrive in a folder are segmented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from umlite.commands.options import (
+    PacksOption,
+    QuietOption,
+    WeightsOption,
+    load,
+    output_option,
+    path_argument,
+    path_option,
+    takes_options,
+)
+from umlite.commands.reporting import reported
+from umlite.commands.segment import forecast_for
+from umlite.engines.options import EngineOptions
+from umlite.errors import InputError
+from umlite.products.wanted import Wanted
+from umlite.request import Request
+from umlite.terminal import tell, window_bars
+
+if TYPE_CHECKING:
+    from umlite.batch.batch import Batch
+    from umlite.batch.inbox import Inbox
+    from umlite.batch.jobs import Job
+    from umlite.batch.run import Watcher
+    from umlite.batch.told import Told
+    from umlite.commands.tally import Tally
+
+
+@takes_options
+def watch(
+    inbox: Annotated[Path, path_argument(metavar="INBOX", help="Folder that scans, folders and zips of DICOM reach.")],
+    request: Request,
+    options: EngineOptions,
+    wanted: Wanted,
+    output: Annotated[Path, output_option(help="Folder for a result per scan.")],
+    weights: WeightsOption = None,
+    packs: PacksOption = None,
+    still: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Without a change: complete.")] = 10.0,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks.")] = 5.0,
+    attempts: Annotated[int, typer.Option(min=1, help="Tries of a bad scan before it is put aside.")] = 3,
+    quarantine: Annotated[
+        Path | None, path_option(help="Folder for bad scans. Default: quarantine, in the output.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    jsonl: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a JSON line per scan as it ends; - for stdout.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Segment scans that arrive in INBOX, until interrupted. Results that are there already are not made again."""
+    with reported(False):
+        from umlite.batch.batch import Batch
+        from umlite.batch.inbox import Inbox, InboxOptions
+        from umlite.batch.model import Model
+        from umlite.batch.orders import Orders
+        from umlite.batch.run import Watcher
+        from umlite.commands.tally import Tally
+        from umlite.products.formats import format_of
+        from umlite.weights.packs import pack_paths
+
+        if not inbox.is_dir():
+            raise InputError(
+                f"Expected a folder to watch, found {'a file' if inbox.exists() else 'nothing'} at {inbox}."
+            )
+        request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
+        wanted = replace(wanted, format=format_of(None, wanted.format, wanted.layout).name)
+        loading = partial(load, weights, output=output, packs=packs)
+        model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
+        model.classes.resolve(request.classes)
+        batch = Batch(model, Orders(request, wanted), loading, forecast_for)
+        found = Inbox(InboxOptions(inbox, output, quarantine or output / "quarantine", still, attempts))
+        silent = quiet or jsonl == "-"
+        tally = Tally(0, request, silent=silent, keep=False, jsonl=jsonl, failed=None)
+        with closing(tally), window_bars(silent) as progress_of:
+            while True:
+                if ready := found.ready():
+                    _run(batch, found, ready, tally, Watcher(progress_of, tell))
+                elif once and not found.is_waiting:
+                    return
+                else:
+                    time.sleep(every)
+
+
+def _run(batch: Batch, inbox: Inbox, ready: Sequence[Path], tally: Tally, watcher: Watcher) -> None:
+    """Segment what is ready, and note how each file or folder went."""
+    from umlite.commands.scans import jobs_in
+
+    options, wanted = inbox.options, batch.orders.wanted
+    jobs = jobs_in(options.folder, ready, options.output, wanted)
+    failed: dict[Path, list[Told]] = {path: [] for path in ready}
+    if jobs:
+        with closing(batch.run(jobs, watcher)) as outcomes:
+            for told in outcomes:
+                tally.add(told)
+                if told.error is not None:
+                    failed[_unit_of(told.job, ready)].append(told)
+    for path, errors in failed.items():
+        if sentence := inbox.settle(path, errors):
+            tell(f"Warning: {sentence}")
+
+
+def _unit_of(job: Job, ready: Sequence[Path]) -> Path:
+    source = job.scan if job.series is None else job.series.path
+    return next(path for path in ready if path == source or path in source.parents)
