@@ -13,6 +13,7 @@ import pytest
 
 from support.samples import make_scan, small_card, small_model
 from umlite import Segmenter
+from umlite.batch import saving
 from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.batch.model import Model
 from umlite.batch.orders import Orders
@@ -196,6 +197,21 @@ def test_a_result_that_another_run_makes_meanwhile_is_taken(segmenter, scan, tmp
         return result
 
     monkeypatch.setattr(segmenter, "finish", slowly)
+    outcome = again(segmenter, job)
+    assert outcome.error is None
+    assert outcome.skipped
+
+
+def test_a_result_that_another_run_makes_while_this_one_writes_is_taken(segmenter, scan, tmp_path, monkeypatch) -> None:
+    job = Job(scan, Place(tmp_path / "out"))
+    write = saving.write_products
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(saving, "write_products", write)
+        assert again(segmenter, job).error is None
+        return write(*args, **options)
+
+    monkeypatch.setattr(saving, "write_products", slowly)
     outcome = again(segmenter, job)
     assert outcome.error is None
     assert outcome.skipped

@@ -13,7 +13,7 @@ from umlite.batch.standing import Standing, standing_of
 from umlite.batch.terms import Terms
 from umlite.errors import OutputError, UmliteError
 from umlite.files import output_error
-from umlite.outputs.file_set import rehearse
+from umlite.outputs.file_set import rehearse, wait_for_others
 from umlite.outputs.leftovers import recover
 from umlite.outputs.temporary import existing
 from umlite.products.place import Place
@@ -40,8 +40,11 @@ class Saver:
             recover(folder)
             self._clean.add(folder)
 
-    def check(self, job: Job, terms: Terms) -> None:
+    def check(self, job: Job, terms: Terms) -> bool:
         """Find out before the computation whether the result can be written, by doing what writing it will do.
+
+        Returns:
+            False where it need not be: another run has written the same meanwhile.
 
         Raises:
             OutputError: a scan would be replaced, or a file that must stay, or the system refuses.
@@ -60,6 +63,11 @@ class Saver:
                         f"Cannot write {file}: a folder of that name exists. Choose another name.", about="output"
                     )
             standing = self._standing(job, terms)
+            if self._staying(job, files, standing):
+                wait_for_others(job.place.home)
+                standing = self._standing(job, terms)
+            if standing.is_done and not self._orders.force:
+                return False
             if staying := self._staying(job, files, standing):
                 raise _exists(staying, standing)
             for product in terms.products:
@@ -68,6 +76,7 @@ class Saver:
                 rehearse(place)
         except OSError as error:
             raise output_error(error, job.output) from error
+        return True
 
     def save(self, finished: Finished, job: Job, terms: Terms) -> Written | None:
         """Write all files of a result, or none. None: another run has written the same meanwhile.
@@ -81,10 +90,10 @@ class Saver:
         try:
             if standing.is_done and not self._orders.force:
                 return None
-            return write_products(
-                terms.products, finished, job.place, manifest_path=path, overwrite=replace or self._orders.overwrite
-            )
+            return write_products(terms.products, finished, job.place, manifest_path=path, overwrite=replace)
         except (UmliteError, OSError) as error:
+            if self._standing(job, terms).is_done and not self._orders.force:
+                return None
             raise OutputError(f"{error} {_rescue(terms.products, finished, job)}", about="output") from error
         finally:
             if finished.result.probabilities is not None:

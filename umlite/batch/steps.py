@@ -72,12 +72,16 @@ class Steps:
         self._saver.clean(job)
         return _outcome_of(job, standing_of(job, terms, verify_hashes=self._orders.verify_hashes))
 
-    def prepare(self, job: Job, forecast: Forecast | None = None) -> Ready:
-        """See that the result can be written, read the scan, and turn it into what the network sees."""
+    def prepare(self, job: Job, forecast: Forecast | None = None) -> Ready | Outcome:
+        """See that the result can be written, read the scan, and turn it into what the network sees.
+
+        An outcome where another run has made the result meanwhile.
+        """
         terms = self._terms(job)
         segmenter = self._model.segmenter
         segmenter.check_request(terms.request)
-        self._saver.check(job, terms)
+        if not self._saver.check(job, terms):
+            return _outcome_of(job, standing_of(job, terms)) or Outcome(job, skipped=True)
         prepared = segmenter.prepare(job.series or job.scan, force_geometry=terms.request.force_geometry)
         content = content_of(job.scan, job.series)
         predicted = None if forecast is None else forecast.of(prepared, terms.request)
@@ -107,8 +111,12 @@ class Steps:
     def run(self, job: Job, forecast: Forecast | None = None, progress: Progress = no_progress) -> Outcome:
         """All steps, one after the other. Raises what they raise."""
         start_peak()
-        # Each step's input goes with it: the volume need not be in memory while masks are cleaned and written.
-        return self.finish(self.decide(self.prepare(job, forecast), progress))
+        ready = self.prepare(job, forecast)
+        if isinstance(ready, Outcome):
+            return ready
+        held = [ready]
+        del ready  # each step's input goes with it: no volume is in memory while masks are cleaned and written
+        return self.finish(self.decide(held.pop(), progress))
 
     def _run_facts(self, terms: Terms) -> dict[str, Any]:
         key = (terms.request, terms.wanted)

@@ -216,6 +216,13 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             raise output_error(error, path) from error
 
 
+def wait_for_others(folder: Path) -> None:
+    """Wait while another run gives files of a folder their places, for WAIT_S at most."""
+    deadline = time.monotonic() + WAIT_S
+    while (folder / MARKER).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def rehearse(folder: Path) -> None:
     """Do in a folder what writing a set there will do, with an empty file. Raises OSError where that is refused."""
     staging = Staging(folder)
