@@ -31,6 +31,13 @@ def test_forward() -> None:
     assert data["machine"]["threads"] == 1
 
 
+def test_threads() -> None:
+    data = report("threads", "--rounds", 1)
+    for name in ("unet, 1 threads", "swin_unetr, 1 threads"):
+        assert data[name]["OpenMP"]["ratio"] == 1
+        assert data[name]["OpenMP"]["logits"] == data[name]["own threads"]["logits"]
+
+
 def test_exactness() -> None:
     data = report("exactness", "--backbone", "unet")
     assert {row["name"] for row in data["algorithms"]} >= {"F(4,3)", "F(4,2)", "direct 3^3", "1^3"}

@@ -19,13 +19,14 @@ typedef void transform_fn(const vec *d, int s, vec *o, int os);
 INLINE void input_43(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
   const vec a = splat(A43), b = splat(B43), a2 = splat(A43 * A43), b2 = splat(B43 * B43);
-  const vec e = d4 - b2 * d2, f = d3 - b2 * d1, g = d4 - a2 * d2, h = d3 - a2 * d1;
-  o[0] = e - a2 * (d2 - b2 * d0);
-  o[os] = e + a * f;
-  o[2 * os] = e - a * f;
-  o[3 * os] = g + b * h;
-  o[4 * os] = g - b * h;
-  o[5 * os] = (d5 - b2 * d3) - a2 * f;
+  const vec e = minus(d4, b2, d2), f = minus(d3, b2, d1);
+  const vec g = minus(d4, a2, d2), h = minus(d3, a2, d1);
+  o[0] = minus(e, a2, minus(d2, b2, d0));
+  o[os] = plus(e, a, f);
+  o[2 * os] = minus(e, a, f);
+  o[3 * os] = plus(g, b, h);
+  o[4 * os] = minus(g, b, h);
+  o[5 * os] = minus(minus(d5, b2, d3), a2, f);
 }
 INLINE void output_43(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
@@ -41,12 +42,13 @@ INLINE void output_43(const vec *d, int s, vec *o, int os) {
 INLINE void input_42(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];
   const vec a = splat(A42), a2 = splat(A42 * A42), b = splat(B42);
-  const vec g = d3 - a2 * d1, h = d2 - a2 * d0, k = d4 - a2 * d2, e = d3 - b * d2, f = d2 - b * d1;
-  o[0] = g - b * h;
-  o[os] = e + a * f;
-  o[2 * os] = e - a * f;
+  const vec g = minus(d3, a2, d1), h = minus(d2, a2, d0), k = minus(d4, a2, d2);
+  const vec e = minus(d3, b, d2), f = minus(d2, b, d1);
+  o[0] = minus(g, b, h);
+  o[os] = plus(e, a, f);
+  o[2 * os] = minus(e, a, f);
   o[3 * os] = g;
-  o[4 * os] = k - b * g;
+  o[4 * os] = minus(k, b, g);
 }
 INLINE void output_42(const vec *d, int s, vec *o, int os) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s];

@@ -42,6 +42,30 @@ INLINE vec splat(float a) { return a - (vec){0}; }
 INLINE vec zero(void) { return (vec){0}; }
 // a * b + c
 INLINE vec fma_(vec a, vec b, vec c) { return a * b + c; }
+// sum + a * b and sum - a * b as one operation where the machine has it: where compilers would decide
+// otherwise by what lies around, and round otherwise.
+INLINE vec plus(vec sum, vec a, vec b) {
+#if LANES == 16 && defined(__AVX512F__)
+  return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+#elif LANES == 8 && defined(__FMA__)
+  return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+#elif LANES == 4 && defined(__aarch64__)
+  return (vec)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+#else
+  return sum + a * b;
+#endif
+}
+INLINE vec minus(vec sum, vec a, vec b) {
+#if LANES == 16 && defined(__AVX512F__)
+  return (vec)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+#elif LANES == 8 && defined(__FMA__)
+  return (vec)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+#elif LANES == 4 && defined(__aarch64__)
+  return (vec)vfmsq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
+#else
+  return sum - a * b;
+#endif
+}
 // Lane by lane where the mask is -1 or 0: a where set, b elsewhere.
 INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 INLINE vec max_(vec a, vec b) {
