@@ -75,9 +75,10 @@ def test_commands_in_pages_exist(page: str) -> None:
 
 
 def test_tests_mirror_the_package() -> None:
-    for folder in (ROOT / "tests").iterdir():
-        if folder.is_dir() and folder.name not in ("support", "__pycache__"):
-            assert (ROOT / "umlite" / folder.name).is_dir() or (ROOT / folder.name).is_dir(), folder.name
+    folders = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("*") if path.is_dir()]
+    for folder in folders:
+        if folder.parts[0] != "support" and folder.name != "__pycache__":
+            assert (ROOT / "umlite" / folder).is_dir() or (ROOT / folder).is_dir(), folder
 
 
 def test_logs_are_dated_newest_first_with_a_verdict() -> None:

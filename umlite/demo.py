@@ -15,7 +15,7 @@ from umlite.api import Segmentation, Segmenter
 from umlite.errors import OutputError
 from umlite.files import output_error
 from umlite.outputs.file_set import Files, together
-from umlite.products.preview import write_preview
+from umlite.products.pictures.preview import write_preview
 from umlite.progress import Progress, no_progress
 from umlite.results.metrics import dice
 from umlite.volume.reading import read_scan

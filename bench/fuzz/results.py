@@ -26,7 +26,7 @@ from umlite.masks.on_scan import ResampledMasks
 from umlite.outputs.file_set import together
 from umlite.products.place import Place
 from umlite.products.product import Finished
-from umlite.products.stored import StoredResult
+from umlite.products.stored.product import StoredResult
 from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.results.segmentation import Segmentation

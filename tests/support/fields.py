@@ -13,7 +13,7 @@ from umlite.classes import PUBLISHED
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import needed_classes, postprocess
-from umlite.products.mesh_surface import Mesh
+from umlite.products.mesh.surface import Mesh
 from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.probability_file import ProbabilityFile

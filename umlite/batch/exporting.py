@@ -22,7 +22,7 @@ from umlite.products.choice import products_of
 from umlite.products.formats import format_of
 from umlite.products.place import stem
 from umlite.products.product import Finished, Product
-from umlite.products.stored_reading import StoredFile, read_stored
+from umlite.products.stored.reading import StoredFile, read_stored
 from umlite.products.wanted import Wanted
 from umlite.request import Classes, Request
 

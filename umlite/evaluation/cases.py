@@ -67,7 +67,7 @@ class Masks:
         self._numbers: dict[str, int] = {}
         self._stored: Segmentation | None = None
         if case.label_map is not None and case.label_map.name.lower().endswith(STORED):
-            from umlite.products.stored_reading import read_stored
+            from umlite.products.stored.reading import read_stored
 
             self._stored = read_stored(case.label_map).result
         elif case.label_map is not None:

@@ -11,8 +11,8 @@ from umlite.products.elsewhere import check_given
 from umlite.products.formats import DICOM_SEG, LABEL_MAP, Format
 from umlite.products.layout import BIDS
 from umlite.products.masks import Probabilities
-from umlite.products.mesh_product import Meshes
-from umlite.products.preview import Preview
+from umlite.products.mesh.product import Meshes
+from umlite.products.pictures.preview import Preview
 from umlite.products.product import Product
 from umlite.products.report.product import Report
 from umlite.products.tables import StatisticsTables

@@ -13,7 +13,7 @@ from umlite.products.layout import BIDS, FLAT, LAYOUTS
 from umlite.products.masks import LabelMap, Masks
 from umlite.products.nrrd import SegNrrd
 from umlite.products.product import Product
-from umlite.products.stored import ENDING, StoredResult
+from umlite.products.stored.product import ENDING, StoredResult
 from umlite.products.wanted import Wanted
 
 OTHER_FORMATS = (

@@ -19,7 +19,7 @@ class Wanted:
         names: what files and labels are called: a key of `umlite.names.NAMES`.
         color_table: whether a label map gets a table of its names and colours, NAME.ctbl.
         statistics: volumes, HU, places and lesions, as CSV and JSON.
-        mesh: format of each class's surface, one of `umlite.products.mesh_files.MESH_FORMATS`; None for none.
+        mesh: format of each class's surface, one of `umlite.products.mesh.files.MESH_FORMATS`; None for none.
         preview: file of a picture, or a folder for those of several scans; None for none.
         report: file of a page, or a folder for those of several scans; None for none.
         checks: whether the result is checked against itself; told on the terminal, in JSON and in files about it.

@@ -12,8 +12,8 @@ from support.dicom import AXES, Shot, phantom_hu, write_series
 from support.dicom_objects import MAKER, check_by_dciodvfy, only_series, result_of
 from umlite.classes import PUBLISHED
 from umlite.products.dicom.key_images import KeyImagePaths, write_key_images
+from umlite.products.dicom.lesion_pictures import MOST_LESIONS
 from umlite.products.dicom.origin import origin_of
-from umlite.products.dicom.pictures import MOST_LESIONS
 from umlite.results.statistics import Statistics, statistics
 
 HU = phantom_hu((24, 20, 12))

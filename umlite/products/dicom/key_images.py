@@ -15,8 +15,8 @@ from umlite.dicom.library import quietly
 from umlite.files import output_error
 from umlite.products.dicom.coding import OF_INTEREST, coded
 from umlite.products.dicom.identity import MAKER, Maker, made_uid, scan_date, seed, settle
+from umlite.products.dicom.lesion_pictures import LesionPicture, directions, lesion_pictures, montage
 from umlite.products.dicom.origin import Origin, series_number
-from umlite.products.dicom.pictures import LesionPicture, directions, lesion_pictures, montage
 from umlite.results.segmentation import Segmentation
 from umlite.results.statistics import Statistics
 

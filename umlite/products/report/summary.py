@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from umlite.products.drawing import draw_slice, read_slices, size_mm, window_of
-from umlite.products.planes import planes_of
+from umlite.products.pictures.drawing import draw_slice, read_slices, size_mm, window_of
+from umlite.products.pictures.planes import planes_of
+from umlite.products.pictures.views import choose_views
 from umlite.products.report.content import ReportContent
 from umlite.products.report.markup import Markup, data_block
 from umlite.products.report.page import GENERATOR
-from umlite.products.views import choose_views
 
 MOST_BYTES = 1 << 18
 """Of a report's start, where its summary stands."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from umlite.classes import KINDS, AnatomyClass
-from umlite.products.planes import Plane, planes_of
+from umlite.products.pictures.planes import Plane, planes_of
 from umlite.products.report.content import ReportContent
 from umlite.products.report.markup import Markup, data_block, element
 from umlite.products.report.sections import section, swatch

@@ -8,7 +8,7 @@ import numpy as np
 
 from umlite.files import output_error
 from umlite.outputs.file_set import Files
-from umlite.products.planes import planes_of
+from umlite.products.pictures.planes import planes_of
 from umlite.products.report.content import ReportContent
 from umlite.products.report.markup import Markup, element
 from umlite.products.report.page import Page, write_page

@@ -11,8 +11,8 @@ import pytest
 import trimesh
 
 from support.fields import balls
-from umlite.products.mesh_files import glb_bytes, stl_bytes
-from umlite.products.mesh_surface import Mesh, zero_surface
+from umlite.products.mesh.files import glb_bytes, stl_bytes
+from umlite.products.mesh.surface import Mesh, zero_surface
 
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
 

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from umlite.classes import AnatomyClass
 from umlite.files import output_error
 from umlite.outputs.file_set import Files
-from umlite.products.drawing import Slice, draw_label, draw_slice, read_slices, size_mm, window_of
 from umlite.products.elsewhere import given_path
+from umlite.products.pictures.drawing import Slice, draw_label, draw_slice, read_slices, size_mm, window_of
+from umlite.products.pictures.planes import Plane, planes_of
+from umlite.products.pictures.views import choose_views
 from umlite.products.place import Place
-from umlite.products.planes import Plane, planes_of
 from umlite.products.product import Finished, Product
-from umlite.products.views import choose_views
 from umlite.results.segmentation import Segmentation
 
 PANEL_PIXELS = (460, 460)

@@ -17,11 +17,11 @@ from umlite.cli import app
 from umlite.masks import on_scan as masks
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import ResampledMasks
-from umlite.products import drawing
-from umlite.products.drawing import draw_slice, read_slices, size_mm
-from umlite.products.planes import planes_of
-from umlite.products.preview import draw_preview
-from umlite.products.views import choose_views
+from umlite.products.pictures import drawing
+from umlite.products.pictures.drawing import draw_slice, read_slices, size_mm
+from umlite.products.pictures.planes import planes_of
+from umlite.products.pictures.preview import draw_preview
+from umlite.products.pictures.views import choose_views
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.runner import WindowCounts
 from umlite.volume import voxels
@@ -66,7 +66,7 @@ def test_the_patients_right_is_on_the_left(tmp_path: Path) -> None:
 def test_orientation_changes_only_the_numbers_of_slices(
     tmp_path: Path, axes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("umlite.products.preview.draw_label", lambda *_: None)
+    monkeypatch.setattr("umlite.products.pictures.preview.draw_label", lambda *_: None)
     expected, found = pixels(segmented(tmp_path / "a.nii")), pixels(segmented(tmp_path / "b.nii", axes))
     assert np.array_equal(found, expected)
 

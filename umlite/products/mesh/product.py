@@ -10,8 +10,8 @@ from umlite.errors import RequestError
 from umlite.files import output_error
 from umlite.names import names_of
 from umlite.outputs.file_set import Files
-from umlite.products.mesh import class_mesh
-from umlite.products.mesh_files import MESH_FORMATS, glb_bytes, stl_bytes
+from umlite.products.mesh.class_mesh import class_mesh
+from umlite.products.mesh.files import MESH_FORMATS, glb_bytes, stl_bytes
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from umlite.products.planes import planes_of
+from umlite.products.pictures.planes import planes_of
 from umlite.results.segmentation import Segmentation
 
 

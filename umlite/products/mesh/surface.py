@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from umlite.products.mesh_cells import CORNERS, FACES, MIDDLE, cut_cell
+from umlite.products.mesh.cells import CORNERS, FACES, MIDDLE, cut_cell
 
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.int64]

@@ -29,8 +29,8 @@ from umlite.masks.on_scan import ResampledMasks
 from umlite.products.formats import LABEL_MAP, MASKS, SEG_NRRD
 from umlite.products.place import Place
 from umlite.products.product import Finished
-from umlite.products.stored import StoredResult
-from umlite.products.stored_reading import read_stored
+from umlite.products.stored.product import StoredResult
+from umlite.products.stored.reading import read_stored
 from umlite.products.wanted import Wanted
 from umlite.products.writing import write_products
 

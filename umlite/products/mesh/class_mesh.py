@@ -9,7 +9,7 @@ from umlite.errors import RequestError
 from umlite.masks.bitmask import Box
 from umlite.masks.postprocessing import RULES
 from umlite.masks.probability_on_scan import STEPS
-from umlite.products.mesh_surface import Mesh, zero_surface
+from umlite.products.mesh.surface import Mesh, zero_surface
 from umlite.results.segmentation import Segmentation
 from umlite.volume.geometry import crop_grid
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from umlite.products.drawing import WINDOW_HU, Slice, read_slices
+from umlite.products.pictures.drawing import WINDOW_HU, Slice, read_slices
 from umlite.results.lesions import Lesion
 from umlite.results.segmentation import Segmentation
 from umlite.results.statistics import Statistics

@@ -7,9 +7,9 @@ import pytest
 import trimesh
 
 from support.fields import assert_closed, balls, smooth_noise, volume_above_zero
-from umlite.products import mesh_surface
-from umlite.products.mesh_cells import FACES, cut_cell
-from umlite.products.mesh_surface import Mesh, zero_surface
+from umlite.products.mesh import surface
+from umlite.products.mesh.cells import FACES, cut_cell
+from umlite.products.mesh.surface import Mesh, zero_surface
 
 
 def surface_of(field: np.ndarray) -> Mesh:
@@ -40,7 +40,7 @@ def test_noise_gives_closed_surfaces(seed: int, monkeypatch: pytest.MonkeyPatch)
     field = np.pad(rng.normal(size=rng.integers(1, 13, 3)).astype(np.float32), 1, constant_values=-1)
     whole = surface_of(field)
     assert_closed(whole)
-    monkeypatch.setattr(mesh_surface, "_SLAB_VOXELS", 1)
+    monkeypatch.setattr(surface, "_SLAB_VOXELS", 1)
     parts = surface_of(field)
     np.testing.assert_allclose(parts.points, whole.points, rtol=1e-12)
     assert sorted(parts.triangles.tolist()) == sorted(whole.triangles.tolist())

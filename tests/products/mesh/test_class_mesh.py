@@ -12,7 +12,7 @@ from support.samples import make_scan
 from support.segmentations import oblique_affine, segmentation_of
 from umlite import Segmenter
 from umlite.errors import RequestError
-from umlite.products.mesh import class_mesh
+from umlite.products.mesh.class_mesh import class_mesh
 from umlite.results.statistics import statistics
 
 AFFINE = np.array([[1.5, 0, 0, -70], [0, 1.5, 0, -60], [0, 0, 2.0, 20], [0, 0, 0, 1]])

@@ -32,7 +32,7 @@ _COMMENT = 6
 
 
 class StoredResult(Product):
-    """NAME.umlite.nii.gz, from which `umlite.products.stored_reading` makes a Segmentation again."""
+    """NAME.umlite.nii.gz, from which `umlite.products.stored.reading` makes a Segmentation again."""
 
     exact = False  # facts of the run are inside
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from umlite import __version__
-from umlite.products.mesh_surface import Mesh
+from umlite.products.mesh.surface import Mesh
 
 MESH_FORMATS = ("stl", "glb")
 COORDINATES = "mm, RAS: x grows to the patient's right, y to the front, z to the head"

@@ -15,8 +15,8 @@ from umlite.classes import MAX_CLASSES, AnatomyClass, mask_bytes
 from umlite.errors import InputError, RequestError, WeightsError
 from umlite.files import expanded
 from umlite.products.recorded import Recorded, recorded
-from umlite.products.stored import ENDING, KIND, SCHEMA
-from umlite.products.stored_masks import StoredMasks
+from umlite.products.stored.masks import StoredMasks
+from umlite.products.stored.product import ENDING, KIND, SCHEMA
 from umlite.records import from_fields
 from umlite.request import Classes
 from umlite.results.segmentation import Segmentation

@@ -13,7 +13,7 @@ from bench.chromium import Browser
 from support.pages import LIVER, READY, TUMOR, number, pixels_of
 from support.reports import LESION_SLICE, LIVER_HU, save_report, small_result
 from support.segmentations import segmentation_of
-from umlite.products.preview import draw_preview
+from umlite.products.pictures.preview import draw_preview
 from umlite.volume.voxels import HeldVoxels
 
 

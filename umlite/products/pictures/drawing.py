@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from umlite.classes import KINDS, AnatomyClass
 from umlite.masks.bitmask import BitMask
-from umlite.products.planes import Plane
+from umlite.products.pictures.planes import Plane
 from umlite.results.segmentation import Segmentation
 from umlite.volume.reading import Scan
 

@@ -1,0 +1,1 @@
+"""One file that keeps a result: written, and read again."""
