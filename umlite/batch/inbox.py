@@ -80,8 +80,8 @@ class Inbox:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anything may still become ready without a change."""
-        return any(not unit.is_settled for unit in self._units.values())
+        """Whether anything is there that has neither been done nor tried as often as a bad scan is."""
+        return any(not unit.is_settled and unit.failures < self.options.attempts for unit in self._units.values())
 
     def settle(self, path: Path, failed: list[Told]) -> str:
         """Note how a unit went. Returns a sentence if it was moved to the quarantine.

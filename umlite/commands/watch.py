@@ -22,7 +22,7 @@ from umlite.commands.options import (
     path_option,
     takes_options,
 )
-from umlite.commands.reporting import reported
+from umlite.commands.reporting import SOME_FAILED, reported
 from umlite.commands.segment import forecast_for
 from umlite.engines.options import EngineOptions
 from umlite.errors import InputError
@@ -86,12 +86,15 @@ def watch(
         tally = Tally(0, request, silent=silent, keep=False, jsonl=jsonl, failed=None)
         with closing(tally), window_bars(silent) as progress_of:
             while True:
-                if ready := found.ready():
+                ready = found.ready()
+                if once and not found.is_waiting:
+                    break
+                if ready:
                     _run(batch, found, ready, tally, Watcher(progress_of, tell))
-                elif once and not found.is_waiting:
-                    return
                 else:
                     time.sleep(every)
+    if tally.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _run(batch: Batch, inbox: Inbox, ready: Sequence[Path], tally: Tally, watcher: Watcher) -> None:
