@@ -37,7 +37,7 @@ def main() -> None:
         if options.busy:
             busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
             stack.callback(busy.kill)
-        for backbone in ("unet", "swin_unetr"):
+        for backbone in options.backbone.split(","):
             weights = recipe_weights(backbone, quick=options.quick)
             for threads in options.threads:
                 key = f"{backbone}, {threads} threads"
@@ -50,6 +50,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wheel", type=Path, help="wheel of this platform, whose kernels run too")
+    parser.add_argument("--backbone", default="unet,swin_unetr", help="unet, swin_unetr or both (default)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--busy", action="store_true", help="another process computes on one core meanwhile")

@@ -69,7 +69,8 @@ def libraries_of(platform: Platform, folder: Path, command: Sequence[str], proce
         target = folder / name / f"{source.stem}.{platform.suffix}"
         target.parent.mkdir(exist_ok=True)
         line = [*command, "-target", platform.target, f"-mcpu={platform.processors[name]}"]
-        compile_source(source, target, line, [*platform.threads, f"-I{SOURCE}", "-s"], processes)
+        named = ["-install_name", f"@rpath/{target.name}"] if platform.suffix == "dylib" else []  # not this folder's
+        compile_source(source, target, line, [*platform.threads, *named, f"-I{SOURCE}", "-s"], processes)
         return target
 
     return in_threads(compile_one, jobs, os.cpu_count() or 1, processes.end)

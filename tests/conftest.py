@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -13,10 +15,47 @@ from hypothesis import settings
 
 from support.recipes import Recipe
 from support.samples import make_scan, small_card, small_model
+from umlite.cpu import compiler
+from umlite.errors import DeviceError
 from umlite.weights.loading import save_model
 
 settings.register_profile("umlite", deadline=None)  # a shared core may be taken away for seconds
 settings.load_profile("umlite")
+
+
+@functools.cache
+def _compiles() -> bool:
+    """Whether this machine has a C compiler that works."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "one.c"
+        source.write_text("int one = 1;\n")
+        try:
+            compiler.compile_source(source, source.with_suffix(".so"), compiler.compiler())
+        except compiler.CompilerError:
+            return False
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    if item.get_closest_marker("compiler") and not _compiles():
+        pytest.skip("needs a C compiler")
+    yield from _skipped_without_a_compiler()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    yield from _skipped_without_a_compiler()
+
+
+def _skipped_without_a_compiler() -> Generator[None, None, None]:
+    """A test that needs compiled kernels is skipped where nothing can compile them; elsewhere it fails."""
+    try:
+        yield
+    except DeviceError as error:
+        if _compiles():
+            raise
+        pytest.skip(f"needs a C compiler: {error}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -171,6 +171,7 @@ def test_without_a_cache_everything_is_built_once(monkeypatch, name: str | None)
     assert_built_once(monkeypatch)
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(bool(hostile.why_not()), reason=hostile.why_not())
 @pytest.mark.parametrize("home", [None, "/nonexistent", "/root"])
 def test_another_user_who_can_keep_nothing_builds_once(sources: Path, tmp_path: Path, home: str | None) -> None:
@@ -266,6 +267,7 @@ def test_no_place_to_build_in(monkeypatch) -> None:
         libraries.load("one")
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("able", [True, False])
 def test_a_compiler_without_openmp_makes_threads_of_their_own(
     sources: Path, tmp_path: Path, monkeypatch, able: bool
@@ -301,6 +303,7 @@ def test_cc_is_respected(sources: Path, monkeypatch) -> None:
     assert libraries.load("one").answer() == 5
 
 
+@pytest.mark.compiler
 def test_two_processes_at_once(sources: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from umlite.cpu import libraries; libraries.SOURCE = Path(sys.argv[1]);"
@@ -312,6 +315,7 @@ def test_two_processes_at_once(sources: Path, tmp_path: Path) -> None:
     assert kept(tmp_path) == ["one", "two"]
 
 
+@pytest.mark.compiler
 def test_loading_leaves_denormals_alone() -> None:
     """Some compilers link code into a library that makes the whole process flush them to zero."""
     program = (

@@ -154,6 +154,7 @@ def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert torch.equal(first.window_logits(window, [0]), again.window_logits(window, [0]))
 
 
+@pytest.mark.compiler
 def test_a_scan_does_not_wait_for_torch_to_import_its_compiler() -> None:
     program = """
 import sys

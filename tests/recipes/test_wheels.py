@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 FUNCTION = re.compile(r"^(?:void|int|long) (\w+)\(", re.MULTILINE)
 SYSTEM = {
     "so": re.compile(r"lib(c|m|pthread)\.so\.\d|ld-linux.*"),
-    "dylib": re.compile(r"/usr/lib/libSystem\.B\.dylib"),
+    "dylib": re.compile(r"/usr/lib/libSystem\.B\.dylib|@rpath/\w+\.dylib"),
     "dll": re.compile(r"KERNEL32\.dll|api-ms-win-crt-.*\.dll|ucrtbase\.dll", re.IGNORECASE),
 }
 """What libraries may need of the system, by their suffix."""
