@@ -183,3 +183,17 @@ def test_a_run_in_which_nothing_moves_says_where_it_stands(segmenter, scans, tmp
     jobs = lay_out_jobs(scans[:2], tmp_path / "out")
     assert len(list(overlapped(segmenter, jobs, notify=told.append))) == 2
     assert "Nothing has moved" in told[0]
+
+
+def test_a_system_that_refuses_threads_gets_one_scan_after_the_other(segmenter, scans, tmp_path, monkeypatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def refused(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    found = list(overlapped(segmenter, lay_out_jobs(scans, tmp_path / "out")))
+    assert [o.error is None for o in found] == [True, True, False, True, True]

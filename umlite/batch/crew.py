@@ -234,7 +234,12 @@ class Crew:
         ours, theirs = self._context.Pipe()
         errand = replace(self._errand, options=share)
         process = self._context.Process(target=work, args=(errand, theirs), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            raise DeviceError(
+                f"The system refuses another process ({error.strerror or error}). Start fewer of them.", about="workers"
+            ) from error
         theirs.close()
         return _Worker(process, ours)
 

@@ -12,7 +12,7 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -95,8 +95,10 @@ class Overlap(Generic[Said]):
             )
             for name, work, before, after in (*steps, ("write", self._finish, decided, ended))
         ]
-        for thread in threads:
-            thread.start()
+        if not _all_start(reversed(threads)):  # the one that takes jobs comes last
+            self.stop()
+            yield from self._one_by_one(jobs)
+            return
         try:
             yield from self._outcomes(ended, again)
             for job in again:
@@ -110,6 +112,12 @@ class Overlap(Generic[Said]):
             if not self._stop.is_set():
                 self.stop()
                 threads[-1].join()
+
+    def _one_by_one(self, jobs: Iterator[Job]) -> Iterator[Said]:
+        """What a system that refuses threads allows."""
+        for job in jobs:
+            outcome = contained(self._steps.skipped, job)
+            yield self._course.say(contained(self._alone, job) if outcome is None else outcome)
 
     def stop(self) -> None:
         """End the run: nothing is read or computed any more, what is computed is written."""
@@ -230,6 +238,16 @@ class Overlap(Generic[Said]):
         self._moved = time.monotonic()
         self._course.notify(f"Nothing has moved for {STUCK_S / 60:.0f} minutes. This is where all threads are:")
         show_stacks()
+
+
+def _all_start(threads: Iterable[threading.Thread]) -> bool:
+    """Whether the system lets all of these threads start."""
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def show_stacks() -> None:

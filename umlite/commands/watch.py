@@ -28,7 +28,7 @@ from umlite.engines.options import EngineOptions
 from umlite.errors import InputError
 from umlite.products.wanted import Wanted
 from umlite.request import Request
-from umlite.terminal import tell, window_bars
+from umlite.terminal import show, tell, window_bars
 
 if TYPE_CHECKING:
     from umlite.batch.batch import Batch
@@ -93,6 +93,8 @@ def watch(
                     _run(batch, found, ready, tally, Watcher(progress_of, tell))
                 else:
                     time.sleep(every)
+        if not silent:
+            show(f"{tally.done} scans segmented, {tally.skipped} done before, {tally.failed} times one failed.")
     if tally.failed:
         raise typer.Exit(SOME_FAILED)
 
