@@ -7,10 +7,8 @@ import json
 import os
 from pathlib import Path
 
-import nibabel as nib
 import pytest
 
-from support.samples import make_scan
 from umlite import Segmenter
 from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.batch.model import Model
@@ -19,7 +17,6 @@ from umlite.batch.outcome import Outcome
 from umlite.batch.run import run_jobs
 from umlite.errors import OutputError, RequestError
 from umlite.products.formats import LABEL_MAP
-from umlite.products.manifest import key_of
 from umlite.products.place import Place
 from umlite.products.wanted import Wanted
 from umlite.request import Request
@@ -62,22 +59,6 @@ def test_it_names_every_file_with_its_hash(segmenter: Segmenter, scan_file: Path
         path = tmp_path / "out" / name
         assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert (entry["bytes"], entry["mtime_ns"]) == (path.stat().st_size, path.stat().st_mtime_ns)
-
-
-def test_a_key_changes_with_what_decides_the_result(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.nii"
-    nib.save(make_scan((20, 20, 20), seed=9), other)
-    twin = tmp_path / "twin.nii.gz"
-    twin.write_bytes(scan_file.read_bytes())
-    base = key_of(run(segmenter, scan_file, tmp_path / "0").manifest or {})
-    assert base == key_of(run(segmenter, twin, tmp_path / "1").manifest or {})
-    changed = [
-        run(segmenter, other, tmp_path / "2"),
-        run(segmenter, scan_file, tmp_path / "3", Request(("liver",), overlap=0.0)),
-        run(segmenter, scan_file, tmp_path / "4", Request(("liver", "spleen"), overlap=0.5)),
-        run(segmenter, scan_file, tmp_path / "5", wanted=Wanted(statistics=True)),
-    ]
-    assert len({base, *(key_of(outcome.manifest or {}) for outcome in changed)}) == 5
 
 
 def test_where_it_goes(segmenter: Segmenter, scan_file: Path, tmp_path: Path) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ from umlite import __version__
 from umlite.comparison.comparison import Comparison
 from umlite.comparison.page import comparison_page
 from umlite.outputs.file_set import together
+from umlite.outputs.texts import csv_text, json_text
 
 FILES = ("organs.csv", "lesion_changes.csv", "comparison.json", "comparison.html")
 _PLACES = [f"centroid_{side}_mm_{axis}" for side in "ab" for axis in "xyz"]
@@ -37,7 +34,7 @@ def write_comparison(folder: Path, found: Comparison, *, overwrite: bool = True)
 
 
 def _json(found: Comparison) -> str:
-    return json.dumps({"umlite": __version__, **found.to_dict()}, indent=2, allow_nan=False) + "\n"
+    return json_text({"umlite": __version__, **found.to_dict()})
 
 
 def _organ_table(found: Comparison) -> str:
@@ -46,7 +43,7 @@ def _organ_table(found: Comparison) -> str:
     for row in found.to_dict()["organs"]:
         cells = [_cell(row[column[-1]][column[:-2]]) for column in columns]
         rows.append([row["name"], *cells, _cell(row["volume_change_ml"]), _cell(row["volume_change_percent"])])
-    return _table(["name", *columns, "volume_change_ml", "volume_change_percent"], rows)
+    return csv_text(["name", *columns, "volume_change_ml", "volume_change_percent"], rows)
 
 
 def _lesion_table(found: Comparison) -> str:
@@ -56,16 +53,10 @@ def _lesion_table(found: Comparison) -> str:
         places = [n for side in "ab" for n in (row[side][0]["centroid_mm"] if len(row[side]) == 1 else [None] * 3)]
         numbers = [row[name] for name in (*_SIZES, "complete", "distance_mm")]
         rows.append([row["verdict"], row["class_name"], *ids, *map(_cell, [*numbers, *places])])
-    return _table(["verdict", "class_name", "ids_a", "ids_b", *_SIZES, "complete", "distance_mm", *_PLACES], rows)
+    return csv_text(["verdict", "class_name", "ids_a", "ids_b", *_SIZES, "complete", "distance_mm", *_PLACES], rows)
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else value
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ from umlite import __version__
 from umlite.evaluation.agreement import Agreement
 from umlite.evaluation.evaluation import Evaluation
 from umlite.outputs.file_set import together
+from umlite.outputs.texts import csv_text, json_text
 
 FILES = ("cases.csv", "cohort.csv", "evaluation.json")
 _METRICS = (
@@ -53,12 +50,12 @@ def write_evaluation_page(path: Path, found: Evaluation, *, overwrite: bool = Tr
 
 
 def _json(found: Evaluation) -> str:
-    return json.dumps({"umlite": __version__, **found.to_dict()}, indent=2, allow_nan=False) + "\n"
+    return json_text({"umlite": __version__, **found.to_dict()})
 
 
 def _case_table(found: Evaluation) -> str:
     columns = ["case", "class", *_METRICS, *(f"lesions_{count}" for count in _COUNTS)]
-    return _table(columns, [[case.name, *_cells(row)] for case in found.cases for row in case.classes])
+    return csv_text(columns, [[case.name, *_cells(row)] for case in found.cases for row in case.classes])
 
 
 def _cells(row: Agreement) -> list[Any]:
@@ -73,14 +70,8 @@ def _cohort_table(found: Evaluation) -> str:
         for summary in found.summaries
         for metric, value in summary.estimates().items()
     ]
-    return _table(["class", "metric", "value", "low", "high", "cases"], rows)
+    return csv_text(["class", "metric", "value", "low", "high", "cases"], rows)
 
 
 def _cell(value: float) -> str:
     return "" if value != value else f"{value:.6g}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -84,21 +82,6 @@ def input_facts(path: Path, content: Content, series: Series | None = None) -> d
     return {"path": os.path.abspath(series.path), **content.to_dict(), **about}
 
 
-def key_of(facts: dict[str, Any]) -> str:
-    """A hash of what decides a result's content: the scan's content, weights, request and products; not where it runs.
-
-    facts: a manifest, or its facts before the run.
-    """
-    decisive = {
-        "input": [facts["input"]["sha256"], facts["input"].get("fill_gaps")],
-        "weights": [facts["weights"]["sha256"], *(pack["sha256"] for pack in facts["weights"]["packs"])],
-        "request": facts["request"],
-        "wanted": {name: value for name, value in facts["wanted"].items() if name != "manifest"},
-        "precision": facts["engine"]["options"]["precision"],
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
 def outputs_of(staged: Iterable[tuple[Path, Path]], home: Path, *, exact: bool) -> list[dict[str, Any]]:
     """Name, size, time of change and hash of each file of a product.
 
@@ -115,8 +98,3 @@ def outputs_of(staged: Iterable[tuple[Path, Path]], home: Path, *, exact: bool) 
         facts = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_sha256(now), "exact": exact}
         found.append({"file": name, **facts})
     return found
-
-
-def as_text(manifest: dict[str, Any]) -> str:
-    """A manifest as its file holds it."""
-    return json.dumps(manifest, indent=2, allow_nan=False) + "\n"

@@ -11,7 +11,8 @@ from typing import Any
 
 from umlite.files import output_error
 from umlite.outputs.file_set import FileSet, together
-from umlite.products.manifest import as_text, outputs_of
+from umlite.outputs.texts import json_text
+from umlite.products.manifest import outputs_of
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 
@@ -64,7 +65,7 @@ def write_products(
         except OSError as error:
             raise output_error(error, place.main) from error
         if manifest_path is not None:
-            sets.write_text(manifest_path, as_text(manifest), replace=True)
+            sets.write_text(manifest_path, json_text(manifest), replace=True)
     parts["write"] += time.perf_counter() - start - sum(parts.values())
     files = tuple(path for _, staged in outputs for path, _ in staged)
     return Written(files, manifest_path, manifest, parts)

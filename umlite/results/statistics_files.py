@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from umlite import __version__
 from umlite.outputs.file_set import Files
+from umlite.outputs.texts import csv_text, json_text
 from umlite.results.lesions import Lesion
 from umlite.results.statistics import Statistics
 
@@ -38,9 +36,9 @@ def write_statistics(files: Files, paths: Sequence[Path], found: Statistics, abo
     """
     content = {"umlite": __version__, **about, **found.to_dict()}
     texts = (
-        _table(_CLASS_COLUMNS, [_class_row(row) for row in content["classes"]]),
+        csv_text(_CLASS_COLUMNS, [_class_row(row) for row in content["classes"]]),
         _lesion_table(content["lesions"]),
-        json.dumps(content, indent=2, allow_nan=False) + "\n",
+        json_text(content),
     )
     for path, text in zip(paths, texts, strict=True):
         files.write_text(path, text)
@@ -65,10 +63,4 @@ def _class_row(row: dict[str, Any]) -> list[Any]:
 def _lesion_table(lesions: Sequence[dict[str, Any]]) -> str:
     columns = [name for name in Lesion.__dataclass_fields__ if name != "centroid_mm"]
     rows = [[*(lesion[name] for name in columns), *lesion["centroid_mm"]] for lesion in lesions]
-    return _table([*columns, *(f"centroid_mm_{axis}" for axis in "xyz")], rows)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue()
+    return csv_text([*columns, *(f"centroid_mm_{axis}" for axis in "xyz")], rows)
