@@ -62,17 +62,17 @@ def open_file(path: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most_bytes: int = MOST_JSON_BYTES) -> Any:
     """What a JSON file holds. Raises OSError as `open_file` does, ValueError as `json_of`."""
     with open_file(path) as file:
-        return json_of(file)
+        return json_of(file, most_bytes)
 
 
-def json_of(file: IO[Any]) -> Any:
-    """What a JSON file holds that is open. Raises ValueError where it is none, over MOST_JSON_BYTES, or too deep."""
-    text = file.read(MOST_JSON_BYTES + 1)
-    if len(text) > MOST_JSON_BYTES:
-        raise ValueError(f"it is longer than {MOST_JSON_BYTES >> 20} MiB")
+def json_of(file: IO[Any], most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """What an open JSON file holds. Raises ValueError where it is none, longer than `most_bytes`, or too deep."""
+    text = file.read(most_bytes + 1)
+    if len(text) > most_bytes:
+        raise ValueError(f"it is longer than {most_bytes >> 20} MiB")
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from umlite.class_table import normalise
 from umlite.errors import InputError, RequestError
 from umlite.evaluation.cases import Case, Masks, find_cases
+from umlite.files import read_json
 from umlite.volume.geometry import Grid
 from umlite.volume.reading import Scan, read_scan, scan_name
 
@@ -111,7 +111,7 @@ def _scan_of(case: Case) -> Path | None:
 def _of_nnunet(data: Path, name: str) -> tuple[list[Labelled], int]:
     path = data / "dataset.json"
     try:
-        labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        labels: dict[str, Any] = read_json(path)["labels"]
         pairs = [(k, v) if not str(k).isdigit() else (v, int(k)) for k, v in labels.items()]
         values = {normalise(str(word)): value for word, value in pairs if isinstance(value, int)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from umlite import __version__
 from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
+from umlite.files import read_json
 from umlite.names import names_of
 from umlite.outputs.file_set import Files
+from umlite.outputs.texts import json_text
 from umlite.products.place import Place, stem
 from umlite.products.product import Finished, Product
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "dataset_description.json"
 _BIDS_VERSION = "1.10.0"
-_MOST_BYTES = 1 << 20
 
 
 class LabelTable(Product):
@@ -75,7 +75,7 @@ class DatasetDescription(Product):
         source = _source_dataset(finished.result.scan.path)
         if source is not None:
             description["SourceDatasets"] = [{"URL": Path(os.path.relpath(source, path.parent)).as_posix()}]
-        files.write_text(path, json.dumps(description, indent=2) + "\n", replace=True)
+        files.write_text(path, json_text(description), replace=True)
 
 
 def _path(place: Place) -> Path | None:
@@ -90,8 +90,7 @@ def _source_dataset(scan: Path | None) -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

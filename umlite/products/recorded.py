@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from umlite.engines.options import EngineOptions
 from umlite.errors import InputError, RequestError
-from umlite.files import open_file
+from umlite.files import read_json
 from umlite.products.manifest import KIND, SCHEMA
 from umlite.products.wanted import Wanted
 from umlite.request import Request
@@ -62,14 +61,10 @@ class Recorded:
 def read_manifest(path: Path) -> Recorded:
     """Read a run manifest from a file. Raises InputError where it is none, or one of a later version."""
     try:
-        with open_file(path) as file:
-            text = file.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise ValueError("it is too long")
-        data = json.loads(text)
+        data = read_json(path, MOST_BYTES)
     except OSError as error:
         raise InputError(f"Cannot read {path} ({error.strerror or error}).") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no run manifest: expected the JSON that a run wrote ({error}).") from error
     return recorded(data, str(path))
 
