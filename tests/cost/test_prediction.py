@@ -22,6 +22,7 @@ RATES = Calibration(
     prepare_scan_s=0.0,
     prepare_model_s=0.0,
     postprocess_s=0.0,
+    statistics_s=32e-6,
     restore_s=0.0,
     write_voxel_s=1e-6,
     write_file_s=0.25,
@@ -43,6 +44,7 @@ def test_windows_are_those_that_run(segmenter: Segmenter, shape: tuple[int, int,
     counts = segmenter.segment(scan, "liver,spleen").windows
     assert (cost.windows, cost.windows_run) == (counts.total, counts.run)
     assert cost.steps["windows"] == pytest.approx(counts.run * 3.0)
+    assert cost.steps["statistics"] == pytest.approx(2e-6 * scan.hu.size)
     assert cost.steps["write"] == pytest.approx(2e-6 * scan.hu.size + 0.5)
     assert cost.seconds == pytest.approx(sum(cost.steps.values()))
 

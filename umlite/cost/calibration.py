@@ -18,7 +18,7 @@ from umlite.machine.processor import processor_name
 from umlite.outputs.file_set import replacing
 from umlite.records import from_fields
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Calibration:
         prepare_scan_s: preparing, per voxel of the scan.
         prepare_model_s: preparing, per voxel of the model's grid.
         postprocess_s: per voxel of the model's volume and class.
+        statistics_s: per voxel of the scan, for checks and statistics of all classes.
         restore_s: writing, per voxel of the scan.
         write_voxel_s: writing, per voxel of the scan and class.
         write_file_s: writing, per file.
@@ -50,6 +51,7 @@ class Calibration:
     prepare_scan_s: float
     prepare_model_s: float
     postprocess_s: float
+    statistics_s: float
     restore_s: float
     write_voxel_s: float
     write_file_s: float

@@ -24,7 +24,10 @@ from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import postprocess
 from umlite.outputs.file_set import together
 from umlite.outputs.temporary import temporary_folder
+from umlite.results.segmentation import Segmentation
+from umlite.results.statistics import statistics as measure_statistics
 from umlite.results.writing import write_masks
+from umlite.sweep.runner import WindowCounts
 from umlite.volume.reading import Scan, read_scan
 
 SECONDS = 4.0
@@ -142,12 +145,15 @@ def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:
     blank = BitMask.zeros(tiny.shape, names)
     write_tiny = _seconds(lambda: _write(folder / "files", names, [blank], tiny))
     write = _seconds(lambda: _write(folder / "files", names, on_scan.slabs(), scan))
+    result = Segmentation(scan, tuple(segmenter.classes), on_scan, WindowCounts(0, 0, 0), {}, (), (), segmenter.card)
+    counted = _seconds(lambda: measure_statistics(result))
     return {
         "read_voxel_s": max(read["flat"] - byte * sizes["flat"], 0.0) / voxels,
         "read_byte_s": byte,
         "prepare_scan_s": max(prepared - model * volume.voxels.numel(), 0.0) / voxels,
         "prepare_model_s": model,
         "postprocess_s": cleaned / volume.voxels.numel() / len(names),
+        "statistics_s": counted / voxels,
         "restore_s": restored / voxels,
         "write_voxel_s": max(write - restored - write_tiny, 0.0) / voxels / len(names),
         "write_file_s": write_tiny / len(names),

@@ -96,6 +96,7 @@ def predict(
         "prepare": again + c.prepare_scan_s * voxels + c.prepare_model_s * math.prod(shapes.model),
         "windows": distinct * (c.window_s + c.class_s * needed) + c.decide_s * kept * needed,
         "postprocess": c.postprocess_s * kept * files,
+        "statistics": c.statistics_s * voxels * files / len(segmenter.classes),
         "write": (c.restore_s + c.write_voxel_s * files) * voxels + c.write_file_s * files,
     }
     on_gpu = segmenter.setup.device.type == "cuda"

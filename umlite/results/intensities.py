@@ -62,13 +62,18 @@ class Histogram:
 
     def add(self, hu: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> None:
         """Count some voxels, at least one."""
-        self._ends = min(self._ends[0], float(hu.min())), max(self._ends[1], float(hu.max()))
-        above = hu.astype(np.float64) - self._low
-        self._sum += float(above.sum())
-        self._squares += float(above @ above)
-        places = np.clip(above / self._width, 0, len(self._counts) - 1).astype(np.int32)
-        first = int(places.min())
-        counts = np.bincount(places - first)
+        low, high = hu.min(), hu.max()
+        self._ends = min(self._ends[0], float(low)), max(self._ends[1], float(high))
+        if self._whole:
+            first = int(low) - int(self._low)
+            counts = np.bincount(np.subtract(hu, low, dtype=np.int32).astype(np.intp))
+        else:
+            above = hu.astype(np.float64) - self._low
+            self._sum += float(above.sum())
+            self._squares += float(above @ above)
+            places = np.clip(above / self._width, 0, len(self._counts) - 1).astype(np.int32)
+            first = int(places.min())
+            counts = np.bincount(places - first)
         self._counts[first : first + len(counts)] += counts
 
     def result(self) -> Intensities | None:
@@ -76,8 +81,12 @@ class Histogram:
         count = int(self._counts.sum())
         if not count:
             return None
-        mean = self._sum / count
-        variance = max(self._squares - count * mean * mean, 0.0) / max(count - 1, 1)
+        total, squares = self._sum, self._squares
+        if self._whole:  # exact, from the bins
+            values = np.arange(len(self._counts), dtype=np.float64)
+            total, squares = float(values @ self._counts), float(values * values @ self._counts)
+        mean = total / count
+        variance = max(squares - count * mean * mean, 0.0) / max(count - 1, 1)
         low, high = self._ends
         p5, median, p95 = (float(np.clip(self._percentile(p, count), low, high)) for p in PERCENTILES)
         return Intensities(mean + self._low, variance**0.5, low, p5, median, p95, high)
