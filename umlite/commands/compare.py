@@ -37,7 +37,7 @@ def compare(
     ] = None,
     output: Annotated[
         Path | None,
-        output_option(help="Folder for tables, JSON and a page.", rich_help_panel=WHAT),
+        output_option(help="Folder for tables, JSON and a page."),
     ] = None,
     scan_a: Annotated[
         Path | None, path_option("--scan-a", help="Scan of A, for mean HU.", rich_help_panel=WHAT, metavar="FILE")

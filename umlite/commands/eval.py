@@ -13,6 +13,7 @@ from umlite import __version__
 from umlite.commands.options import (
     EXPERT,
     HOW_MUCH,
+    OUTPUT,
     WHAT,
     JsonOption,
     OverwriteOption,
@@ -41,12 +42,12 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        output_option(help="Folder for cases.csv, cohort.csv, evaluation.json.", rich_help_panel=WHAT),
+        output_option(help="Folder for cases.csv, cohort.csv, evaluation.json."),
     ] = None,
     page: Annotated[
         Path | None,
         typer.Option(
-            "--page", help="HTML page with plots and tables, FILE.html.", rich_help_panel=WHAT, metavar="FILE"
+            "--page", help="HTML page with plots and tables, FILE.html.", rich_help_panel=OUTPUT, metavar="FILE"
         ),
     ] = None,
     names: Annotated[

@@ -28,12 +28,13 @@ from umlite.terminal import show, show_json, tell
 @takes_options
 def export(
     result: Annotated[Path, path_argument(metavar="RESULT", help="A NAME.umlite.nii.gz file.")],
-    request: Annotated[Request, "classes"],
-    wanted: Wanted,
+    *,
     output: Annotated[
         str | None,
-        output_option(help="Folder of masks, or a file with the ending of its format.", rich_help_panel=WHAT),
+        output_option(help="Folder of masks, or a file with the ending of its format."),
     ] = None,
+    request: Annotated[Request, "classes"],
+    wanted: Wanted,
     scan: Annotated[
         Path | None,
         path_option("--scan", help="The scan that was segmented, where HU or DICOM are needed.", rich_help_panel=WHAT),

@@ -41,7 +41,7 @@ def extend(
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of scans that judge.", rich_help_panel=EXPERT)
     ] = 0.2,
-    seed: Annotated[int, typer.Option("--seed", help="Of all that is random.", rich_help_panel=EXPERT)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", rich_help_panel=EXPERT)] = 0,
     work: Annotated[
         Path | None,
         typer.Option("--work", help="Folder that keeps features. Default: OUTPUT.work.", rich_help_panel=EXPERT),

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from umlite.commands.reporting import BAD_INPUT, INTERRUPTED, naming
 from umlite.terminal import lost_output, show_json, tell
 
-PANELS = ("Arguments", "What", "Several scans", "How much", "Expert")
+PANELS = ("Arguments", "What", "Output", "Besides the masks", "Several scans", "How much", "Expert")
 
 
 class PanelledCommand(TyperCommand):

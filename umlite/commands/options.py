@@ -27,7 +27,8 @@ from umlite.terminal import tell
 if TYPE_CHECKING:
     from umlite.api import Segmenter
 
-WHAT, SEVERAL, HOW_MUCH, EXPERT = "What", "Several scans", "How much", "Expert"
+WHAT, OUTPUT, BESIDE = "What", "Output", "Besides the masks"
+SEVERAL, HOW_MUCH, EXPERT = "Several scans", "How much", "Expert"
 
 
 def _given(path: Any) -> Any:
@@ -48,7 +49,7 @@ def _given_output(path: Any) -> Any:
 path_argument = functools.partial(typer.Argument, readable=False, callback=_given)
 """A file that the command itself opens and reports on: Typer would refuse all files for one that is not readable."""
 path_option = functools.partial(typer.Option, callback=_given)
-output_option = functools.partial(typer.Option, "--output", "-o", callback=_given_output)
+output_option = functools.partial(typer.Option, "--output", "-o", callback=_given_output, rich_help_panel=OUTPUT)
 
 ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file, or DICOM of one CT series.")]
 WeightsOption = Annotated[
@@ -58,14 +59,16 @@ PacksOption = Annotated[
     str | None,
     typer.Option("--with", help="Packs of added classes, joined by commas.", metavar="FILES", rich_help_panel=WHAT),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=WHAT)]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print only one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
 LabelMapOption = Annotated[
-    bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=WHAT)
+    bool, typer.Option("--label-map", help="The same as --format label-map.", rich_help_panel=OUTPUT)
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=WHAT)
+    bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=OUTPUT)
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=WHAT)]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
 
 
 def _option(text: str, panel: str, *names: str, kind: Any = None, metavar: str | None = None) -> tuple[Any, OptionInfo]:
@@ -76,23 +79,27 @@ OPTIONS: dict[str, tuple[Any, OptionInfo]] = {
     "classes": _option(
         "Names or groups with commas, or @FILE. Default: all.", WHAT, "--classes", "-c", kind=str | None
     ),
-    "probabilities": _option("Also write CLASS_probability.nii.gz (before post-processing).", WHAT, "--probabilities"),
-    "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
     "format": _option(
-        "Format: masks, label-map, seg-nrrd, umlite or dicom-seg. Default: by the output's name.", WHAT, kind=str | None
+        "Format: masks, label-map, seg-nrrd, umlite or dicom-seg. Default: by the output's name.",
+        OUTPUT,
+        kind=str | None,
     ),
-    "layout": _option("Layout of folders: flat, atlas or bids.", WHAT),
-    "names": _option("Names of classes: umlite, abdomenatlas or totalsegmentator.", WHAT),
-    "color_table": _option("Also write a colour table, NAME.ctbl, of a label map.", WHAT, "--color-table"),
-    "statistics": _option("Also write volumes, HU, places and lesions (CSV and JSON).", WHAT, "--statistics"),
-    "mesh": _option("Also write the surface of each class: stl or glb.", WHAT, kind=str | None),
-    "preview": _option("Also draw slices and outlines: a .png file, or folder.", WHAT, kind=str | None, metavar="PATH"),
-    "checks": _option("Check the result against itself.", WHAT, "--checks/--no-checks"),
-    "seg": _option("DICOM-SEG encoding: binary (default) or labelmap.", WHAT, kind=str | None),
-    "sr": _option("Also write measurements as a DICOM report, beside DICOM-SEG.", WHAT, "--sr"),
-    "key_images": _option("Also write slices of lesions as DICOM images, with a note.", WHAT, "--key-images"),
-    "report": _option("Also write a page with pictures: .html file, or folder.", WHAT, kind=str | None, metavar="PATH"),
-    "manifest": _option("Write the run manifest to this .json file, or folder.", WHAT, kind=str | None, metavar="PATH"),
+    "layout": _option("Layout of folders: flat, atlas or bids.", OUTPUT),
+    "names": _option("Names of classes: umlite, abdomenatlas or totalsegmentator.", OUTPUT),
+    "seg": _option("DICOM-SEG encoding: binary (default) or labelmap.", OUTPUT, kind=str | None),
+    "checks": _option("Check the result against itself.", OUTPUT, "--checks/--no-checks"),
+    "probabilities": _option(
+        "Probabilities, CLASS_probability.nii.gz, before post-processing.", BESIDE, "--probabilities"
+    ),
+    "color_table": _option("Colour table of a label map, NAME.ctbl.", BESIDE, "--color-table"),
+    "statistics": _option("Volumes, HU, places and lesions, as CSV and JSON.", BESIDE, "--statistics"),
+    "mesh": _option("Surface of each class: stl or glb.", BESIDE, kind=str | None),
+    "preview": _option("Slices with outlines: a .png file, or folder.", BESIDE, kind=str | None, metavar="PATH"),
+    "report": _option("Page with pictures: an .html file, or folder.", BESIDE, kind=str | None, metavar="PATH"),
+    "sr": _option("DICOM report of measurements, beside DICOM-SEG.", BESIDE, "--sr"),
+    "key_images": _option("Slices of lesions as DICOM images, with a note.", BESIDE, "--key-images"),
+    "manifest": _option("Run manifest: a .json file, or folder.", BESIDE, kind=str | None, metavar="PATH"),
+    "force_geometry": _option("Segment a scan whose size no body has.", EXPERT, "--force-geometry"),
     "windows": _option("Windows to run: all, or adaptive to skip those that cannot hold the classes.", HOW_MUCH),
     "max_ram": _option("Memory limit, such as 3GB or 800MB.", HOW_MUCH, kind=str | None, metavar="SIZE"),
     "max_vram": _option("GPU memory limit.", HOW_MUCH, kind=str | None, metavar="SIZE"),

@@ -16,6 +16,7 @@ from umlite import __version__
 from umlite.class_table import is_class_word
 from umlite.commands.options import (
     HOW_MUCH,
+    OUTPUT,
     SEVERAL,
     WHAT,
     JsonOption,
@@ -49,20 +50,18 @@ if TYPE_CHECKING:
 
 @takes_options
 def segment(
-    request: Request,
-    options: EngineOptions,
-    wanted: Wanted,
+    *,
     scans: Annotated[
         list[Path] | None,
         path_argument(metavar="SCAN", help="Scans, folders, 'patterns', @LISTS, zips or files of DICOM, - for stdin."),
     ] = None,
     output: Annotated[
         str | None,
-        output_option(
-            help="Folder of masks, FILE.nii.gz for a label map, FILE.dcm for DICOM-SEG.",
-            rich_help_panel=WHAT,
-        ),
+        output_option(help="Folder of masks, FILE.nii.gz for a label map, FILE.dcm for DICOM-SEG."),
     ] = None,
+    request: Request,
+    options: EngineOptions,
+    wanted: Wanted,
     weights: WeightsOption = None,
     packs: PacksOption = None,
     series: Annotated[
@@ -75,11 +74,11 @@ def segment(
     label_map: LabelMapOption = False,
     overwrite: OverwriteOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compute again what is done already.", rich_help_panel=SEVERAL)
+        bool, typer.Option("--force", help="Compute again what is done already.", rich_help_panel=OUTPUT)
     ] = False,
     verify_hashes: Annotated[
         bool,
-        typer.Option("--verify-hashes", help="Read finished results to see if they changed.", rich_help_panel=SEVERAL),
+        typer.Option("--verify-hashes", help="Read finished results to see if they changed.", rich_help_panel=OUTPUT),
     ] = False,
     jobs: Annotated[
         Path | None,

@@ -42,14 +42,18 @@ if TYPE_CHECKING:
 @takes_options
 def watch(
     inbox: Annotated[Path, path_argument(metavar="INBOX", help="Folder that scans, folders and zips of DICOM reach.")],
+    output: Annotated[Path, output_option(help="Folder for a result per scan.")],
     request: Request,
     options: EngineOptions,
     wanted: Wanted,
-    output: Annotated[Path, output_option(help="Folder for a result per scan.")],
     weights: WeightsOption = None,
     packs: PacksOption = None,
-    still: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Without a change: complete.")] = 10.0,
-    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Between two looks.")] = 5.0,
+    still: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Time without a change after which a scan is complete.")
+    ] = 10.0,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two looks into the folder.")
+    ] = 5.0,
     attempts: Annotated[int, typer.Option(min=1, help="Tries of a bad scan before it is put aside.")] = 3,
     quarantine: Annotated[
         Path | None, path_option(help="Folder for bad scans. Default: quarantine, in the output.")
