@@ -19,7 +19,7 @@ from bench.report import begin, finish
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 400 << 20
 """Largest size of a CPU build's wheel."""
-TESTS = ("tests/engines/test_cpu.py", "tests/engines/test_setup.py", "tests/engines/test_engine.py", "tests/kernels")
+TESTS = ("tests/engines/test_cpu.py", "tests/engines/test_setup.py", "tests/engines/test_engine.py")
 
 
 def main() -> None:

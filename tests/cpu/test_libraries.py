@@ -257,6 +257,7 @@ def assert_built_once(monkeypatch) -> None:
     assert ["Compiling" in said[0], "Nothing can be kept" in said[1], len(said)] == [True, True, 2]
 
 
+@pytest.mark.compiler
 @pytest.mark.usefixtures("sources")
 def test_no_place_to_build_in(monkeypatch) -> None:
     def nowhere(**_: str) -> None:
