@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +51,15 @@ def make_folder(folder: Path) -> None:
         raise output_error(NotADirectoryError(errno.ENOTDIR, "not a folder"), folder) from error
     except OSError as error:
         raise output_error(error, folder) from error
+
+
+def check_free(files: Iterable[Path], *, overwrite: bool, about: str = "output") -> None:
+    """Raise OutputError for a file that is there and may not be replaced. about: the option that names the files."""
+    there = [] if overwrite else [file for file in files if os.path.lexists(file)]
+    if there:
+        raise OutputError(
+            f"{there[0]} exists already. Choose another place, or allow replacing it.", about=("overwrite", about)
+        )
 
 
 def open_file(path: Path) -> BufferedReader:

@@ -16,8 +16,8 @@ from umlite.batch.reproduction import find_scan
 from umlite.batch.saving import Saver
 from umlite.batch.terms import Terms
 from umlite.dicom.reading import read_source
-from umlite.errors import OutputError, RequestError
-from umlite.files import file_sha256
+from umlite.errors import RequestError
+from umlite.files import check_free, file_sha256
 from umlite.products.choice import products_of
 from umlite.products.formats import format_of
 from umlite.products.place import stem
@@ -73,10 +73,7 @@ def export(
         recorded.hashes if recorded else (),
         recorded.options.precision if recorded else "",
     )
-    if not overwrite and (there := [file for file in terms.files(job.place) if os.path.lexists(file)]):
-        raise OutputError(
-            f"{there[0]} exists already. Choose another place, or allow replacing it.", about=("overwrite", "output")
-        )
+    check_free(terms.files(job.place), overwrite=overwrite)
     saver = Saver(Orders(request, wanted, overwrite, force=overwrite), {os.path.realpath(p) for p in (path, job.scan)})
     saver.check(job, terms)
     if source is not None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from umlite import __version__
-from umlite.commands.eval import check_free
 from umlite.commands.options import (
-    EXPERT,
     WHAT,
     JsonOption,
+    LabelNamesOption,
+    MaskClassesOption,
     OverwriteOption,
     listed,
     output_option,
@@ -20,6 +18,7 @@ from umlite.commands.options import (
     path_option,
 )
 from umlite.commands.reporting import reported
+from umlite.files import check_free
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
@@ -29,12 +28,7 @@ if TYPE_CHECKING:
 def compare(
     first: Annotated[Path, path_argument(metavar="A", help="The earlier result: a folder of masks or a label map.")],
     second: Annotated[Path, path_argument(metavar="B", help="The later result.")],
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            "--classes", "-c", help="Names or groups with commas, or @FILE. Default: all in both.", rich_help_panel=WHAT
-        ),
-    ] = None,
+    classes: MaskClassesOption = None,
     output: Annotated[
         Path | None,
         output_option(help="Folder for tables, JSON and a page."),
@@ -45,15 +39,7 @@ def compare(
     scan_b: Annotated[
         Path | None, path_option("--scan-b", help="Scan of B, for mean HU.", rich_help_panel=WHAT, metavar="FILE")
     ] = None,
-    names: Annotated[
-        str | None,
-        path_option(
-            "--names",
-            help='JSON file that names the labels of label maps, or "published".',
-            rich_help_panel=EXPERT,
-            metavar="FILE",
-        ),
-    ] = None,
+    names: LabelNamesOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +50,7 @@ def compare(
         from umlite.comparison.files import FILES, write_comparison
 
         if output is not None:
-            check_free([output / name for name in FILES], overwrite, "output")
+            check_free([output / name for name in FILES], overwrite=overwrite)
         found = compare_results(first, second, ComparisonOptions(listed(classes), names, (scan_a, scan_b)))
         files = [] if output is None else write_comparison(output, found, overwrite=overwrite)
         for warning in found.warnings:

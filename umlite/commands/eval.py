@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,32 +12,28 @@ from umlite.commands.options import (
     EXPERT,
     HOW_MUCH,
     OUTPUT,
-    WHAT,
     JsonOption,
+    LabelNamesOption,
+    MaskClassesOption,
     OverwriteOption,
     listed,
     output_option,
     path_argument,
-    path_option,
 )
 from umlite.commands.reporting import BAD_INPUT, reported
-from umlite.errors import OutputError, RequestError
+from umlite.errors import RequestError
+from umlite.files import check_free
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
-    from umlite.evaluation.cohort import Estimate, Summary
+    from umlite.evaluation.cohort import Summary
     from umlite.evaluation.evaluation import Evaluation
 
 
 def evaluate(
     predicted: Annotated[Path, path_argument(metavar="PRED", help="Predicted masks: a file or a folder.")],
     truth: Annotated[Path, path_argument(metavar="TRUTH", help="True masks: a file or a folder.")],
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            "--classes", "-c", help="Names or groups with commas, or @FILE. Default: all in both.", rich_help_panel=WHAT
-        ),
-    ] = None,
+    classes: MaskClassesOption = None,
     output: Annotated[
         Path | None,
         output_option(help="Folder for cases.csv, cohort.csv, evaluation.json."),
@@ -50,15 +44,7 @@ def evaluate(
             "--page", help="HTML page with plots and tables, FILE.html.", rich_help_panel=OUTPUT, metavar="FILE"
         ),
     ] = None,
-    names: Annotated[
-        str | None,
-        path_option(
-            "--names",
-            help='JSON file that names the labels of label maps, or "published".',
-            rich_help_panel=WHAT,
-            metavar="FILE",
-        ),
-    ] = None,
+    names: LabelNamesOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     tolerance: Annotated[
@@ -79,7 +65,7 @@ def evaluate(
         from umlite.evaluation.files import FILES, write_evaluation, write_evaluation_page
 
         if output is not None:
-            check_free([output / name for name in FILES], overwrite, "output")
+            check_free([output / name for name in FILES], overwrite=overwrite)
         if page is not None:
             _check_page(page, overwrite)
         options = EvaluationOptions(listed(classes), tolerance, names, Bootstrap(resamples, seed))
@@ -106,21 +92,12 @@ def evaluate(
 def _check_page(page: Path, overwrite: bool) -> None:
     if page.suffix.lower() != ".html":
         raise RequestError(f"{page} is no name of a page: expected one that ends in .html.", about="page")
-    check_free([page], overwrite, "page")
-
-
-def check_free(files: Sequence[Path], overwrite: bool, option: str) -> None:
-    """Find out before the computation whether files may be written. Raises OutputError. option: that names them."""
-    there = [file for file in files if os.path.lexists(file)]
-    if there and not overwrite:
-        raise OutputError(
-            f"{there[0]} exists already. Choose another place, or allow replacing it.", about=("overwrite", option)
-        )
+    check_free([page], overwrite=overwrite, about="page")
 
 
 def _show(found: Evaluation) -> None:
     rows = [
-        (s.name, str(s.cases), _words(s.dice, 3), _words(s.nsd, 3), _words(s.hd95_mm, 1), _words(s.volume_error_ml, 1))
+        (s.name, str(s.cases), s.dice.words(3), s.nsd.words(3), s.hd95_mm.words(1), s.volume_error_ml.words(1))
         for s in found.summaries
     ]
     columns = ("class", "cases", "Dice", "NSD", "HD95 (mm)", "volume error (ml)")
@@ -140,14 +117,4 @@ def _lesion_row(summary: Summary) -> tuple[str, ...]:
     lesions = summary.lesions
     assert lesions is not None
     estimates = (lesions.sensitivity, lesions.false_per_scan, summary.sensitivity, summary.specificity)
-    return (summary.name, str(lesions.truth), str(lesions.found), *(_words(e, 2) for e in estimates))
-
-
-def _words(estimate: Estimate, digits: int) -> str:
-    """0.93 (0.91 to 0.95); a dash where there is no such number."""
-    if estimate.value != estimate.value:
-        return "-"
-    value = f"{estimate.value:.{digits}f}"
-    return (
-        value if estimate.low != estimate.low else f"{value} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
-    )
+    return (summary.name, str(lesions.truth), str(lesions.found), *(e.words(2) for e in estimates))

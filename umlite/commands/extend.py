@@ -11,7 +11,8 @@ import typer
 from umlite.commands.options import WHAT, JsonOption, OverwriteOption, WeightsOption, load, output_option, path_argument
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
-from umlite.errors import OutputError, RequestError
+from umlite.errors import RequestError
+from umlite.files import check_free
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
@@ -58,10 +59,7 @@ def extend(
 
         if not 0 < held_out < 1:
             raise RequestError(f"Expected a share above 0 and below 1, found {held_out}.", about="held_out")
-        if output.exists() and not overwrite:
-            raise OutputError(
-                f"{output} exists already. Choose another place, or allow replacing it.", about="overwrite"
-            )
+        check_free([output], overwrite=overwrite)
         scans, others = find_labelled(data, name_in_data or name)
         tell(f"{len(scans)} labelled scans" + (f"; {others} more are not labelled with it" if others else ""))
         base = load(weights, EngineOptions(device="cpu", threads=threads), output.parent)

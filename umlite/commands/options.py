@@ -69,6 +69,21 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=OUTPUT)
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)]
+MaskClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", "-c", help="Names or groups with commas, or @FILE. Default: all in both.", rich_help_panel=WHAT
+    ),
+]
+LabelNamesOption = Annotated[
+    str | None,
+    path_option(
+        "--names",
+        help='JSON file that names the labels of label maps, or "published".',
+        rich_help_panel=WHAT,
+        metavar="FILE",
+    ),
+]
 
 
 def _option(text: str, panel: str, *names: str, kind: Any = None, metavar: str | None = None) -> tuple[Any, OptionInfo]:

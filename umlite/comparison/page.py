@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Sequence
 
 from umlite.comparison import words
@@ -10,7 +9,7 @@ from umlite.comparison.comparison import Comparison
 from umlite.comparison.verdicts import LEAST_CHANGE_MM, VOLUME_FACTOR
 from umlite.products.report.index import SCRIPTS
 from umlite.products.report.markup import Markup, element
-from umlite.products.report.page import Page, write_page
+from umlite.products.report.page import Page, page_text
 from umlite.products.report.sections import section, table
 
 _RULE = (
@@ -42,9 +41,7 @@ def comparison_page(found: Comparison) -> str:
     if found.organs:
         organs = _table(words.ORGAN_COLUMNS, words.organ_rows(found), words.RIGHT["organs"], "Volumes of organs")
         body.append(section("Organs", organs))
-    file = io.StringIO()
-    write_page(file, Page("Two scans of one patient", body, SCRIPTS))
-    return file.getvalue()
+    return page_text(Page("Two scans of one patient", body, SCRIPTS))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int], caption: str) -> Markup:

@@ -33,6 +33,13 @@ class Estimate:
         """Ready for JSON, with None for NaN."""
         return {name: finite(value) for name, value in asdict(self).items()}
 
+    def words(self, digits: int) -> str:
+        """0.93 (0.91 to 0.95), without the interval where there is none; a dash without a value."""
+        if math.isnan(self.value):
+            return "-"
+        value = f"{self.value:.{digits}f}"
+        return value if math.isnan(self.low) else f"{value} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
 
 @dataclass(frozen=True)
 class Bootstrap:

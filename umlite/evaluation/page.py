@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from umlite.evaluation.evaluation import Evaluation
 from umlite.evaluation.plot import Strip, plot
 from umlite.products.report.index import SCRIPTS
 from umlite.products.report.markup import Markup, element
-from umlite.products.report.page import Page, write_page
+from umlite.products.report.page import Page, page_text
 from umlite.products.report.sections import number, section, table
 
 MOST_ROWS = 2000
@@ -37,9 +36,7 @@ def evaluation_page(found: Evaluation) -> str:
         body.insert(0, section("Left out", element("ul", [element("li", line) for line in told], class_="checks")))
     count = len(found.cases)
     under = f"{count} case{'s' if count != 1 else ''}; means with 95 % confidence intervals"
-    file = io.StringIO()
-    write_page(file, Page("Masks against the truth", body, SCRIPTS, under=under))
-    return file.getvalue()
+    return page_text(Page("Masks against the truth", body, SCRIPTS, under=under))
 
 
 def _plot(found: Evaluation, metric: str, words: str) -> Markup:
@@ -107,7 +104,4 @@ def _case_row(name: str, row: Agreement) -> list[Markup]:
 def _estimate(estimate: Estimate, digits: int) -> Markup:
     if math.isnan(estimate.value):
         return number(None)
-    text = f"{estimate.value:.{digits}f}"
-    if not math.isnan(estimate.low):
-        text += f" ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
-    return element("td", text, class_="number", data_value=f"{estimate.value:.6g}")
+    return element("td", estimate.words(digits), class_="number", data_value=f"{estimate.value:.6g}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from umlite.class_table import ClassTable
 from umlite.errors import RequestError, UmliteError
+from umlite.evaluation.cohort import Bootstrap
 from umlite.extension.labelled import Labelled
 from umlite.extension.learning import Controller, Curve, Learner
 from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
@@ -271,9 +272,7 @@ def held_out_dice(extended: Segmenter, name: str, scans: Sequence[Labelled]) -> 
     return found
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of some values, and the 95 % interval of it by 2,000 bootstrap samples."""
-    random = np.random.default_rng(seed)
-    means = random.choice(np.array(values), (2000, len(values))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(np.mean(values)), float(low), float(high)
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of some values and its 95 % confidence interval, which is the value itself where there is only one."""
+    mean = Bootstrap(resamples=2000).mean(values)
+    return (mean.value, mean.low, mean.high) if mean.cases > 1 else (mean.value,) * 3

@@ -11,11 +11,10 @@ from umlite import __version__
 from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
 from umlite.files import read_json
-from umlite.names import names_of
 from umlite.outputs.file_set import Files
 from umlite.outputs.texts import json_text
 from umlite.products.place import Place, stem
-from umlite.products.product import Finished, Product
+from umlite.products.product import Finished, NamedProduct, Product
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
@@ -24,18 +23,15 @@ DESCRIPTION = "dataset_description.json"
 _BIDS_VERSION = "1.10.0"
 
 
-class LabelTable(Product):
-    """NAME_dseg.tsv: index, name and colour of every label. names: a key of `umlite.names.NAMES`."""
-
-    def __init__(self, names: str) -> None:
-        self._names = names
+class LabelTable(NamedProduct):
+    """NAME_dseg.tsv: index, name and colour of every label."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
         return [] if place.is_folder else [place.main.with_name(f"{stem(place.main)}.tsv")]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         classes = finished.result.classes
-        names = names_of(classes, self._names)
+        names = self.names_of(classes)
         rows = [(0, "background", (0, 0, 0)), *((c.index, names[c.name], c.color) for c in classes)]
         lines = ["index\tname\tcolor", *(f"{index}\t{name}\t#{bytes(color).hex()}" for index, name, color in rows)]
         for path in self.paths(place, classes):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from umlite.classes import AnatomyClass
-from umlite.names import names_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place, stem
-from umlite.products.product import Finished, Product
+from umlite.products.product import Finished, NamedProduct
 
 
-class ColorTable(Product):
-    """NAME.ctbl beside NAME.nii.gz: a line per label with name, red, green, blue and opacity.
-
-    names: a key of `umlite.names.NAMES`.
-    """
-
-    def __init__(self, names: str) -> None:
-        self._names = names
+class ColorTable(NamedProduct):
+    """NAME.ctbl beside NAME.nii.gz: a line per label with name, red, green, blue and opacity."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
         return [place.main.with_name(f"{stem(place.main)}.ctbl")]
@@ -27,12 +20,11 @@ class ColorTable(Product):
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         classes = finished.result.classes
         (path,) = self.paths(place, classes)
-        files.write_text(path, color_table(classes, self._names))
+        files.write_text(path, color_table(classes, self.names_of(classes)))
 
 
-def color_table(classes: Sequence[AnatomyClass], tool: str) -> str:
-    """The lines of a colour table. tool: a key of `umlite.names.NAMES`."""
-    names = names_of(classes, tool)
+def color_table(classes: Sequence[AnatomyClass], names: Mapping[str, str]) -> str:
+    """A colour table as text. names: canonical name -> name to write."""
     rows = [f"{c.index} {names[c.name]} {' '.join(map(str, c.color))} 255" for c in sorted(classes, key=_index)]
     return "\n".join(["# Color table file, labels of umlite", "0 background 0 0 0 0", *rows]) + "\n"
 

@@ -6,24 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from umlite.classes import AnatomyClass
-from umlite.names import OWN, names_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
-from umlite.products.product import Finished, Product
+from umlite.products.product import Finished, NamedProduct
 
 
-class _Named(Product):
-    """A product whose files or labels have names of classes. names: a key of `umlite.names.NAMES`."""
-
-    def __init__(self, names: str = OWN) -> None:
-        self._names = names
-
-    def names_of(self, classes: Sequence[AnatomyClass]) -> dict[str, str]:
-        """Canonical name -> name to write."""
-        return names_of(classes, self._names)
-
-
-class Masks(_Named):
+class Masks(NamedProduct):
     """One uint8 mask per class, CLASS.nii.gz."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
@@ -34,7 +22,7 @@ class Masks(_Named):
         result.add_masks(files, place.main, self.names_of(result.classes))
 
 
-class LabelMap(_Named):
+class LabelMap(NamedProduct):
     """Published indices in one file, tumours over organs, with the names inside the file."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
@@ -45,7 +33,7 @@ class LabelMap(_Named):
         result.add_label_map(files, place.main, self.names_of(result.classes))
 
 
-class Probabilities(_Named):
+class Probabilities(NamedProduct):
     """CLASS_probability.nii.gz per class, before post-processing."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:

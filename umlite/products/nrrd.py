@@ -16,10 +16,9 @@ from umlite.classes import AnatomyClass
 from umlite.concepts import SIDES, Code, category_of, concept_of
 from umlite.masks.bitmask import BitMask, Box
 from umlite.masks.on_scan import MasksOnScan
-from umlite.names import OWN, names_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
-from umlite.products.product import Finished, Product
+from umlite.products.product import Finished, NamedProduct
 from umlite.results.label_map import label_dtype
 from umlite.results.overlaps import OverlapTally
 from umlite.results.segmentation import Segmentation
@@ -30,18 +29,15 @@ _CATEGORIES = "Segmentation category and type - DICOM master list"
 _REGIONS = "Anatomic codes - DICOM master list"
 
 
-class SegNrrd(Product):
-    """One .seg.nrrd file. names: of the segments, a key of `umlite.names.NAMES`."""
-
-    def __init__(self, names: str = OWN) -> None:
-        self._names = names
+class SegNrrd(NamedProduct):
+    """One .seg.nrrd file."""
 
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:  # noqa: ARG002  one file for all
         return [place.main]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         result = finished.result
-        write_seg_nrrd(files, place.main, result, names_of(result.classes, self._names))
+        write_seg_nrrd(files, place.main, result, self.names_of(result.classes))
 
 
 def write_seg_nrrd(files: Files, path: Path, result: Segmentation, names: Mapping[str, str]) -> None:

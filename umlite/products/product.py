@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from umlite.classes import AnatomyClass
 from umlite.errors import InputError
 from umlite.findings import Finding, find
+from umlite.names import OWN, names_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
 from umlite.products.wanted import Wanted
@@ -96,3 +97,14 @@ class Product(ABC):
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: B027  most products have nothing to check
         """Raise RequestError before the computation if this scan cannot have the product. series: as of `Finished`."""
+
+
+class NamedProduct(Product):
+    """A product whose files or labels have names of classes. names: a key of `umlite.names.NAMES`."""
+
+    def __init__(self, names: str = OWN) -> None:
+        self._names = names
+
+    def names_of(self, classes: Sequence[AnatomyClass]) -> dict[str, str]:
+        """Canonical name -> name to write."""
+        return names_of(classes, self._names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,6 +74,13 @@ def write_page(file: TextIO, page: Page, blocks: Iterable[str] = ()) -> None:
     for block in blocks:
         file.write(block)
     file.write(f"\n<script>{script}</script>\n</body>\n</html>\n")
+
+
+def page_text(page: Page) -> str:
+    """A page without data blocks as text."""
+    file = io.StringIO()
+    write_page(file, page)
+    return file.getvalue()
 
 
 def _script(names: Sequence[str]) -> str:
