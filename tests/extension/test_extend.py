@@ -15,7 +15,7 @@ from support.samples import make_scan
 from umlite import Segmenter
 from umlite.cli import app
 from umlite.errors import InputError, RequestError
-from umlite.extension.extend import interval
+from umlite.extension.extend import held_out_places, interval
 from umlite.extension.labelled import find_labelled
 from umlite.extension.samples import Sampler, mask_on_model
 from umlite.volume.preparation import restore
@@ -152,9 +152,18 @@ def test_data_that_cannot_be_used(base: Path, cases: Path, tmp_path: Path) -> No
     out = tmp_path / "x.pack.safetensors"
     told = umlite("extend", table, "--name", "heart", "--weights", base, "-o", out, code=2)
     assert "s1 is left out" in told
-    assert "No scan that shows the class" in told
+    assert "found 1 and 1 that cannot be used" in told
     assert not out.exists()
     assert "above 0 and below 1" in umlite("extend", table, "--name", "a", "-o", out, "--held-out", "1", code=2)
+
+
+def test_scans_that_show_the_class_judge() -> None:
+    """Early stopping and Dice would mean nothing on scans without it."""
+    for seed in range(20):
+        held = held_out_places([True, False, False, True, False, False], 0.25, seed)
+        assert len(held & {0, 3}) == 1
+        assert len(held) == 2
+        assert 0 not in held_out_places([True, False, False], 0.5, seed)
 
 
 def test_the_interval_of_a_mean() -> None:

@@ -94,6 +94,10 @@ class Extension:
         }
 
 
+_Used = tuple[Labelled, str, Samples]
+"""A scan that can be used, the hash of its content, its samples."""
+
+
 @dataclass(eq=False)
 class Teacher:
     """Learns a class of a network whose numbers stay.
@@ -123,28 +127,10 @@ class Teacher:
             InputError: every scan is unusable.
         """
         name = self._name(task)
-        order = np.random.default_rng(task.seed).permutation(len(scans))
-        count = max(1, round(task.held_out * len(scans)))
-        if len(scans) < LEAST_SCANS:
-            raise RequestError(f"Expected at least {LEAST_SCANS} labelled scans, found {len(scans)}.", about="data")
-        judging = {int(n) for n in order[:count]}
+        train, held_out, skipped = self._samples(scans, task)
         sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
-        groups: dict[bool, list[tuple[Labelled, str, Samples]]] = {False: [], True: []}
-        skipped = []
-        for number, labelled in enumerate(scans):
-            self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)})")
-            try:
-                content = content_hash(labelled)
-                groups[number in judging].append((labelled, content, sampler.of(labelled, content)))
-            except (UmliteError, OSError) as error:
-                skipped.append((labelled.name, str(error)))
-                self.notify(f"{labelled.name} is left out: {error}")
-        train, held_out = groups[False], groups[True]
-        if not train or not any(samples.inside.any() for *_, samples in train):
-            raise RequestError("No scan that shows the class can be learned from.", about="data")
-        learner = Learner(
-            [s for *_, s in train], [s for *_, s in held_out] or [s for *_, s in train], task.seed, self.stop
-        )
+        judges = held_out or train
+        learner = Learner([s for *_, s in train], [s for *_, s in judges], task.seed, self.stop)
         nearest = self._nearest(learner)
         controller, value, curve = self._learn(learner, nearest, task)
         if task.hard and not self.stop():
@@ -172,8 +158,35 @@ class Teacher:
             curve,
             value,
             tuple(nearest)[:3],
-            sum(samples.bytes for group in groups.values() for *_, samples in group),
+            sum(samples.bytes for *_, samples in (*train, *held_out)),
         )
+
+    def _samples(self, scans: Sequence[Labelled], task: Task) -> tuple[list[_Used], list[_Used], list[tuple[str, str]]]:
+        """Samples of scans to learn from and of those that judge, and (case, reason) of those that cannot be used."""
+        sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
+        usable: list[_Used] = []
+        skipped = []
+        for number, labelled in enumerate(scans):
+            self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)})")
+            try:
+                content = content_hash(labelled)
+                usable.append((labelled, content, sampler.of(labelled, content)))
+            except (UmliteError, OSError) as error:
+                skipped.append((labelled.name, str(error)))
+                self.notify(f"{labelled.name} is left out: {error}")
+        if len(usable) < LEAST_SCANS:
+            found = f"found {len(usable)}" + (f" and {len(skipped)} that cannot be used" if skipped else "")
+            raise RequestError(f"Expected at least {LEAST_SCANS} labelled scans, {found}.", about="data")
+        shown = [bool(samples.inside.any()) for *_, samples in usable]
+        if not any(shown):
+            raise RequestError("No scan that shows the class can be learned from.", about="data")
+        judging = held_out_places(shown, task.held_out, task.seed)
+        if not any(shown[n] for n in judging):
+            self.notify("Only one scan shows the class: it is learned from and judges too.")
+            judging = set()
+        groups = ([one for n, one in enumerate(usable) if (n in judging) is held] for held in (False, True))
+        train, held_out = groups
+        return train, held_out, skipped
 
     def _name(self, task: Task) -> str:
         names = self.segmenter.classes.names
@@ -236,6 +249,21 @@ class Teacher:
             task = torch.relu(generator.text_to_vision(embedding))
             image, text = generator.controller.weight.flatten(1).split((head.gap_width, head.task_width), 1)
             return Controller(image.clone(), (text @ task + generator.controller.bias).clone())
+
+
+def held_out_places(shown: Sequence[bool], share: float, seed: int) -> set[int]:
+    """Which scans judge: the same share of those that show the class and of the others, at least one that shows it.
+
+    shown: whether each scan shows the class. Where only one does, it does not judge.
+    """
+    random = np.random.default_rng(seed)
+    held: set[int] = set()
+    for kind in (True, False):
+        places = [n for n, one in enumerate(shown) if one is kind]
+        few = kind and len(places) < LEAST_SCANS
+        count = 0 if few else max(int(kind), round(share * len(places)))
+        held |= {places[int(n)] for n in random.permutation(len(places))[:count]}
+    return held
 
 
 def unchanged_logits(base: Segmenter, extended: Segmenter, scans: Sequence[Labelled]) -> int:
