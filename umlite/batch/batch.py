@@ -14,13 +14,13 @@ from umlite.batch.crew import Crew, CrewOptions
 from umlite.batch.errand import Errand
 from umlite.batch.jobs import Job
 from umlite.batch.model import Model
+from umlite.batch.on_ray import run_on_ray
 from umlite.batch.orders import Orders
 from umlite.batch.run import Watcher, check_orders, finish_run, real_paths, run_jobs, run_overlapped
 from umlite.batch.steps import Steps
 from umlite.batch.told import Told, told
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
-from umlite.progress import Notify
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
@@ -37,6 +37,7 @@ class Batch:
         load: loads the segmenter of some options. For several processes it can be pickled, like `forecast`.
         forecast: makes what predicts each scan's cost from options and segmenter.
         crew: over how many processes it is spread; None for this one.
+        ray: address of the Ray cluster that computes it; None for this machine.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Batch:
     load: Callable[[EngineOptions], Segmenter]
     forecast: Callable[[EngineOptions, Segmenter], Forecast]
     crew: CrewOptions | None = None
+    ray: str | None = None
 
     def run(self, jobs: Sequence[Job], watcher: Watcher = Watcher()) -> Generator[Told, None, None]:
         """A report of each scan as it ends.
@@ -54,8 +56,11 @@ class Batch:
         products = check_orders(self.model, jobs, self.orders)
         forecast_of = partial(self.forecast, self.model.options)
         steps = Steps(self.model, self.orders, real_paths(jobs))
-        if self.crew is not None:
-            yield from self._crew(steps, jobs, watcher.notify).run(iter(jobs))
+        done = partial(_done, steps)
+        if self.ray is not None:
+            yield from run_on_ray(self._errand(jobs), iter(jobs), done, self.ray, notify=watcher.notify)
+        elif self.crew is not None:
+            yield from Crew(self._errand(jobs), self.crew, done, watcher.notify).run(iter(jobs))
         elif len(jobs) == 1:
             progress_of = watcher.progress_of
             outcomes = run_jobs(self.model, jobs, self.orders, progress_of=progress_of, forecast_of=forecast_of)
@@ -67,15 +72,15 @@ class Batch:
             )
         finish_run(products)
 
-    def _crew(self, steps: Steps, jobs: Sequence[Job], notify: Notify) -> Crew:
-        def done(job: Job) -> Told | None:
-            outcome = contained(steps.skipped, job)
-            return None if outcome is None else told(outcome)
+    def _errand(self, jobs: Sequence[Job]) -> Errand:
+        model, scans = self.model, real_paths(jobs)
+        return Errand(model.path, model.packs, model.options, self.orders, scans, self.load, self.forecast)
 
-        assert self.crew is not None
-        model = self.model
-        errand = Errand(model.path, model.packs, model.options, self.orders, real_paths(jobs), self.load, self.forecast)
-        return Crew(errand, self.crew, done, notify)
+
+def _done(steps: Steps, job: Job) -> Told | None:
+    """The report of a job that is done already, or cannot be done."""
+    outcome = contained(steps.skipped, job)
+    return None if outcome is None else told(outcome)
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -103,6 +103,10 @@ def segment(
         str | None,
         typer.Option("--shard", metavar="I/N", help="Only part I of N, all about as long.", rich_help_panel=SEVERAL),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Compute on a Ray cluster, or auto.", rich_help_panel=SEVERAL),
+    ] = None,
     scan_timeout: Annotated[
         float | None,
         typer.Option(
@@ -154,7 +158,7 @@ def segment(
         crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
         with closing(tally), window_bars(silent) as progress_of:
-            outcomes = Batch(model, orders, loading, forecast_for, crew).run(todo, Watcher(progress_of, tell))
+            outcomes = Batch(model, orders, loading, forecast_for, crew, ray).run(todo, Watcher(progress_of, tell))
             with closing(outcomes):  # an interruption waits for the scan that is being written
                 for one in outcomes:
                     tally.add(one)
