@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from support.patients import ORGANS, Visit, centroid_mm
+from support.verdicts import MIRRORED
 from umlite.cli import app
 from umlite.comparison.comparison import Comparison, ComparisonOptions, compare
-from umlite.comparison.verdicts import MIRRORED
 from umlite.errors import InputError, RequestError
 
 BALLS = (

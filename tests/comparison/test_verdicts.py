@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from support.verdicts import MIRRORED
 from umlite.comparison.matching import _groups
-from umlite.comparison.verdicts import MIRRORED, Size, by_size
+from umlite.comparison.verdicts import Size, by_size
 
 
 @pytest.mark.parametrize(

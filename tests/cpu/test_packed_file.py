@@ -15,7 +15,7 @@ import pytest
 from support.cpu_layers import weights
 from umlite.cpu import packed_file
 from umlite.cpu.assembly import Assembly
-from umlite.cpu.packed_file import START_BYTES, read_packed, write_packed
+from umlite.cpu.packed_file import START_BYTES, fill_packed, read_packed
 from umlite.errors import DeviceError
 from umlite.machine.processor import Machine
 from umlite.progress import no_notice
@@ -23,6 +23,11 @@ from umlite.progress import no_notice
 RNG = np.random.default_rng(0)
 ARRAYS = {"a": RNG.random(160, np.float32), "b": RNG.random(5000 * 16, np.float32)}
 SIZES = {name: array.size for name, array in ARRAYS.items()}
+
+
+def write_packed(key: str, arrays: dict[str, np.ndarray]) -> None:
+    sizes = {name: array.size for name, array in arrays.items()}
+    fill_packed(key, sizes, lambda name, out: np.copyto(out, arrays[name]))
 
 
 @pytest.fixture(autouse=True)
@@ -137,10 +142,10 @@ def test_what_a_killed_process_left_is_counted_and_goes(cache: Path, monkeypatch
 
 def test_several_processes_at_once(cache: Path) -> None:
     program = (
-        "import numpy as np; from umlite.cpu.packed_file import START_BYTES, read_packed, write_packed\n"
+        "import numpy as np; from umlite.cpu.packed_file import fill_packed, read_packed\n"
         "for i in range(30):\n"
         "    arrays = {'a': np.full(1 << 16, i % 3, np.float32)}\n"
-        "    write_packed(f'key{i % 3}', arrays)\n"
+        "    fill_packed(f'key{i % 3}', {'a': 1 << 16}, lambda name, out: np.copyto(out, arrays[name]))\n"
         "    assert np.array_equal(read_packed(f'key{i % 3}', {'a': 1 << 16})['a'], arrays['a'])\n"
         "print('whole')"
     )

@@ -54,7 +54,7 @@ class Rigid:
 
     @property
     def matrix(self) -> Points:
-        """As an affine, float64 [4, 4]."""
+        """The alignment as an affine, float64 [4, 4]."""
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = self.rotation, self.shift_mm
         return matrix

@@ -23,19 +23,6 @@ MEASURABLE_MM = 10.0
 Verdict = Literal[
     "new", "gone", "growing", "shrinking", "stable", "merged", "split", "regrouped", "out_of_view_a", "out_of_view_b"
 ]
-MIRRORED: dict[Verdict, Verdict] = {
-    "new": "gone",
-    "gone": "new",
-    "growing": "shrinking",
-    "shrinking": "growing",
-    "stable": "stable",
-    "merged": "split",
-    "split": "merged",
-    "regrouped": "regrouped",
-    "out_of_view_a": "out_of_view_b",
-    "out_of_view_b": "out_of_view_a",
-}
-"""The verdict if the scans are swapped."""
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,6 @@ def read_packed(key: str, sizes: Mapping[str, int], threads: int = 1) -> dict[st
     return arrays
 
 
-def write_packed(key: str, arrays: Mapping[str, Floats]) -> None:
-    """Keep arrays under a key, all or none. Raises OSError as `fill_packed` does."""
-    sizes = {name: array.size for name, array in arrays.items()}
-    fill_packed(key, sizes, lambda name, out: np.copyto(out, arrays[name].reshape(-1)))
-
-
 def fill_packed(key: str, sizes: Mapping[str, int], fill: Callable[[str, Floats], None]) -> None:
     """Keep arrays under a key with one of them in memory at a time. If the folder grows too large, the oldest files go.
 

@@ -52,7 +52,7 @@ class Pixels:
 
     @property
     def frame_bytes(self) -> int:
-        """Of one plane that is not compressed."""
+        """Bytes of one plane that is not compressed."""
         return self.rows * self.columns * self.bits_allocated // 8
 
 
@@ -219,7 +219,7 @@ def _check_length(header: Header, pixels: Pixels) -> None:
 
 
 def _check_fragments(header: Header) -> None:
-    """Of a file of its own: members of an archive would have to be unpacked, and state their lengths themselves."""
+    """Check a file of its own: members of an archive would have to be unpacked, and state their lengths themselves."""
     source = header.source
     if not isinstance(source, FileSource):
         return

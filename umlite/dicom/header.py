@@ -132,7 +132,7 @@ def read_header(source: Source, *, every: bool = False) -> Header:
 
 
 def text_of(data: Any, keyword: str) -> str:
-    """As `Header.text`, of any data set."""
+    """Text as `Header.text` gives it, from any data set."""
     value = _value(data, keyword)
     if value is None:
         return ""
@@ -142,7 +142,7 @@ def text_of(data: Any, keyword: str) -> str:
 
 
 def numbers_of(data: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """As `Header.numbers`, of any data set."""
+    """Numbers as `Header.numbers` gives them, from any data set."""
     value = _value(data, keyword)
     parts = list(value) if _is_list(value) else [value]
     if len(parts) != count:

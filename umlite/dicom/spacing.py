@@ -37,7 +37,7 @@ class Row:
 
     @classmethod
     def of(cls, frames: Sequence[Frame]) -> Row:
-        """Of at least two planes, sorted."""
+        """The row of at least two planes, sorted."""
         positions = np.array([frame.position for frame in frames])
         normal = frames[0].normal
         along = positions @ normal

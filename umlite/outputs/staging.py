@@ -197,7 +197,7 @@ def _still_there(file: IO[Any], path: Path) -> bool:
 
 
 def _nobodys_by_name(path: Path) -> bool:
-    """Of what has no lock: a run died before it made one, or while it removed the folder."""
+    """Whether a folder without a lock is nobody's: a run died before it made one, or while it removed the folder."""
     place, _, rest = path.name.removeprefix(PREFIX).partition("-")
     pid, _, token = rest.partition("-")
     if place != _place() or not pid.isdigit():

@@ -45,7 +45,7 @@ class Format:
 
     @property
     def ending(self) -> str:
-        """Of a file that umlite names; empty for a folder."""
+        """Ending of a file that umlite names; empty for a folder."""
         return self.endings[0] if self.endings else ""
 
 

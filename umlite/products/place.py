@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENDINGS = (".umlite.nii.gz", ".seg.nrrd", ".nii.gz", ".nii", ".dcm")
-"""Of results that are one file."""
+"""Endings of results that are one file."""
 
 
 @dataclass(frozen=True)

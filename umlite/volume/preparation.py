@@ -55,7 +55,7 @@ class Frame:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the cropped volume, and of the labels that `restore` takes."""
+        """Shape of the cropped volume, and of the labels that `restore` takes."""
         return crop_grid(self.model, self.start, self.stop).shape
 
     @property

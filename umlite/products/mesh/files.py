@@ -109,13 +109,13 @@ def _glb(content: dict[str, Any], binary: bytes) -> bytes:
 
 
 def _area_vectors(mesh: Mesh) -> npt.NDArray[np.float64]:
-    """Of every triangle, at a right angle to it and outwards."""
+    """A vector for each triangle, at a right angle to it and outwards; its length is twice the area."""
     a, b, c = np.moveaxis(mesh.points[mesh.triangles], 1, 0)
     return np.cross(b - a, c - a)
 
 
 def _normals(mesh: Mesh) -> npt.NDArray[np.float64]:
-    """Of every point: the mean of its triangles' normals by area, of length 1."""
+    """A normal of length 1 for each point: the mean of its triangles' normals by area."""
     areas = _area_vectors(mesh)
     sums = np.zeros_like(mesh.points)
     for corner in mesh.triangles.T:

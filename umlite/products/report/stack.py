@@ -20,11 +20,11 @@ from umlite.products.report.tones import Tones
 from umlite.volume.reading import Scan
 
 BUDGET_BYTES = 13_500_000
-"""Of a page's pictures, so that the page stays under 15 MB."""
+"""Most bytes of a page's pictures, so that the page stays under 15 MB."""
 MOST_VOXELS = 96_000_000
-"""Of a page: a browser keeps two bytes for each."""
+"""Most voxels of a page: a browser keeps two bytes for each."""
 QUALITY, EFFORT = 75, 2
-"""Of WebP. More effort made slices of a real abdomen 3 % smaller and took twice as long."""
+"""Settings of WebP. More effort made slices of a real abdomen 3 % smaller and took twice as long."""
 MOST_SETS = 1 << 16
 _SAMPLES = 9
 _LEAST_PIXELS = 32

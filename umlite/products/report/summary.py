@@ -20,7 +20,7 @@ from umlite.products.report.markup import Markup, data_block
 from umlite.products.report.page import GENERATOR
 
 MOST_BYTES = 1 << 18
-"""Of a report's start, where its summary stands."""
+"""Bytes to read at the start of a report, where its summary stands."""
 _BLOCK = re.compile(r'<script type="application/json" id="summary">(.*?)</script>', re.S)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _PICTURE_PIXELS = 120

@@ -41,7 +41,7 @@ class StoredMasks(MasksOnScan):
             pass
 
     def planes(self, first: int, end: int) -> BitMask:
-        """As of `MasksOnScan`; a call that goes back reads the file from its beginning. Raises InputError."""
+        """Planes `first` to `end`. A call that goes back reads the file from its beginning. Raises InputError."""
         with self._lock:
             if first < self._first or not self._piece.shape[2]:
                 self._pieces = self._stored.slabs(self.slab_planes)
@@ -56,7 +56,7 @@ class StoredMasks(MasksOnScan):
             return self._masks(parts[1] if len(parts) == 2 else np.concatenate(parts, axis=2))
 
     def slabs(self, planes: int | None = None) -> Iterator[BitMask]:
-        """As of `MasksOnScan`, each time in one pass through the file. Raises InputError."""
+        """Slabs as by `MasksOnScan.slabs`, each time in one pass through the file. Raises InputError."""
         return (self._masks(raw) for raw in self._stored.slabs(planes or self.slab_planes))
 
     def _masks(self, raw: np.ndarray) -> BitMask:

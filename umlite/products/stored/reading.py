@@ -31,7 +31,7 @@ from umlite.volume.voxels import Stored
 from umlite.weights.model_card import KEY, ModelCard
 
 _MOST_BYTES = 1 << 22
-"""Of the header with its extension: far more than 64 classes need."""
+"""Most bytes of the header with its extension: far more than 64 classes need."""
 _SAME_PLACE_MM = 1e-3
 
 
