@@ -89,7 +89,7 @@ def test_statistics_beside_the_masks(scan_file: Path, small_weights: Path) -> No
     run(*base, "-o", "all.nii.gz")
     assert {"all_statistics.csv", "all_lesions.csv", "all_statistics.json"} <= set(os.listdir())
     Path("all.nii.gz").unlink()
-    assert "all_statistics.csv and 2 more exists already" in fails(*base, "-o", "all.nii.gz")
+    assert "all_statistics.csv and 2 more exist already" in fails(*base, "-o", "all.nii.gz")
 
 
 def test_json_is_all_there_is_on_stdout(scan_file: Path, small_weights: Path) -> None:

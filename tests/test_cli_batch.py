@@ -126,3 +126,39 @@ def test_shards_and_processes(base) -> None:
     assert sorted(str(p) for p in Path("out").rglob("liver*")) == ["out/a/liver.nii.gz", "out/deep/b/liver.nii.gz"]
     assert "2 done before" in run(*base, "scans", "-o", "out", "--workers", "2").stdout
     assert "such as 2/8" in run(*base, "scans", "-o", "out", "--shard", "3/2", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--preview", "x.gif"), "expected a file that ends in .png, or a folder. (--preview)"),
+        (("--report", "x.pdf"), "expected a file that ends in .html, or a folder. (--report)"),
+        (("--report", "scans/a.nii.gz"), "expected a file that ends in .html, or a folder. (--report)"),
+        (("--manifest", "x.txt"), "expected a file that ends in .json, or a folder. (--manifest)"),
+        (("--manifest", "notes"), "expected a file that ends in .json, or a folder. (--manifest)"),
+        (("--jsonl", "-", "--json"), "cannot share stdout"),
+        (("--jsonl", ""), "Cannot write JSON lines to ''"),
+        (("--jsonl", "scans"), "Cannot write JSON lines to 'scans'"),
+        (("--jsonl", "scans/a.nii.gz"), "holds no JSON lines"),
+        (("--label-map", "--format", "masks"), "choose one of them. (--label-map, --format)"),
+        (("--series", ""), "No series was named"),
+        (("--series", "1"), "No scan is DICOM"),
+        (("--fill-gaps",), "No scan is DICOM"),
+        (("--jobs", "scans/a.nii.gz"), "it is no text"),
+    ],
+)
+def test_options_that_make_no_sense(base, options: tuple[str, ...], says: str) -> None:
+    Path("notes").write_text("of a user")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and "cache" not in path.parts}
+    assert says in run(*base, "scans/a.nii.gz", "-o", "out", *options, code=2).stderr
+    after = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and "cache" not in path.parts}
+    assert after == before
+
+
+def test_the_list_of_failed_scans_stays_until_none_is_left(base) -> None:
+    run(*base, "scans", "-o", "out", code=1)
+    run(*base, "--jobs", "out/failed.jsonl", "-o", "out", code=2)
+    assert len(lines("out/failed.jsonl")) == 1
+    shutil.copy("scans/a.nii.gz", "scans/bad.nii")
+    run(*base, "--jobs", "out/failed.jsonl", "-o", "out")
+    assert not Path("out/failed.jsonl").exists()

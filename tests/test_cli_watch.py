@@ -140,3 +140,18 @@ def test_it_ends_when_it_is_asked_to(arguments: list[str]) -> None:
     process.communicate()
     assert process.returncode == 143
     assert not list(Path("out").rglob(".umlite-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-o", "inbox"), "name another folder"),
+        (("-o", "out.nii.gz"), "need a folder"),
+        (("--report", "one.html"), "cannot share the one file one.html"),
+    ],
+)
+def test_places_that_hold_one_scan_or_the_inbox_itself(
+    arguments: list[str], options: tuple[str, ...], says: str
+) -> None:
+    assert says in run([*arguments, *options], code=2).stderr
+    assert sorted(os.listdir()) == ["cache", "inbox"] or os.listdir() == ["inbox"]

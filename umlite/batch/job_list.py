@@ -60,8 +60,10 @@ def read_jobs(path: Path, request: Request) -> Iterator[Entry]:
             rows = _table(file) if path.suffix.lower() == ".csv" else _json_lines(file)
             yield from _entries(rows, request, path)
     except (OSError, UnicodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"Cannot read jobs from {path} ({reason}).", about="jobs") from error
+        reason = getattr(error, "strerror", None) or ("it is no text" if isinstance(error, UnicodeError) else error)
+        raise RequestError(
+            f"Cannot read jobs from {path} ({reason}): expected a CSV with a heading, or JSON lines.", about="jobs"
+        ) from error
 
 
 def _json_lines(file: TextIO) -> Iterator[tuple[int, Any]]:

@@ -111,10 +111,10 @@ class Saver:
 
 
 def _exists(there: Sequence[Path], standing: Standing) -> OutputError:
-    more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+    found = f"{there[0]} and {len(there) - 1} more exist" if len(there) > 1 else f"{there[0]} exists"
     told = f", of a run that differs in: {standing.differs}" if standing.differs else ""
     return OutputError(
-        f"{there[0]}{more} exists already{told}. Choose another place, or allow replacing it.",
+        f"{found} already{told}. Choose another place, or allow replacing it.",
         about=("overwrite", "output"),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from umlite.commands.options import (
     path_argument,
     path_option,
     takes_options,
+    with_label_map,
 )
 from umlite.commands.reporting import reported
 from umlite.products.wanted import Wanted
@@ -48,8 +48,7 @@ def export(
     with reported(as_json):
         from umlite.batch.exporting import export as write
 
-        if label_map:
-            wanted = replace(wanted, format="label-map")
+        wanted = with_label_map(wanted, label_map)
         place = None if output is None else Path(output)
         outcome = write(result, place, wanted, classes=request.classes, scan=scan, overwrite=overwrite)
         assert outcome.finished is not None

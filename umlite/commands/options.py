@@ -205,6 +205,18 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
+def with_label_map(wanted: Wanted, label_map: bool) -> Wanted:
+    """What is wanted, as a label map if that was asked for. Raises RequestError where another format was too."""
+    if not label_map:
+        return wanted
+    if wanted.format not in (None, "label-map"):
+        raise RequestError(
+            f"A label map and the format {wanted.format} were asked for: choose one of them.",
+            about=("label_map", "format"),
+        )
+    return dataclasses.replace(wanted, format="label-map")
+
+
 def listed(classes: str | None, about: str = "classes") -> tuple[str, ...] | None:
     """The words of a list of classes, or of the file that it names after an @. `about`: the option.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,11 +43,13 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
     Raises:
         InputError, RequestError: as `expand`, `with_series`, `read_jobs` and `lay_out_jobs` do; or nothing was named.
     """
+    if given.series is not None and not given.series.strip():
+        raise RequestError("No series was named: expected numbers, UIDs, or all.", about="series")
     chosen = format_of(given.output, wanted.format, wanted.layout)
     inputs = expand(given.words, given.output, notify=_note)
     entries = [] if given.jobs is None else list(read_jobs(given.jobs, request))
     if not inputs.paths and not entries:
-        raise RequestError("There is nothing to segment: name a scan, a folder, a list or jobs.", about="jobs")
+        raise RequestError("There is nothing to segment: name a scan, a folder, a list or jobs.")
     sources = with_series(inputs.paths, given.series, fill_gaps=given.fill_gaps, roots=inputs.roots)
     asked: dict[Path, Request] = {}
     placed: list[Job] = []
@@ -63,8 +66,12 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
     jobs = [replace(job, series=sources.series.get(job.scan), request=asked.get(job.scan)) for job in jobs]
     if not jobs and not placed:
         raise InputError("There is nothing to segment: no folder holds a scan.", about="scans")
-    _check_places([*jobs, *placed])
-    return [*jobs, *placed]
+    jobs += placed
+    about = tuple(name for name, asked in (("series", given.series), ("fill_gaps", given.fill_gaps)) if asked)
+    if about and all(job.series is None and os.path.isfile(job.scan) for job in jobs):
+        raise RequestError("No scan is DICOM, which alone has series and slices to fill in.", about=about)
+    _check_places(jobs)
+    return jobs
 
 
 def jobs_in(root: Path, paths: Sequence[Path], output: Path, wanted: Wanted) -> list[Job]:

@@ -30,6 +30,7 @@ from umlite.commands.options import (
     path_argument,
     path_option,
     takes_options,
+    with_label_map,
 )
 from umlite.commands.reporting import SOME_FAILED, reported
 from umlite.engines.options import EngineOptions
@@ -137,10 +138,11 @@ def segment(
 
         if output == "":
             raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
+        if as_json and jsonl == "-":
+            raise RequestError("One JSON object and JSON lines cannot share stdout: choose one of them.", about="jsonl")
         _check_no_class(scans or [], request)
         request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
-        if label_map:
-            wanted = replace(wanted, format="label-map")
+        wanted = with_label_map(wanted, label_map)
         place = None if output is None else Path(output)
         todo = jobs_of(Given(scans or [], jobs, place, series, fill_gaps), request, wanted)
         wanted = replace(wanted, format=todo[0].format)
@@ -153,7 +155,7 @@ def segment(
             raise typer.Exit(_show_plan(model, orders, todo, as_json))
         silent = quiet or as_json or jsonl == "-"
         failed = None
-        if place is not None and (len(todo) > 1 or shard is not None):
+        if place is not None and (len(todo) > 1 or jobs is not None or shard is not None):
             failed = place / (FAILED if shard is None else f"failed_{shard.replace('/', '_of_')}.jsonl")
         crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)

@@ -13,7 +13,7 @@ from typing import IO, Any
 from umlite.batch.told import Told
 from umlite.commands.options import IMPLIED
 from umlite.commands.reporting import BAD_INPUT, DEFECT, SOME_FAILED, message_of, prefixed
-from umlite.errors import UmliteError
+from umlite.errors import OutputError, UmliteError
 from umlite.request import Request
 from umlite.terminal import show, show_table, tell
 
@@ -33,7 +33,11 @@ class Tally:
         silent: whether only warnings and errors are shown.
         keep: whether entries are kept for one JSON object.
         jsonl: file that gets a line for each scan as it ends; "-" for stdout.
-        failed: file for the scans that failed, which `--jobs` takes; None for none. An older one is removed.
+        failed: file for the scans that failed, which `--jobs` takes; None for none. An older one stays until the first
+            failure, or until all scans ended without one.
+
+    Raises:
+        OutputError: the file of lines cannot be written, or is a file of something else.
     """
 
     def __init__(
@@ -45,11 +49,10 @@ class Tally:
         self._defect = False
         self._scans: list[dict[str, Any]] = []
         self._start = time.monotonic()
+        if jsonl is not None:
+            _check_lines(jsonl)
         self._lines = _Lines(jsonl)
         self._failures = _Lines(None)
-        if failed is not None:
-            with contextlib.suppress(OSError):
-                failed.unlink(missing_ok=True)
 
     @property
     def code(self) -> int:
@@ -96,9 +99,12 @@ class Tally:
         return {"scans": self._scans, **left_out, **counts}
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files. An older list of failures goes if all scans ended without one."""
         self._lines.close()
         self._failures.close()
+        if self._failed is not None and not self.failed and self.done + self.skipped == self.count:
+            with contextlib.suppress(OSError):
+                self._failed.unlink(missing_ok=True)
 
     def _note_failure(self, told: Told, entry: dict[str, Any]) -> None:
         """Add a line to the list of failed scans, with all that a job says."""
@@ -138,6 +144,23 @@ class Tally:
             return
         show_table(("class", "volume (ml)", "voxels"), told.rows, right=(1, 2), title=name)
         show(told.closing)
+
+
+def _check_lines(name: str) -> None:
+    """Raise OutputError where JSON lines cannot go to this file, or it holds something else that they would replace."""
+    if name == "-":
+        return
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        if os.path.isfile(name):
+            with open(name, "rb") as file:
+                if file.read(1) not in (b"", b"{"):
+                    raise OutputError(f"{name} exists and holds no JSON lines. Choose another file.", about="jsonl")
+        if not Path(name).is_fifo():  # opening one waits for its reader
+            open(name, "ab").close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"Cannot write JSON lines to {name!r} ({reason}). Choose a file.", about="jsonl") from error
 
 
 class _Lines:

@@ -25,7 +25,7 @@ from umlite.commands.options import (
 from umlite.commands.reporting import SOME_FAILED, reported
 from umlite.commands.segment import forecast_for
 from umlite.engines.options import EngineOptions
-from umlite.errors import InputError
+from umlite.errors import InputError, RequestError
 from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.terminal import show, tell, window_bars
@@ -72,15 +72,21 @@ def watch(
         from umlite.batch.orders import Orders
         from umlite.batch.run import Watcher
         from umlite.commands.tally import Tally
+        from umlite.products.choice import products_of
         from umlite.products.formats import format_of
         from umlite.weights.packs import pack_paths
 
+        if output.resolve() == inbox.resolve():
+            raise RequestError(f"Results cannot go to {inbox} itself: name another folder.", about="output")
         if not inbox.is_dir():
             raise InputError(
                 f"Expected a folder to watch, found {'a file' if inbox.exists() else 'nothing'} at {inbox}."
             )
         request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
-        wanted = replace(wanted, format=format_of(None, wanted.format, wanted.layout).name)
+        _check_folder(output)
+        chosen = format_of(None, wanted.format, wanted.layout)
+        products_of(wanted, chosen, probabilities=request.probabilities, scans=2)  # one file would be for one scan
+        wanted = replace(wanted, format=chosen.name)
         loading = partial(load, weights, output=output, packs=packs)
         model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
         model.classes.resolve(request.classes)
@@ -101,6 +107,14 @@ def watch(
             show(f"{tally.done} scans segmented, {tally.skipped} done before, {tally.failed} times one failed.")
     if tally.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _check_folder(output: Path) -> None:
+    """Raise RequestError for an output that is named like a file."""
+    from umlite.products.formats import MASKS, format_of
+
+    if format_of(output, None) is not MASKS:
+        raise RequestError(f"Results of many scans need a folder: {output} would be a file.", about="output")
 
 
 def _run(batch: Batch, inbox: Inbox, ready: Sequence[Path], tally: Tally, watcher: Watcher) -> None:

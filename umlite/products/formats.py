@@ -9,20 +9,13 @@ from pathlib import Path
 
 from umlite.errors import RequestError
 from umlite.products.dicom.product import DicomSeg, encoding_of
+from umlite.products.elsewhere import OTHER_FORMATS
 from umlite.products.layout import BIDS, FLAT, LAYOUTS
 from umlite.products.masks import LabelMap, Masks
 from umlite.products.nrrd import SegNrrd
 from umlite.products.product import Product
 from umlite.products.stored.product import ENDING, StoredResult
 from umlite.products.wanted import Wanted
-
-OTHER_FORMATS = (
-    *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc", ".hdr", ".img", ".hdr.gz", ".img.gz", ".gipl"),
-    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
-    *(".rar", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".npy", ".npz", ".h5", ".hdf5", ".mat"),
-    *(".vtk", ".vti", ".stl", ".json", ".csv", ".pdf"),
-)
-"""Endings of files that are not written here: a folder of such a name would surprise."""
 
 
 @dataclass(frozen=True)

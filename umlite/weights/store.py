@@ -96,7 +96,7 @@ def resolve(weights: str | os.PathLike[str] | None) -> Path:
     if text in have:
         return have[text]
     path = expanded(text)
-    if os.path.exists(path) or path.suffix or len(path.parts) > 1:
+    if text and (os.path.exists(path) or path.suffix or len(path.parts) > 1):
         return path
     raise WeightsError(
         f"No weights called {text!r}. Installed: {', '.join(have) or 'none'}. "
