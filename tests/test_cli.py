@@ -17,12 +17,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
+from support.command_line import run
 from support.full_disk import full_disk, needs_full_disk
 from support.listing import results_in
 from support.samples import make_scan, published_state, small_card, small_model
-from umlite.cli import app
 from umlite.weights.loading import save_model
 
 
@@ -31,15 +30,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UMLITE_WEIGHTS", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "store"
-
-
-def run(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
 
 
 def fails(*arguments: object) -> str:

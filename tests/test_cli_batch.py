@@ -8,18 +8,9 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from typer.testing import CliRunner
 
+from support.command_line import run
 from support.samples import make_scan
-from umlite.cli import app
-
-
-def run(*arguments: object, code: int = 0, stdin: str | None = None):
-    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(autouse=True)

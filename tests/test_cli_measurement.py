@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
+from support.command_line import run
 from umlite.checks.verification import DEFAULT_TOLERANCE
-from umlite.cli import app
 from umlite.cost import measuring as measuring
 
 
@@ -19,14 +18,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "SECONDS", 0.0)
     monkeypatch.setattr(measuring, "SIDE", 40)
     monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_plan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:

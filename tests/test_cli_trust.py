@@ -12,9 +12,9 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 
 import nibabel as nib
 import pytest
-from typer.testing import CliRunner
 
 from support import hostile
+from support.command_line import run as invoke
 from support.listing import results_in
 from support.samples import make_scan
 from umlite.cli import app, weights_app
@@ -22,14 +22,6 @@ from umlite.cost import measuring
 
 COMMANDS = ("segment", "series", "plan", "verify", "bench", "eval", "demo", "classes", "info", "weights",
             "weights list", "weights convert", "weights pull")  # fmt: skip
-
-
-def invoke(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(autouse=True)

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from typer.testing import CliRunner
 
+from support.command_line import run
 from support.dicom import phantom_hu, write_series
 from support.samples import make_scan
 from umlite.batch import inbox as inbox_module
 from umlite.batch.inbox import Inbox, InboxOptions
 from umlite.batch.jobs import Job
 from umlite.batch.told import Told
-from umlite.cli import app
 from umlite.errors import InputError, OutputError
 from umlite.products.place import Place
 
@@ -42,16 +41,8 @@ def arguments(small_weights: Path) -> list[str]:
     return ["watch", "inbox", "-o", "out", *options, "--still", "0", "--every", "0.1", "--once", "--attempts", "2"]
 
 
-def run(arguments: list[str], code: int = 0):
-    result = CliRunner().invoke(app, arguments)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
 def test_scans_are_segmented_once_and_bad_ones_put_aside(arguments: list[str]) -> None:
-    result = run([*arguments, "--jsonl", "log.jsonl"], code=1)
+    result = run(*arguments, "--jsonl", "log.jsonl", code=1)
     assert sorted(str(p) for p in Path("out").rglob("liver.nii.gz")) == [
         "out/a/liver.nii.gz",
         "out/deep/b/liver.nii.gz",
@@ -61,7 +52,7 @@ def test_scans_are_segmented_once_and_bad_ones_put_aside(arguments: list[str]) -
     assert Path("inbox/notes.txt").exists()
     status = [json.loads(line)["status"] for line in Path("log.jsonl").read_text().splitlines()]
     assert sorted(status) == ["done", "done", "input", "input"]
-    run([*arguments, "--jsonl", "log.jsonl"])  # as after a restart
+    run(*arguments, "--jsonl", "log.jsonl")  # as after a restart
     status = [json.loads(line)["status"] for line in Path("log.jsonl").read_text().splitlines()]
     assert status == ["skipped", "skipped"]
 
@@ -119,13 +110,13 @@ def test_series_come_in_folders_and_archives(arguments: list[str]) -> None:
     with zipfile.ZipFile("inbox/packed.zip", "w") as archive:
         for path in Path("other").rglob("*"):
             archive.write(path)
-    run(arguments)
+    run(*arguments)
     assert sorted(p.parent.name for p in Path("out").rglob("liver.nii.gz")) == ["packed", "study"]
 
 
 def test_a_folder_that_is_not_there(arguments: list[str]) -> None:
     arguments[1] = "absent"
-    assert "Expected a folder to watch, found nothing" in run(arguments, code=2).stderr
+    assert "Expected a folder to watch, found nothing" in run(*arguments, code=2).stderr
 
 
 def test_it_ends_when_it_is_asked_to(arguments: list[str]) -> None:

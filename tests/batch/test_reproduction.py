@@ -8,16 +8,9 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from typer.testing import CliRunner
 
+from support.command_line import umlite
 from support.samples import make_scan
-from umlite.cli import app
-
-
-def umlite(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
+from support.command_line import umlite
 from support.samples import make_scan
 from umlite import Segmenter
-from umlite.cli import app
 from umlite.errors import InputError, RequestError
 from umlite.extension.extend import held_out_places, interval
 from umlite.extension.labelled import find_labelled
@@ -21,12 +20,6 @@ from umlite.extension.samples import Sampler, mask_on_model
 from umlite.volume.preparation import restore
 from umlite.weights.packs import read_pack
 from umlite.weights.surgery import drop
-
-
-def umlite(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

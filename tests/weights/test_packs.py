@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
+from support.command_line import umlite
 from support.packs import random_pack, saved_pack
 from support.samples import small_card, small_model
 from umlite import Segmenter
-from umlite.cli import app
 from umlite.errors import WeightsError
 from umlite.kernels.dynamic_heads import dynamic_heads
 from umlite.weights.loading import load_tensors, save_model
@@ -28,12 +27,6 @@ ENGINES = (
     {"kernels": "torch"},
     {"kernels": "native"},
 )
-
-
-def umlite(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module", params=["shared", "embedding", "per_class"])

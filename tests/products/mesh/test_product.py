@@ -6,20 +6,13 @@ from pathlib import Path
 
 import pytest
 import trimesh
-from typer.testing import CliRunner
 
-from umlite.cli import app
+from support.command_line import run
 
 
 @pytest.fixture(autouse=True)
 def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def run(command: str, *arguments: object, code: int = 0):
-    result = CliRunner().invoke(app, [command, *map(str, arguments)])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 @pytest.mark.parametrize("kind", ["stl", "glb"])
