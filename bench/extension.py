@@ -19,13 +19,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
-from torch import Tensor
 
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.extension.extend import Extension, Task, Teacher, held_out_dice
 from umlite.extension.labelled import Labelled, find_labelled
+from umlite.extension.probe import linear_probe
 from umlite.extension.samples import Sampler, content_hash
 from umlite.phantom import make_phantom
 from umlite.weights.packs import write_pack
@@ -92,24 +91,12 @@ def probe_dice(
     """Dice of logistic regression on the features, over samples of the judges (no post-processing, no blending)."""
     sampler = Sampler(segmenter, teacher.base, teacher.folder, 0)
     train = [sampler.of(one, content_hash(one)) for one in scans if one.name in found.trained_on]
-    feature = torch.cat([one.feature.float() for one in train])
-    inside, weight = torch.cat([one.inside for one in train]).float(), torch.cat([one.weight for one in train])
-    line = torch.zeros(feature.shape[1] + 1, requires_grad=True)
-    solver = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        logits = feature @ line[:-1] + line[-1]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, inside, weight / weight.mean())
-        loss.backward()
-        return loss
-
-    solver.step(closure)
+    line = linear_probe(train)
     values = []
     for one in judges:
         samples = sampler.of(one, content_hash(one))
         if samples.inside.any():
-            guess = (samples.feature.float() @ line[:-1] + line[-1] > 0).detach()
+            guess = samples.feature.float() @ line[:-1] + line[-1] > 0
             both = float((samples.weight * (guess & samples.inside)).sum())
             values.append(2 * both / float((samples.weight * guess).sum() + (samples.weight * samples.inside).sum()))
     return values

@@ -16,6 +16,7 @@ from umlite.errors import RequestError, UmliteError
 from umlite.evaluation.cohort import Bootstrap
 from umlite.extension.labelled import Labelled
 from umlite.extension.learning import Controller, Curve, Learner
+from umlite.extension.probe import head_of, linear_probe
 from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
 from umlite.kernels.implementations import REFERENCE
 from umlite.models.parameter_generator import SharedController
@@ -196,22 +197,26 @@ class Teacher:
             raise RequestError(f"{name} is a class that {self.segmenter.card.name} {said}.", about=("name", "replaces"))
         return name
 
-    def _starts(self, nearest: Sequence[tuple[str, float]], task: Task) -> list[tuple[str, Controller]]:
-        """Controllers to begin with: those of the nearest classes, one of the text, one at random."""
+    def _starts(
+        self, train: Sequence[Samples], nearest: Sequence[tuple[str, float]], task: Task
+    ) -> list[tuple[str, Controller]]:
+        """Controllers to begin with: those of the nearest classes, of the text, of a linear probe, one at random."""
         starts = [(f"the head of {name}", self._existing(name)) for name, _ in nearest[:2]]
         if task.embedding is not None:
             starts.append(("text", self._of_text(task.embedding)))
         random = torch.Generator().manual_seed(task.seed)
         head = self.segmenter.card.network.head
+        no_image = torch.zeros(head.parameters, head.gap_width)
+        starts.append(("a linear probe", Controller(no_image, head_of(linear_probe(train), head.channels, random))))
         bias = torch.randn(head.parameters, generator=random) * (2 / head.channels) ** 0.5
-        starts.append(("random numbers", Controller(torch.zeros(head.parameters, head.gap_width), bias)))
+        starts.append(("random numbers", Controller(no_image, bias)))
         return starts
 
     def _learn(
         self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
     ) -> tuple[Controller, float, Curve]:
         """Try every start for some steps, and go on with the best."""
-        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in self._starts(nearest, task)]
+        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in self._starts(learner.train, nearest, task)]
         for _, value, curve in tried:
             self.notify(f"From {curve.start}: Dice {value:.3f} of held-out samples after {TRIAL_STEPS} steps")
         best, value, trial = max(tried, key=lambda one: one[1])

@@ -16,6 +16,7 @@ WINDOWS_PER_STEP = 12
 VALIDATE_EVERY = 25
 PATIENCE = 10
 """Validations without a better one after which learning stops."""
+LEAST_STEPS = 200
 LEARNING_RATE = 5e-3
 MOST_STEPS = 800
 
@@ -102,7 +103,7 @@ class Learner:
                 dice = self.dice(now)
                 points.append((step, sum(recent) / len(recent), dice))
                 recent = []
-                waited = 0 if dice > best_dice + 1e-4 else waited + 1
+                waited = 0 if dice > best_dice + 1e-4 or step <= LEAST_STEPS else waited + 1
                 if dice > best_dice:
                     best, best_dice = now, dice
                 if waited >= PATIENCE or self.stop():
