@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from umlite.class_table import ClassTable
 from umlite.classes import MAX_CLASSES, AnatomyClass
@@ -19,13 +15,13 @@ from umlite.dicom.reading import read_source
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.setup import Setup, choose_setup
-from umlite.errors import DeviceError, RequestError
+from umlite.errors import RequestError
 from umlite.files import expanded
-from umlite.machine.memory import is_refusal
+from umlite.machine.memory import memory_errors
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import ResampledMasks
 from umlite.masks.postprocessing import needed_classes, postprocess
-from umlite.progress import Notify, Progress, no_notice, no_progress, once
+from umlite.progress import Notify, Progress, Stopwatch, no_notice, no_progress, once
 from umlite.records import changed
 from umlite.request import Classes, Request
 from umlite.results.details import details_of, kept_shares
@@ -129,7 +125,7 @@ class Segmenter:
         setup = choose_setup(changed(options or EngineOptions(), changes), notify)
         self.weights_path: Path = resolve(weights)
         self.packs = tuple(expanded(pack) for pack in packs)
-        with _memory_errors("for the network"):
+        with memory_errors("for the network"):
             self.engine = build_engine(self.weights_path, setup, notify, self.packs)
         self.classes = ClassTable(self.card.classes)
 
@@ -237,10 +233,10 @@ class Segmenter:
         Raises:
             InputError: the scan cannot be read or used.
         """
-        watch = _Stopwatch()
-        with watch("read"), _memory_errors("to read this scan"):
+        watch = Stopwatch()
+        with watch("read"), memory_errors("to read this scan"):
             scan = scan if isinstance(scan, Scan) else read_source(scan, force_geometry=force_geometry)
-        with watch("prepare"), _memory_errors("to resample this scan"):
+        with watch("prepare"), memory_errors("to resample this scan"):
             volume = self.engine.prepare(scan)
         return Prepared(scan, volume, watch.seconds)
 
@@ -267,8 +263,8 @@ class Segmenter:
         soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.keeps_probabilities else None
         logits = LesionLogits([c.name for c in wanted if c.kind == "tumor"]) if asked.details else None
         run = decide_volume if asked.windows == "all" else decide_adaptively
-        watch = _Stopwatch()
-        with watch("windows"), _memory_errors(f"for {len(names)} classes of this scan"):
+        watch = Stopwatch()
+        with watch("windows"), memory_errors(f"for {len(names)} classes of this scan"):
             heads = [self.classes.head_of(name) for name in names]
             bits, counts, undecided = run(
                 self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress, soft, logits
@@ -278,8 +274,8 @@ class Segmenter:
 
     def finish(self, decided: Decided) -> Segmentation:
         """Post-process the masks, class by class, and collect the result with its warnings and notes."""
-        watch = _Stopwatch()
-        with watch("postprocess"), _memory_errors(f"to clean {len(decided.classes)} masks"):
+        watch = Stopwatch()
+        with watch("postprocess"), memory_errors(f"to clean {len(decided.classes)} masks"):
             bits, notes = postprocess(decided.bits, [c.name for c in decided.classes])
             logits, frame = decided.lesion_logits, decided.frame
             details = None if logits is None else details_of(decided.classes, decided.bits, frame, logits)
@@ -326,34 +322,3 @@ class Segmenter:
 
     def _heads(self, classes: Iterable[AnatomyClass]) -> list[int]:
         return [self.classes.head_of(c.name) for c in classes]
-
-
-@contextmanager
-def _memory_errors(purpose: str) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"The device has too little memory {purpose}. Ask for fewer classes at a time, for a smaller batch, or for "
-            "the CPU.",
-            about=("classes", "batch", "device"),
-        ) from error
-    except (MemoryError, OSError, RuntimeError) as error:
-        if not is_refusal(error):
-            raise
-        raise DeviceError(
-            f"The system refused memory {purpose}. Allow this process more, ask for fewer classes at a time, or use a "
-            "machine with more memory.",
-            about="classes",
-        ) from error
-
-
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = time.perf_counter() - start

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 Progress = Callable[[int, int], None]
 """Called with the number of windows done and the number of all windows."""
@@ -28,3 +30,16 @@ def once(notify: Notify) -> Notify:
             notify(sentence)
 
     return tell
+
+
+class Stopwatch:
+    """Seconds of the steps of a run, by name: `with watch("read"): ...`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +80,29 @@ def is_refusal(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     told = isinstance(error, RuntimeError) and "t allocate memory" in str(error)  # torch has no type for it on a CPU
     return told or isinstance(error, MemoryError)
+
+
+@contextmanager
+def memory_errors(purpose: str) -> Iterator[None]:
+    """Turn refused memory, of a device or the system, into DeviceError. purpose: what the memory was for."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"The device has too little memory {purpose}. Ask for fewer classes at a time, for a smaller batch, or for "
+            "the CPU.",
+            about=("classes", "batch", "device"),
+        ) from error
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_refusal(error):
+            raise
+        raise DeviceError(
+            f"The system refused memory {purpose}. Allow this process more, ask for fewer classes at a time, or use a "
+            "machine with more memory.",
+            about="classes",
+        ) from error
 
 
 def as_refusal(error: Exception) -> DeviceError | None:
