@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from support.hub import Hub, serve_hub, sha256
 from support.samples import published_state, small_model
-from umlite.checks.smoke_test import Finding, SmokeTest
+from umlite.checks.smoke_test import SmokeTest, WeightsFinding
 from umlite.cli import app
 from umlite.weights import installation
 from umlite.weights.download import Source
@@ -47,7 +47,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def suspicious(path: Path, **_: object) -> SmokeTest:
         files.append(path)
-        return SmokeTest({"liver": 0.9, "spleen": 0.1}, (Finding("found", "1 of 2 organs was found."),))
+        return SmokeTest({"liver": 0.9, "spleen": 0.1}, (WeightsFinding("found", "1 of 2 organs was found."),))
 
     monkeypatch.setattr("umlite.checks.smoke_test.smoke_test", suspicious)
     return files

@@ -32,7 +32,7 @@ SAMPLE = 5000  # voxels that the correlation is computed from
 
 
 @dataclass(frozen=True)
-class Finding:
+class WeightsFinding:
     """Something that no trained network does. code: found, order, overlap, alike, speckle or finite."""
 
     code: str
@@ -51,7 +51,7 @@ class SmokeTest:
     """
 
     dice: Mapping[str, float]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[WeightsFinding, ...] = ()
     skipped: str = ""
     seconds: float = 0.0
 
@@ -115,10 +115,10 @@ def answers(
 
 def judge(
     logits: NDArray[np.float32], classes: tuple[str, ...], views: Views
-) -> tuple[dict[str, float], tuple[Finding, ...]]:
+) -> tuple[dict[str, float], tuple[WeightsFinding, ...]]:
     """Dice of each organ in view, and what speaks against the network that gave `logits` [N, classes, X, Y, Z]."""
     if not np.isfinite(logits).all():
-        return {}, (Finding("finite", "Some answers are no numbers (NaN or infinite)."),)
+        return {}, (WeightsFinding("finite", "Some answers are no numbers (NaN or infinite)."),)
     organs = {n: mask for n, mask in views.organs.items() if mask.sum() * views.voxel_ml >= LEAST_ML}
     masks = logits > 0
     sizes = masks.sum(axis=(0, 2, 3, 4))
@@ -132,13 +132,13 @@ def judge(
     return dice, tuple(finding for finding in (*found, speckled) if finding)
 
 
-def _missing(dice: Mapping[str, float]) -> Finding | None:
+def _missing(dice: Mapping[str, float]) -> WeightsFinding | None:
     seen = [f"{name} {value:.2f}" for name, value in dice.items() if value >= FOUND_DICE]
     unseen = [name for name, value in dice.items() if value < FOUND_DICE]
     if len(seen) >= FOUND_SHARE * len(dice):
         return None
     which = f" (Dice: {', '.join(seen)})" if seen else ""
-    return Finding(
+    return WeightsFinding(
         "found",
         f"{len(seen)} of {len(dice)} large organs of a synthetic patient were found{which}, not {', '.join(unseen)}.",
     )
@@ -146,23 +146,23 @@ def _missing(dice: Mapping[str, float]) -> Finding | None:
 
 def _misplaced(
     table: Mapping[str, NDArray[np.float64]], classes: tuple[str, ...], dice: Mapping[str, float]
-) -> Finding | None:
+) -> WeightsFinding | None:
     """Two organs at least that lie under another class's mask: one alone happens to trained networks."""
     other = {name: classes[int(row.argmax())] for name, row in table.items() if row.max() >= FOUND_DICE > dice[name]}
     if len(other) < 2:
         return None
     pairs = "; ".join(f"that of {mask} lies on {name}" for name, mask in other.items())
-    return Finding("order", f"Masks lie on other organs ({pairs}): the classes may be in another order.")
+    return WeightsFinding("order", f"Masks lie on other organs ({pairs}): the classes may be in another order.")
 
 
-def _overlapping(masks: NDArray[np.bool_], views: Views) -> Finding | None:
+def _overlapping(masks: NDArray[np.bool_], views: Views) -> WeightsFinding | None:
     mean = float(masks.sum(axis=1)[views.inside].mean())
     if mean <= MOST_CLASSES_PER_VOXEL:
         return None
-    return Finding("overlap", f"A voxel of the body belongs to {mean:.1f} classes on average, expected under 1.")
+    return WeightsFinding("overlap", f"A voxel of the body belongs to {mean:.1f} classes on average, expected under 1.")
 
 
-def _alike(logits: NDArray[np.float32]) -> Finding | None:
+def _alike(logits: NDArray[np.float32]) -> WeightsFinding | None:
     """Correlation of classes over voxels; a class that is the same everywhere is like every other."""
     rows = np.moveaxis(logits, 1, 0).reshape(logits.shape[1], -1)
     rows = rows[:, :: max(1, rows.shape[1] // SAMPLE)].astype(np.float64)
@@ -173,10 +173,12 @@ def _alike(logits: NDArray[np.float32]) -> Finding | None:
     median = float(np.median(likeness[np.triu_indices(len(rows), 1)]))
     if median <= MOST_LIKENESS:
         return None
-    return Finding("alike", f"All classes answer alike (correlation {median:.2f}): the text embeddings may be missing.")
+    return WeightsFinding(
+        "alike", f"All classes answer alike (correlation {median:.2f}): the text embeddings may be missing."
+    )
 
 
-def _speckled(masks: list[NDArray[np.bool_]]) -> Finding | None:
+def _speckled(masks: list[NDArray[np.bool_]]) -> WeightsFinding | None:
     import cc3d
 
     shares = []
@@ -187,4 +189,6 @@ def _speckled(masks: list[NDArray[np.bool_]]) -> Finding | None:
             shares.append(largest / int(mask.sum()))
     if not shares or (mean := sum(shares) / len(shares)) >= LEAST_PIECE:
         return None
-    return Finding("speckle", f"Masks are scattered: the largest piece holds {mean:.0%} of a mask, expected over 90 %.")
+    return WeightsFinding(
+        "speckle", f"Masks are scattered: the largest piece holds {mean:.0%} of a mask, expected over 90 %."
+    )

@@ -19,7 +19,7 @@ from umlite.errors import InputError
 from umlite.files import expanded
 from umlite.volume.forms import Forms
 from umlite.volume.header import Header
-from umlite.volume.plausibility import Finding
+from umlite.volume.plausibility import ScanFinding
 from umlite.volume.reading import Opened, Scan, read_scan, scan_of
 from umlite.volume.voxels import Voxels
 
@@ -34,7 +34,7 @@ class OpenSeries:
     series: Series
     plan: Plan
     header: Header
-    remarks: tuple[Finding, ...]
+    remarks: tuple[ScanFinding, ...]
 
     def read(self) -> Voxels:
         """Decode its planes. Raises InputError where they are damaged or need a package that is not installed."""
@@ -66,35 +66,35 @@ def open_series(series: Series) -> OpenSeries:
     return OpenSeries(series, plan, header, remarks)
 
 
-def _remarks(series: Series, plan: Plan) -> Iterator[Finding]:
+def _remarks(series: Series, plan: Plan) -> Iterator[ScanFinding]:
     frames, about = series.frames, series.about
     if about.is_made:
-        yield Finding("series-uid", "Its files name no series UID: one was made from their instances.")
+        yield ScanFinding("series-uid", "Its files name no series UID: one was made from their instances.")
     if unnamed := sum(not frame.header.text("SOPInstanceUID") for frame in frames):
-        yield Finding("instance-uid", f"{unnamed} of its slices name no instance UID where they should.")
+        yield ScanFinding("instance-uid", f"{unnamed} of its slices name no instance UID where they should.")
     if not about.modality:
-        yield Finding("modality", "Its files name no modality: CT was assumed, as their kind of object says.")
+        yield ScanFinding("modality", "Its files name no modality: CT was assumed, as their kind of object says.")
     if any(frame.header.number("RescaleSlope") is None and frame.pixels.frames == 1 for frame in frames):
-        yield Finding("rescale", "Its files do not say how stored numbers become HU: they were taken as HU.")
+        yield ScanFinding("rescale", "Its files do not say how stored numbers become HU: they were taken as HU.")
     if series.left_out:
         more = f", and {len(series.left_out) - 1} more" if len(series.left_out) > 1 else ""
-        yield Finding("left-out", f"A file was left out{more}: {series.left_out[0]}")
+        yield ScanFinding("left-out", f"A file was left out{more}: {series.left_out[0]}")
     if series.stack is not None and series.stack.doubles:
-        yield Finding(
+        yield ScanFinding(
             "double",
             f"{series.stack.doubles} slices too many lay in places of others, equal to them, and were left out.",
         )
     if len(frames) > 1 and (row := Row.of(frames)).is_tilted:
-        yield Finding(
+        yield ScanFinding(
             "tilt", f"The gantry was tilted by {row.tilt_degrees:.3g} degrees: its voxels stay in a sheared grid."
         )
     if plan.is_filled:
         yield _filled(frames, plan)
 
 
-def _filled(frames: tuple[Frame, ...], plan: Plan) -> Finding:
+def _filled(frames: tuple[Frame, ...], plan: Plan) -> ScanFinding:
     made, gaps = sum(plane.share > 0 for plane in plan.planes), Row.of(frames).describe_gaps()
-    return Finding("filled", f"{made} of {len(plan.planes)} slices were interpolated, not measured: {gaps}.")
+    return ScanFinding("filled", f"{made} of {len(plan.planes)} slices were interpolated, not measured: {gaps}.")
 
 
 def read_series(source: Series | Path, *, force_geometry: bool = False) -> Scan:

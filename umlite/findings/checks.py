@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from umlite.findings import consistency, contrast, orientation, ranges, view
-from umlite.findings.finding import Finding, Level, Unjudged, listed
+from umlite.findings.finding import Finding, Level, Unjudged, joined
 from umlite.findings.subject import Subject
 from umlite.results.statistics import Statistics
 
@@ -68,7 +68,7 @@ def _not_judged(answers: Iterable[Unjudged]) -> list[Finding]:
         by_reason.setdefault(answer.reason, []).append(answer.about)
     if not by_reason:
         return []
-    told = "; ".join(f"{listed(abouts)}, since {reason}" for reason, abouts in by_reason.items())
+    told = "; ".join(f"{joined(abouts)}, since {reason}" for reason, abouts in by_reason.items())
     return [Finding("not-judged", "note", f"Not judged: {told}.", evidence={"by_reason": by_reason})]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from umlite.classes import PUBLISHED
-from umlite.findings.finding import Finding, Unjudged, listed, readable
+from umlite.findings.finding import Finding, Unjudged, joined, readable
 from umlite.findings.subject import Subject
 from umlite.results.statistics import ClassStatistics
 
@@ -44,7 +44,7 @@ def predicted_pieces(subject: Subject) -> Iterator[Finding | Unjudged]:
     kept = {c.name: subject.kept_shares.get(c.name, 1.0) for c in _organs(subject)}
     kept = {name: share for name, share in kept.items() if share < LEAST_KEPT_SHARE}
     if kept:
-        told = listed([f"{readable(name)} ({share:.0%} of it)" for name, share in kept.items()])
+        told = joined([f"{readable(name)} ({share:.0%} of it)" for name, share in kept.items()])
         yield Finding(
             "predicted-in-pieces",
             "note",
@@ -77,7 +77,7 @@ def strayed_lesions(subject: Subject) -> Iterator[Finding | Unjudged]:
         hosts = _HOSTS.get(lesion.class_name, ())
         if not hosts or lesion.volume_ml < LEAST_LESION_ML:
             continue
-        where = listed([readable(host) for host in hosts]) if len(hosts) == 1 else readable(hosts[0]).split()[-1] + "s"
+        where = joined([readable(host) for host in hosts]) if len(hosts) == 1 else readable(hosts[0]).split()[-1] + "s"
         if any(subject.kept_shares.get(host, 1.0) < WHOLE_HOST_SHARE for host in hosts):
             yield Unjudged(f"the place of {lesion.id}", f"the mask of the {where} is in pieces")
         elif lesion.host_distance_mm is None:

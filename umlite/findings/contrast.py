@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from umlite.findings.finding import Finding, Unjudged, listed, readable
+from umlite.findings.finding import Finding, Unjudged, joined, readable
 from umlite.findings.subject import Subject
 
 NATIVE_HU = 75.0
@@ -31,7 +31,7 @@ def contrast_phase(subject: Subject) -> Iterator[Finding | Unjudged]:
         yield Unjudged("the contrast phase", f"the aorta is at {aorta:.0f} HU, and no vein was found or asked for")
         return
     told = {"aorta": aorta, **veins, **organs}
-    values = listed([f"{readable(name)} {hu:.0f}" for name, hu in told.items()])
+    values = joined([f"{readable(name)} {hu:.0f}" for name, hu in told.items()])
     yield Finding(
         "contrast-phase",
         "note",

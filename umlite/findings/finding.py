@@ -49,7 +49,7 @@ class Unjudged:
     reason: str
 
 
-def listed(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
     """Words as a list of a sentence: a, b and c. Long lists are cut, since `Finding.classes` and evidence hold all."""
     if len(words) > _MOST_LISTED:
         return f"{', '.join(words[: _MOST_LISTED - 1])} and {len(words) - _MOST_LISTED + 1} more"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from umlite.findings.body import Body, fit_body
 from umlite.results.statistics import ClassStatistics, Statistics, faces_near
 from umlite.volume.geometry import Grid
-from umlite.volume.plausibility import Finding as ScanFinding
+from umlite.volume.plausibility import ScanFinding
 
 if TYPE_CHECKING:
     from umlite.results.segmentation import Segmentation

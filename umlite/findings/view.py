@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from umlite.findings.body import ATLAS
-from umlite.findings.finding import Finding, Unjudged, listed, readable
+from umlite.findings.finding import Finding, Unjudged, joined, readable
 from umlite.findings.orientation import LEAST_SLOPE
 from umlite.findings.subject import Subject
 
@@ -23,7 +23,7 @@ def cut_organs(subject: Subject) -> Iterator[Finding | Unjudged]:
     found = [c.name for c in subject.statistics.classes if c.volume_ml >= LEAST_CUT_ML]
     cut = {name: faces for name in found if (faces := subject.faces_near(name, CUT_MM))}
     if cut:
-        told = listed([f"{readable(name)} ({listed(faces)})" for name, faces in cut.items()])
+        told = joined([f"{readable(name)} ({joined(faces)})" for name, faces in cut.items()])
         yield Finding(
             "cut",
             "note",
@@ -39,7 +39,7 @@ def absent_organs(subject: Subject) -> Iterator[Finding | Unjudged]:
     if not absent:
         return
     if reason := _unknown_body(subject):
-        yield Unjudged(f"whether {listed([readable(name) for name in absent])} should be in view", reason)
+        yield Unjudged(f"whether {joined([readable(name) for name in absent])} should be in view", reason)
         return
     shown = {name: _shown(subject, name) for name in absent}
     here = [name for name in absent if shown[name] is True]
@@ -47,7 +47,7 @@ def absent_organs(subject: Subject) -> Iterator[Finding | Unjudged]:
         yield Finding(
             "absent-in-view",
             "warning",
-            f"Not found, although the scan shows the usual place: {listed([readable(name) for name in here])}. "
+            f"Not found, although the scan shows the usual place: {joined([readable(name) for name in here])}. "
             f"Removed, or missed.",
             tuple(here),
             {"volume_ml": {name: round(subject.volume_ml(name), 3) for name in here}},
@@ -57,12 +57,12 @@ def absent_organs(subject: Subject) -> Iterator[Finding | Unjudged]:
         yield Finding(
             "absent-out-of-view",
             "note",
-            f"Not found, and probably out of view: {listed([readable(name) for name in away])}.",
+            f"Not found, and probably out of view: {joined([readable(name) for name in away])}.",
             tuple(away),
         )
     unclear = [name for name in absent if shown[name] is None]
     if unclear:
-        names = listed([readable(name) for name in unclear])
+        names = joined([readable(name) for name in unclear])
         yield Unjudged(f"whether {names} should be in view", "the scan ends near the usual place")
 
 

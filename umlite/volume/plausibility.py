@@ -30,7 +30,7 @@ Subject = TypeVar("Subject", Grid, Values)
 
 
 @dataclass(frozen=True)
-class Finding:
+class ScanFinding:
     """Something about a scan that a CT of a body has not. code: of the check. sentence: with the evidence."""
 
     code: str
@@ -52,7 +52,7 @@ class Check(Generic[Subject]):
     refuses: bool = False
 
 
-def check_geometry(grid: Grid, label: str, *, force: bool = False) -> list[Finding]:
+def check_geometry(grid: Grid, label: str, *, force: bool = False) -> list[ScanFinding]:
     """What is unusual about where voxels lie.
 
     Raises GeometryError where no body is so; with `force` that is found instead.
@@ -63,16 +63,16 @@ def check_geometry(grid: Grid, label: str, *, force: bool = False) -> list[Findi
             if check.refuses and not force:
                 message = f"{label}: {sentence} Correct the spacing in its header, or force its geometry."
                 raise GeometryError(message, about="force_geometry")
-            found.append(Finding(check.code, sentence))
+            found.append(ScanFinding(check.code, sentence))
     return found
 
 
-def check_values(values: Values) -> list[Finding]:
+def check_values(values: Values) -> list[ScanFinding]:
     """What is unusual about the HU of a scan. Of those about their distribution the first that applies counts."""
     inner = values.without_padding()
     told = [(check.code, check.finds(values)) for check in FILL_CHECKS]
     told += [(check.code, sentence) for check in DISTRIBUTION_CHECKS if (sentence := check.finds(inner))][:1]
-    return [Finding(code, sentence) for code, sentence in told if sentence]
+    return [ScanFinding(code, sentence) for code, sentence in told if sentence]
 
 
 def is_body_sized(extent_mm: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ from umlite.volume.header import Header, describe, describe_image
 from umlite.volume.images import unchanged_file, voxels_of_image
 from umlite.volume.nifti import open_nifti
 from umlite.volume.nrrd import is_nrrd, open_nrrd
-from umlite.volume.plausibility import Finding, check_geometry, check_values
+from umlite.volume.plausibility import ScanFinding, check_geometry, check_values
 from umlite.volume.unpacking import Notify, reading
 from umlite.volume.voxels import Stored, Voxels, file_voxels, planes_of
 
@@ -50,7 +50,7 @@ class Scan:
     name: str
     path: Path | None
     warnings: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ScanFinding, ...] = ()
 
     @property
     def hu(self) -> np.ndarray:
@@ -119,7 +119,7 @@ class Opened:
     label: str
     path: Path | None
     read: Callable[[Notify], Voxels]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ScanFinding, ...] = ()
 
 
 def scan_of(opened: Opened, *, force_geometry: bool = False) -> Scan:

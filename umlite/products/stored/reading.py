@@ -24,7 +24,7 @@ from umlite.sweep.runner import WindowCounts
 from umlite.volume.geometry import Size
 from umlite.volume.header import describe
 from umlite.volume.nifti import open_nifti, read_extensions
-from umlite.volume.plausibility import Finding
+from umlite.volume.plausibility import ScanFinding
 from umlite.volume.reading import Scan
 from umlite.volume.values import Ends, Values
 from umlite.volume.voxels import Stored
@@ -110,7 +110,7 @@ def read_stored(path: Path) -> StoredFile:
         classes = _classes(card, about, names)
         result, scan = about["result"], about["scan"]
         told = from_fields(_Told, {**result["windows"], **{k: result[k] for k in _TOLD}}, "result")
-        findings = tuple(from_fields(Finding, one, "finding") for one in _list(scan["findings"]))
+        findings = tuple(from_fields(ScanFinding, one, "finding") for one in _list(scan["findings"]))
         name, stored_bytes, shares = scan["name"], scan["stored_bytes"], _shares(result["kept_shares"], names)
         if not isinstance(name, str) or type(stored_bytes) is not int or not 0 < stored_bytes <= 16:
             raise TypeError("its scan is not described")
