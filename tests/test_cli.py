@@ -475,3 +475,20 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, small_weights: Path, 
     assert "Interrupted: no partial file was left." in errors
     assert "Traceback" not in errors
     assert sorted(os.listdir(tmp_path)) == ["large.nii.gz"]
+
+
+@pytest.mark.parametrize("option", ["-c", "--classes", "--series", "--with"])
+def test_a_list_that_is_given_twice_is_refused(scan_file: Path, small_weights: Path, option: str) -> None:
+    said = fails("segment", scan_file, "--weights", small_weights, option, "liver", option, "spleen")
+    assert "given more than once: join its values with commas" in said
+
+
+def test_files_of_other_weights_that_stay_are_told(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    model = small_model(seed=1)
+    save_model(other, model.state_dict(), small_card(model))
+    base = ("segment", scan_file, "-c", "liver", "-o", "out")
+    run(*base, "--weights", small_weights, "--statistics")
+    said = run(*base, "--weights", other, "--overwrite").stderr
+    assert "lesions.csv, statistics.csv, statistics.json stayed from an earlier run that differs in: " in said
+    assert "stayed" not in run(*base, "--weights", other, "--statistics", "--overwrite").stderr

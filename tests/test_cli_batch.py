@@ -56,7 +56,7 @@ def test_a_folder_with_a_bad_scan(base) -> None:
 def test_the_list_of_failed_scans_is_fed_back(base) -> None:
     run(*base, "scans", "-o", "out", code=1)
     shutil.copy("scans/a.nii.gz", "scans/bad.nii")
-    result = run(*base, "--jobs", "out/failed.jsonl", "--json", "-c", "spleen")
+    result = run("segment", "-c", "spleen", *base[3:], "--jobs", "out/failed.jsonl", "--json")
     (scan,) = json.loads(result.stdout)["scans"]
     assert scan["files"] == [str(Path("out/bad/liver.nii.gz").absolute())]
     run(*base, "scans", "-o", "out")

@@ -124,7 +124,7 @@ def test_another_scan_of_the_same_size_and_time_is_not_taken_for_it(segmenter: S
     time = job.scan.stat().st_mtime_ns
     os.utime(other, ns=(time, time))
     outcome = again(segmenter, Job(other, job.place))
-    assert "exists already, of a run that differs in: scan" in str(outcome.error)
+    assert "already, of a run that differs in: scan" in str(outcome.error)
     twin = tmp_path / "twin.nii"
     shutil.copy(job.scan, twin)
     assert again(segmenter, Job(twin, job.place)).skipped
@@ -149,7 +149,7 @@ def test_results_of_another_request_or_weights_stay(segmenter: Segmenter, job: J
 )
 def test_a_damaged_manifest_counts_as_none(segmenter: Segmenter, job: Job, text: str) -> None:
     (job.output / "manifest.json").write_text(text)
-    assert "exists already. Choose" in str(again(segmenter, job).error)
+    assert "already. Choose" in str(again(segmenter, job).error)
     assert again(segmenter, job, overwrite=True).error is None
     assert again(segmenter, job).skipped
 
@@ -161,7 +161,7 @@ def test_a_damaged_manifest_counts_as_none(segmenter: Segmenter, job: Job, text:
 def test_a_manifest_with_wrong_parts_counts_as_none(segmenter: Segmenter, job: Job, field: str, value: object) -> None:
     path = job.output / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    assert "exists already" in str(again(segmenter, job).error)
+    assert "exist already" in str(again(segmenter, job).error)
 
 
 def test_a_manifest_cannot_have_other_files_replaced(segmenter: Segmenter, job: Job, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class Saver:
         try:
             if standing.is_done and not self._orders.force:
                 return None
+            if not standing.is_same and (stale := _left(standing, job, files)):
+                finished.remarks.append(stale)
             return write_products(terms.products, finished, job.place, manifest_path=path, overwrite=replace)
         except (UmliteError, OSError) as error:
             if self._standing(job, terms).is_done and not self._orders.force:
@@ -117,6 +119,18 @@ def _exists(there: Sequence[Path], standing: Standing) -> OutputError:
         f"{found} already{told}. Choose another place, or allow replacing it.",
         about=("overwrite", "output"),
     )
+
+
+def _left(standing: Standing, job: Job, files: Sequence[Path]) -> str:
+    """A sentence about files of an earlier run that stay beside a new result, though they do not belong to it."""
+    if not {"weights", "scan"} & set(standing.differs.split(", ")):
+        return ""
+    new = {os.path.abspath(file) for file in files}
+    left = sorted(file.name for file in standing.listed(job.place) if str(file) not in new and os.path.lexists(file))
+    if not left:
+        return ""
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return f"{', '.join(left[:3])}{more} stayed from an earlier run that differs in: {standing.differs}. Remove them."
 
 
 def _rescue(all_products: Sequence[Product], finished: Finished, job: Job) -> str:

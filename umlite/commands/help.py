@@ -11,6 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 from umlite.commands.reporting import BAD_INPUT, INTERRUPTED, naming
 from umlite.terminal import lost_output, show_json, tell
 
+LISTS = ("classes", "packs", "series")
+"""Options that hold a list: of two of them, the first would be lost."""
 PANELS = ("Arguments", "What", "Output", "Besides the masks", "Several scans", "How much", "Expert")
 
 
@@ -19,6 +21,16 @@ class PanelledCommand(TyperCommand):
 
     Messages of errors end with the flags of the options that they are about, where the command has them.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the command line. A list that is given twice is an error of usage."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        names = [parameter.name for parameter in order]
+        for parameter in order:
+            if parameter.name in LISTS and parameter.opts[0].startswith("-") and names.count(parameter.name) > 1:
+                flag = max(parameter.opts, key=len)
+                ctx.fail(f"{flag} is given more than once: join its values with commas.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
