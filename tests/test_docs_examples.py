@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from support.samples import make_scan
 from support.segmentations import blobs
+from support.verdicts import MIRRORED
 from umlite.classes import PUBLISHED
 from umlite.cli import app
-from umlite.comparison.verdicts import MIRRORED
 from umlite.evaluation.tolerances import TOLERANCES_MM
 from umlite.names import NAMES
 from umlite.products.formats import FORMATS
