@@ -105,7 +105,8 @@ def test_paths_in_the_home_folder(
         shutil.copy(file, tmp_path / "home")
     (tmp_path / "home" / "classes.txt").write_text("liver")
     base = ("segment", f"~/{scan_file.name}", f"--weights=~/{small_weights.name}", "-c@~/classes.txt")
-    invoke(*base, "--output=~/masks")
+    invoke(*base, "--output=~/masks", "--jsonl=~/lines.jsonl")
+    assert (tmp_path / "home" / "lines.jsonl").exists()
     assert results_in(tmp_path / "home" / "masks") == ["liver.nii.gz"]
     invoke("eval", "~/masks", "~/masks", "-o", "~/evaluation")
     assert (tmp_path / "home" / "evaluation" / "cases.csv").exists()
@@ -133,9 +134,9 @@ def test_an_output_in_the_home_of_nobody(command: tuple[str, ...]) -> None:
 
 def test_a_scan_in_the_home_of_nobody(scan_file: Path, small_weights: Path) -> None:
     base = ("--weights", small_weights, "-c", "liver", "-o", "out")
-    result = invoke("segment", "~no-such-user/a.nii", scan_file, *base, code=2)
+    result = invoke("segment", "~no-such-user/a.nii", scan_file, *base, code=1)
     assert "~no-such-user/a.nii does not exist" in result.stderr
-    assert os.listdir("out") == ["scan"]
+    assert sorted(os.listdir("out")) == ["failed.jsonl", "scan"]
 
 
 def test_a_geometry_is_forced(small_weights: Path, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_an_unreadable_scan_among_good_ones(small_weights: Path, tmp_path: Path)
     arguments = ["-m", "umlite", "segment", "a.nii.gz", "b.nii.gz", "-c", "liver", "--json", "-o", "out",
                  "--weights", "small.safetensors", "--kernels", "torch"]  # fmt: skip
     done = hostile.run(arguments, user=hostile.NOBODY, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 1, done.stderr
     first, second = json.loads(done.stdout)["scans"]
     assert "ermission" in first["error"]
     assert second["files"] == ["out/b/liver.nii.gz"]
@@ -212,8 +213,8 @@ def test_without_a_compiler_it_says_why_once(
 
 
 def test_nothing_in_a_name_forges_a_line(small_weights: Path) -> None:
-    name = "a\nError: b\x1b[31m.nii"
-    result = invoke("segment", name, "also\nbad.nii", "--weights", small_weights, "-c", "liver", "-o", "out", code=2)
+    name = "a\nError: b\x1b]31m.nii"
+    result = invoke("segment", name, "also\nbad.nii", "--weights", small_weights, "-c", "liver", "-o", "out", code=1)
     assert "\x1b" not in result.output
     assert [line[:6] for line in result.stderr.splitlines() if line.startswith("Error")] == ["Error:"] * 2
 

@@ -19,6 +19,7 @@ from umlite.commands.options import (
     listed,
     output_option,
     path_argument,
+    path_option,
 )
 from umlite.commands.reporting import BAD_INPUT, reported
 from umlite.errors import RequestError
@@ -40,7 +41,7 @@ def evaluate(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--page", help="HTML page with plots and tables, FILE.html.", rich_help_panel=OUTPUT, metavar="FILE"
         ),
     ] = None,

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umlite.commands.options import WHAT, JsonOption, OverwriteOption, WeightsOption, load, output_option, path_argument
+from umlite.commands.options import (
+    WHAT,
+    JsonOption,
+    OverwriteOption,
+    WeightsOption,
+    load,
+    output_option,
+    path_argument,
+    path_option,
+)
 from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
@@ -37,7 +46,7 @@ def extend(
     ] = False,
     license: Annotated[str, typer.Option("--license", help="Licence of the pack.", rich_help_panel=WHAT)] = "",
     embedding: Annotated[
-        Path | None, typer.Option("--embedding", help="Text features to start from (.npy).", rich_help_panel=EXPERT)
+        Path | None, path_option("--embedding", help="Text features to start from (.npy).", rich_help_panel=EXPERT)
     ] = None,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of scans that judge.", rich_help_panel=EXPERT)
@@ -45,7 +54,7 @@ def extend(
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", rich_help_panel=EXPERT)] = 0,
     work: Annotated[
         Path | None,
-        typer.Option("--work", help="Folder that keeps features. Default: OUTPUT.work.", rich_help_panel=EXPERT),
+        path_option("--work", help="Folder that keeps features. Default: OUTPUT.work.", rich_help_panel=EXPERT),
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.", rich_help_panel=EXPERT)] = None,
     overwrite: OverwriteOption = False,

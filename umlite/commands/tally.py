@@ -14,6 +14,7 @@ from umlite.batch.told import Told
 from umlite.commands.options import IMPLIED
 from umlite.commands.reporting import BAD_INPUT, DEFECT, SOME_FAILED, message_of, prefixed
 from umlite.errors import OutputError, UmliteError
+from umlite.files import output_path
 from umlite.request import Request
 from umlite.terminal import show, show_table, tell
 
@@ -49,7 +50,8 @@ class Tally:
         self._defect = False
         self._scans: list[dict[str, Any]] = []
         self._start = time.monotonic()
-        if jsonl is not None:
+        if jsonl not in (None, "-"):
+            jsonl = str(output_path(jsonl)) if jsonl else ""
             _check_lines(jsonl)
         self._lines = _Lines(jsonl)
         self._failures = _Lines(None)
@@ -148,8 +150,6 @@ class Tally:
 
 def _check_lines(name: str) -> None:
     """Raise OutputError where JSON lines cannot go to this file, or it holds something else that they would replace."""
-    if name == "-":
-        return
     try:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         if os.path.isfile(name):
