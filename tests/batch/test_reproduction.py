@@ -47,7 +47,7 @@ def test_a_difference_is_exit_code_1(manifest: Path) -> None:
     data["outputs"][0]["sha256"] = "0" * 64
     data["versions"]["torch"] = "1.0"
     manifest.write_text(json.dumps(data))
-    told = umlite("reproduce", manifest, code=1)
+    told = umlite("reproduce", manifest.parent, code=1)
     assert "DIFFERENT" in told
     assert "NOT reproduced" in told
     assert "1.0" in told

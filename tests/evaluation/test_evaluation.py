@@ -209,7 +209,7 @@ def test_requests_that_cannot_be_served() -> None:
     assert "does not exist" in run("nowhere", "t", code=2).stderr
     assert "holds no masks" in run("p", ".", code=2).stderr
     assert "are one case by name" in run("p", "t", code=2).stderr
-    assert "no class in common that was asked for" in run("p/a", "t/b", "-c", "colon", code=2).stderr
+    assert "no class in common that was asked for (colon)" in run("p/a", "t/b", "-c", "colon", code=2).stderr
     assert "tolerance from 0" in run("p/a", "t/b", "--tolerance", "-1", code=2).stderr
     assert "no names of labels" in run("p/a", "t/b", "--names", "bad.json", code=2).stderr
     save_masks(Path("u/b"), masks_of(1))

@@ -16,6 +16,7 @@ from umlite.commands.options import (
     output_option,
     path_argument,
     path_option,
+    place_of,
     takes_options,
     with_label_map,
 )
@@ -49,7 +50,7 @@ def export(
         from umlite.batch.exporting import export as write
 
         wanted = with_label_map(wanted, label_map)
-        place = None if output is None else Path(output)
+        place = place_of(output)
         outcome = write(result, place, wanted, classes=request.classes, scan=scan, overwrite=overwrite)
         assert outcome.finished is not None
         told = outcome.finished.result

@@ -205,6 +205,13 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
+def place_of(output: str | None) -> Path | None:
+    """Where results go. Raises RequestError for an empty name, which a script's unset variable leaves."""
+    if output == "":
+        raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
+    return None if output is None else Path(output)
+
+
 def with_label_map(wanted: Wanted, label_map: bool) -> Wanted:
     """What is wanted, as a label map if that was asked for. Raises RequestError where another format was too."""
     if not label_map:

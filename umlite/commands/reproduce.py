@@ -24,7 +24,7 @@ from umlite.terminal import show, show_json, show_table, window_bars
 
 
 def reproduce(
-    manifest: Annotated[Path, path_argument(metavar="MANIFEST", help="manifest.json of a result.")],
+    manifest: Annotated[Path, path_argument(metavar="MANIFEST", help="manifest.json of a result, or its folder.")],
     scan: Annotated[Path | None, path_option("--scan", help="The scan, if it was moved.", rich_help_panel=WHAT)] = None,
     output: Annotated[
         Path | None, output_option(help="Folder that keeps the new result. Default: it is only compared.")
@@ -40,8 +40,11 @@ def reproduce(
         from umlite.batch.reproduction import find_packs, find_scan, find_weights
         from umlite.batch.reproduction import reproduce as run_again
         from umlite.outputs.temporary import temporary_folder
+        from umlite.products.manifest import NAME
         from umlite.products.recorded import read_manifest
 
+        if manifest.is_dir():
+            manifest /= NAME
         told = read_manifest(manifest)
         found = find_scan(told, scan)
         options = told.options if device is None else replace(told.options, device=device)

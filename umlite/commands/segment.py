@@ -29,6 +29,7 @@ from umlite.commands.options import (
     output_option,
     path_argument,
     path_option,
+    place_of,
     takes_options,
     with_label_map,
 )
@@ -136,14 +137,12 @@ def segment(
         from umlite.commands.tally import FAILED, Tally
         from umlite.weights.packs import pack_paths
 
-        if output == "":
-            raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
         if as_json and jsonl == "-":
             raise RequestError("One JSON object and JSON lines cannot share stdout: choose one of them.", about="jsonl")
         _check_no_class(scans or [], request)
         request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
         wanted = with_label_map(wanted, label_map)
-        place = None if output is None else Path(output)
+        place = place_of(output)
         todo = jobs_of(Given(scans or [], jobs, place, series, fill_gaps), request, wanted)
         wanted = replace(wanted, format=todo[0].format)
         loading = partial(load, weights, output=todo[0].place.home, packs=packs)

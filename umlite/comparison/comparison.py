@@ -149,9 +149,10 @@ def _chosen(results: Sequence[Result], asked: tuple[str, ...] | None) -> tuple[l
     wanted = tuple(dict.fromkeys([*one.names, *two.names])) if asked is None else requested_names(asked)
     chosen = [name for name in wanted if name in one.names and name in two.names]
     if not chosen:
+        which = f" that was asked for ({', '.join(asked[:5])})" if asked else ""
         raise RequestError(
-            f"{one.path} and {two.path} have no class in common{' that was asked for' if asked else ''}: expected the "
-            "same names of classes. Check the names.",
+            f"{one.path} and {two.path} have no class in common{which}: expected the same names of "
+            f"classes, found {', '.join(list(one.names)[:40])}. Check the names.",
             about=("classes", "names"),
         )
     warnings = []

@@ -136,7 +136,7 @@ def evaluate(predicted: Path, truth: Path, options: EvaluationOptions | None = N
         raise InputError(f"No case could be compared. {errors[0]}")
     if not found:
         raise RequestError(
-            f"{predicted} and {truth} have no class in common{' that was asked for' if wanted else ''}: expected the "
+            f"{predicted} and {truth} have no class in common{_asked(wanted)}: expected the "
             "same names of classes. Check the names.",
             about=("classes", "names"),
         )
@@ -145,6 +145,11 @@ def evaluate(predicted: Path, truth: Path, options: EvaluationOptions | None = N
     warnings += [f"There is {sentence} in {_listed(where)}: left out." for sentence, where in gaps.items()]
     summaries = tuple(summarise(name, by_name[name], options.bootstrap) for name in order)
     return Evaluation(tuple(cases), summaries, tuple(warnings), tuple(errors), options.bootstrap)
+
+
+def _asked(wanted: Sequence[str] | None) -> str:
+    """What was asked for, for a message; empty where nothing was."""
+    return f" that was asked for ({', '.join(wanted[:5])})" if wanted else ""
 
 
 def _chosen(sides: tuple[Masks, Masks], wanted: tuple[str, ...] | None) -> tuple[list[str], list[str]]:
