@@ -33,17 +33,17 @@ class Browser:
         write, read: file descriptors of its pipe.
     """
 
+    _session: str | None = None
+
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read = write, read
         self._ids = itertools.count(1)
         self._buffer = b""
         self.events: list[dict[str, Any]] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session: str | None = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")
-
-    _session = None
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method and wait for its result. Raises RuntimeError with the browser's message."""
