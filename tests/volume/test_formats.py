@@ -44,7 +44,7 @@ def archive() -> bytes:
         (dicom(NIFTI[:128]), "DICOM"),
         (b"\x08\0\x05\0CS\x0a\0ISO_IR 100" + bytes(600), "DICOM"),
         (nib.MGHImage(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_bytes(), "MGH or MGZ"),
-        (gzip.compress(nib.MGHImage(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_bytes()), "MGH or MGZ"),
+        (gzip.compress(nib.MGHImage(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_bytes(), mtime=0), "MGH or MGZ"),
         (b"CDF\x01" + bytes(600), "MINC"),
         (b"\x89HDF\r\n\x1a\n" + bytes(600), "MINC 2"),
         (b"NRRD0005\ntype: short\n" + bytes(600), "NRRD"),
