@@ -144,5 +144,5 @@ def test_it_ends_when_it_is_asked_to(arguments: list[str]) -> None:
 def test_places_that_hold_one_scan_or_the_inbox_itself(
     arguments: list[str], options: tuple[str, ...], says: str
 ) -> None:
-    assert says in run([*arguments, *options], code=2).stderr
+    assert says in run(*arguments, *options, code=2).stderr
     assert sorted(os.listdir()) == ["cache", "inbox"] or os.listdir() == ["inbox"]
