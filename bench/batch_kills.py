@@ -23,7 +23,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-_TIMES = ("timings_s", "mtime_ns", "versions", "engine")
+_TIMES = ("timings_s", "cost", "mtime_ns", "versions", "engine")
 
 
 def main() -> None:

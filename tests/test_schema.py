@@ -11,6 +11,7 @@ import nibabel as nib
 import pytest
 from typer.testing import CliRunner
 
+from support.command_line import run
 from support.packs import saved_pack
 from support.samples import make_scan
 from umlite.cli import app, weights_app
@@ -19,7 +20,7 @@ from umlite.terminal import JSON_SCHEMA
 
 DATA = json.loads(SCHEMA.read_text())
 EXAMPLES = {
-    "segment": ["segment a.nii b.nii gone.nii -c liver,liver_tumor --statistics -o out"],
+    "segment": ["segment a.nii b.nii gone.nii -c liver,liver_tumor --statistics -o first"],
     "plan": ["plan a.nii", "segment a.nii --dry-run", "segment a.nii b.nii --dry-run -o x"],
     "verify": ["verify a.nii -c liver --sample 1"],
     "reproduce": ["reproduce out/a/manifest.json"],
@@ -50,6 +51,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, small_weights: Path) -> Path:
         nib.save(make_scan((24, 24, 24), seed=n), folder / f"{name}.nii")
     (folder / "small.safetensors").write_bytes(small_weights.read_bytes())
     saved_pack(folder, small_weights, ["heart"])
+    masks = ["segment", folder / "a.nii", folder / "b.nii", "-c", "liver,liver_tumor", "-o", folder / "out"]
+    run(*masks, "--statistics", "--weights", small_weights)
     return folder
 
 
@@ -83,7 +86,8 @@ def test_output_is_as_the_schema_says(verb: str, desk: Path, monkeypatch: pytest
 
 def test_done_scans_and_errors(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
-    again = [*EXAMPLES["segment"][0].split(), "--weights", "small.safetensors", "--json"]
+    again = ["segment", "a.nii", "b.nii", "-c", "liver,liver_tumor", "--statistics", "-o", "out", "--json"]
+    again += ["--weights", "small.safetensors"]
     data = json.loads(CliRunner().invoke(app, again).stdout)
     check(data, "segment")
     assert data["skipped"] == 2

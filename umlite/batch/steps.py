@@ -99,7 +99,8 @@ class Steps:
         job, terms, content, predicted = answered.job, answered.terms, answered.content, answered.predicted
         result = self._model.segmenter.finish(answered.decided)
         del answered  # predicted masks need not be in memory while cleaned ones are written
-        facts = self._run_facts(terms) | {"input": input_facts(job.scan, content, job.series)}
+        spent = {"predicted": predicted and predicted.to_dict(), "peak_bytes": peak_bytes()}
+        facts = self._run_facts(terms) | {"input": input_facts(job.scan, content, job.series), "cost": spent}
         finished = Finished(result, job.series, facts, wanted=terms.wanted)
         written = self._saver.save(finished, job, terms)
         if written is None:
