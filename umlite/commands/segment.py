@@ -140,7 +140,7 @@ def segment(
         if as_json and jsonl == "-":
             raise RequestError("One JSON object and JSON lines cannot share stdout: choose one of them.", about="jsonl")
         _check_no_class(scans or [], request)
-        request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
+        request = wanted.request(request)
         wanted = with_label_map(wanted, label_map)
         place = place_of(output)
         todo = jobs_of(Given(scans or [], jobs, place, series, fill_gaps), request, wanted)

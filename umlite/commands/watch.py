@@ -82,7 +82,7 @@ def watch(
             raise InputError(
                 f"Expected a folder to watch, found {'a file' if inbox.exists() else 'nothing'} at {inbox}."
             )
-        request = Request.of(request, details=wanted.needs_details, surfaces=wanted.mesh is not None)
+        request = wanted.request(request)
         _check_folder(output)
         chosen = format_of(None, wanted.format, wanted.layout)
         products_of(wanted, chosen, probabilities=request.probabilities, scans=2)  # one file would be for one scan

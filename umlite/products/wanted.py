@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from umlite.names import OWN
 from umlite.records import from_fields
+from umlite.request import Request
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Wanted:
     def needs_details(self) -> bool:
         """Whether a product tells more than the masks do, so that the request must ask for `details`."""
         return self.statistics or self.sr or self.report is not None
+
+    def request(self, asked: Request) -> Request:
+        """A request that also keeps what these products need of the computation."""
+        return replace(asked, details=self.needs_details, surfaces=self.mesh is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """What is wanted by field, ready for JSON."""
