@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
-from umlite.classes import GROUPS, LESION_ENDINGS, PUBLISHED, AnatomyClass
+from umlite.classes import GROUPS, LESION_ENDINGS, PUBLISHED, REPLACED, AnatomyClass
 from umlite.errors import RequestError
 
 
@@ -176,10 +176,10 @@ def _spellings(c: AnatomyClass) -> tuple[str, ...]:
 
 
 def _own_class(name: str, index: int) -> AnatomyClass:
-    if not re.fullmatch(r"[a-z][a-z0-9_.+]{0,63}(@base)?", name) or name in GROUPS:
+    if not re.fullmatch(r"[a-z][a-z0-9_.+]{0,63}", name.removesuffix(REPLACED)) or name in GROUPS:
         raise RequestError(
             f"{name!r} cannot name a class: expected a letter, then letters, digits, '_', '.', '+'; not a group's name."
         )
     hue = (37 * index) % 192
-    kind = "tumor" if name.removesuffix("@base").endswith(LESION_ENDINGS) else "organ"
+    kind = "tumor" if name.removesuffix(REPLACED).endswith(LESION_ENDINGS) else "organ"
     return AnatomyClass(index, name, name, (64 + hue, 255 - hue, 64 + (91 * index) % 192), kind)

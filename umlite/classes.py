@@ -205,6 +205,8 @@ PUBLISHED: tuple[AnatomyClass, ...] = (
     ),
 )
 
+REPLACED = "@base"
+"""Ending of the name of a network's class in whose place an added one answers."""
 LESION_ENDINGS = ("_tumor", "_cyst", "_lesion", "_metastasis")
 """Endings of names that mark a class outside the published table as a lesion; other such classes are organs."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from umlite.class_table import ClassTable
+from umlite.classes import REPLACED
 from umlite.errors import RequestError, UmliteError
 from umlite.evaluation.cohort import Bootstrap
 from umlite.extension.labelled import Labelled
@@ -22,6 +23,7 @@ from umlite.kernels.implementations import REFERENCE
 from umlite.models.parameter_generator import SharedController
 from umlite.progress import Notify, no_notice
 from umlite.results.metrics import dice
+from umlite.volume.reading import read_scan
 from umlite.weights.loading import load_model
 from umlite.weights.packs import Pack, PackCard, Step, network_sha256
 
@@ -128,8 +130,8 @@ class Teacher:
             InputError: every scan is unusable.
         """
         name = self._name(task)
-        train, held_out, skipped = self._samples(scans, task)
         sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
+        train, held_out, skipped = self._samples(scans, task, sampler)
         judges = held_out or train
         learner = Learner([s for *_, s in train], [s for *_, s in judges], task.seed, self.stop)
         nearest = self._nearest(learner)
@@ -162,9 +164,10 @@ class Teacher:
             sum(samples.bytes for *_, samples in (*train, *held_out)),
         )
 
-    def _samples(self, scans: Sequence[Labelled], task: Task) -> tuple[list[_Used], list[_Used], list[tuple[str, str]]]:
+    def _samples(
+        self, scans: Sequence[Labelled], task: Task, sampler: Sampler
+    ) -> tuple[list[_Used], list[_Used], list[tuple[str, str]]]:
         """Samples of scans to learn from and of those that judge, and (case, reason) of those that cannot be used."""
-        sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
         usable: list[_Used] = []
         skipped = []
         for number, labelled in enumerate(scans):
@@ -278,20 +281,19 @@ def unchanged_logits(base: Segmenter, extended: Segmenter, scans: Sequence[Label
         AssertionError: one differs, which is a defect.
     """
     names = list(base.classes.names)
-    kept = [name if name in extended.classes.names[: len(names)] else f"{name}@base" for name in names]
+    kept = [name if name in extended.classes.names[: len(names)] else f"{name}{REPLACED}" for name in names]
     compared = 0
     for labelled in scans[:SCANS_COMPARED]:
-        scan, mask = labelled.read()
-        volume = base.engine.prepare(scan)
+        volume = base.engine.prepare(read_scan(labelled.scan))
         windows = windows_of(volume, torch.zeros(volume.voxels.shape, dtype=torch.bool), base.card.window)
         window = next(windows, None)
         if window is None:
             continue
         before = base.window_logits(window[0][None, None], names)
         after = extended.window_logits(window[0][None, None], kept)
-        assert torch.equal(before, after), f"logits of existing classes changed on {labelled.name}"
+        if not torch.equal(before, after):  # no assert statement, which `python -O` leaves out
+            raise AssertionError(f"logits of existing classes changed on {labelled.name}")
         compared += before.numel()
-        del scan, mask
     return compared
 
 

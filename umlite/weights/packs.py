@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.class_table import ClassTable, normalise
+from umlite.classes import REPLACED
 from umlite.errors import RequestError, WeightsError
+from umlite.files import expanded
 from umlite.weights.model_card import ModelCard
 from umlite.weights.stored_tensors import check_finite, opened, plain, write_tensors
 
@@ -28,8 +29,6 @@ KEY = "umlite_pack"
 FORMAT = 1
 SUFFIX = ".pack.safetensors"
 MOST_CLASSES = 1024
-BASE = "@base"
-"""Ending of the name of a class of the network that a pack replaces."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -171,7 +170,7 @@ def with_packs(
 ) -> tuple[dict[str, Tensor], ModelCard]:
     """A network's tensors and card with the classes of packs, those of the network unchanged.
 
-    A class that a pack replaces keeps its head under its name and `BASE`.
+    A class that a pack replaces keeps its head under its name and `REPLACED`.
 
     Args:
         tensors: of the network, float32, by name.
@@ -208,7 +207,7 @@ def card_with(card: ModelCard, packs: Sequence[PackCard], label: str) -> ModelCa
     """The card of a network with packs. Raises WeightsError as `with_packs`."""
     names = list(card.classes)
     for pack in packs:
-        names = [f"{name}{BASE}" if name in pack.replaces else name for name in names]
+        names = [f"{name}{REPLACED}" if name in pack.replaces else name for name in names]
         if double := sorted(set(names) & set(pack.classes)):
             raise WeightsError(
                 f"A pack adds {', '.join(double[:5])}, which {label} has already. A pack that was made to replace a "
@@ -233,10 +232,10 @@ def pack_paths(text: str | None) -> tuple[Path, ...]:
     """Paths of packs that are joined by commas. Raises WeightsError for an empty one."""
     if text is None:
         return ()
-    paths = tuple(Path(os.path.expanduser(part.strip())) for part in text.split(","))
-    if not all(part.strip() for part in text.split(",")):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
         raise WeightsError(f"Expected files of packs joined by commas, found {text!r:.200}.", about="packs")
-    return paths
+    return tuple(expanded(part) for part in parts)
 
 
 def joined(packs: Sequence[Pack], hashes: Sequence[str]) -> Pack:
