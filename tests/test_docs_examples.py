@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from support.packs import saved_pack
 from support.samples import make_scan
 from support.segmentations import blobs
 from support.verdicts import MIRRORED
@@ -234,3 +235,20 @@ def test_examples_for_machines_that_are_not_here_are_well_formed() -> None:
         if "#!/bin/bash" in block or "parallel" in block:
             subprocess.run(["bash", "-n", "-c", block], check=True)
     ast.parse(examples("batch.md", "python")[0])
+
+
+def test_reproduce() -> None:
+    assert "Reproduced." in run_lines(examples("reproduce.md", "sh")[0])
+    told = re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", (DOCS / "reproduce.md").read_text(), flags=re.M))
+    )
+    manifest = json.loads(Path("result/manifest.json").read_text())
+    assert set(told) == set(manifest) - {"kind", "schema", "umlite", "classes"}
+
+
+def test_packs_of_the_page_on_new_classes(small_weights: Path) -> None:
+    for seed, name in enumerate(("left_atrium", "heart")):
+        saved_pack(Path(), small_weights, [name], seed=seed)
+    shown = run_lines(examples("extend.md", "sh")[1])
+    assert "left_atrium" in shown
+    assert "1 classes: atrium" in shown

@@ -117,7 +117,7 @@ def _told(output: Path, classes: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         show_json({"file": str(output), "pack": not whole, "classes": classes})
     else:
-        show(f"{len(classes)} classes: {', '.join(classes)}")
+        show(f"Classes: {', '.join(classes)}")
         show(f"Written: {output}")
 
 
