@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from support.programs import needed
 from umlite.dicom.finding import find_series
 from umlite.dicom.pixels import read_hu
 from umlite.dicom.reading import read_series
@@ -34,9 +34,7 @@ PADDING = (-3024, -1500)
 
 def converted(folder: Path, place: Path) -> list[nib.Nifti1Image]:
     """What dcm2niix makes of a folder, in the order of its names: the plainly named file first."""
-    program = shutil.which("dcm2niix")
-    if program is None:
-        pytest.skip("needs dcm2niix (the wheel of the extra `test`)")
+    program = needed("dcm2niix", "dcm2niix")
     subprocess.run([program, "-z", "n", "-b", "n", "-f", "a", "-o", place, folder], check=True, capture_output=True)
     return [nib.load(file) for file in sorted(place.glob("*.nii"), key=lambda file: len(file.name))]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from support.programs import needed
 from support.segmentations import blobs, segmentation_on
 from umlite.dicom.finding import find_series
 from umlite.dicom.reading import read_series
@@ -56,9 +57,9 @@ def check_by_dciodvfy(path: Path) -> list[str]:
 
 def run(program: str, *arguments: object, check: bool = True) -> str:
     """What a program says. The test is skipped where it is missing."""
-    if shutil.which(program) is None:
-        pytest.skip(f"needs {program}: dcmqi (the wheel of the extra `test`)")
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        [needed(program, "dcmqi"), *map(str, arguments)], capture_output=True, text=True, errors="replace"
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
