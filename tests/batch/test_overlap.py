@@ -18,6 +18,7 @@ from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.batch.model import Model
 from umlite.batch.orders import Orders
 from umlite.batch.outcome import Outcome
+from umlite.batch.overlap import Overlap
 from umlite.batch.run import Watcher, real_paths, run_jobs, run_overlapped
 from umlite.batch.steps import Steps
 from umlite.cost.forecast import Forecast
@@ -197,3 +198,29 @@ def test_a_system_that_refuses_threads_gets_one_scan_after_the_other(segmenter, 
     monkeypatch.setattr(threading.Thread, "start", refused)
     found = list(overlapped(segmenter, lay_out_jobs(scans, tmp_path / "out")))
     assert [o.error is None for o in found] == [True, True, False, True, True]
+
+
+def test_one_computed_result_at_most_waits_for_its_files(segmenter, scans, tmp_path, monkeypatch) -> None:
+    """A kill costs no more than that: the next scan stops before its last windows until the one before is written."""
+    finish, wait = segmenter.finish, Overlap._wait_for_writing
+    stopped, went_on = threading.Event(), threading.Event()
+    first: list[Path] = []
+
+    def waiting(overlap: Overlap[Any]) -> None:
+        if first:
+            stopped.set()
+        wait(overlap)
+        if first:
+            went_on.set()
+
+    def finishing(decided: Any) -> Any:
+        first.append(decided.scan.path)
+        if len(first) == 1:
+            stopped.wait(60)
+            assert not went_on.wait(0.05)
+        return finish(decided)
+
+    monkeypatch.setattr(segmenter, "finish", finishing)
+    monkeypatch.setattr(Overlap, "_wait_for_writing", waiting)
+    found = list(overlapped(segmenter, lay_out_jobs(scans[:2], tmp_path / "out")))
+    assert [o.error for o in found] == [None, None]

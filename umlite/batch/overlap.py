@@ -77,6 +77,8 @@ class Overlap(Generic[Said]):
         self._course, self._steps, self._room = course, course.steps, course.room
         self._stop = threading.Event()
         self._moved = time.monotonic()
+        self._is_written = threading.Event()
+        self._is_written.set()
 
     def run(self, jobs: Iterator[Job]) -> Iterator[Said]:
         """Outcomes in the order of the jobs; scans that were refused memory come last, and alone.
@@ -163,6 +165,8 @@ class Overlap(Generic[Said]):
             if isinstance(value, Ready):
                 job = value.job
                 value, size = self._checked(job, contained(self._windows, value.job, value), size)
+                if isinstance(value, Answered):
+                    self._is_written.clear()
             self._put(after, value, size)
             del value
         self._put(after, None, None)
@@ -173,6 +177,7 @@ class Overlap(Generic[Said]):
             del item
             if isinstance(value, Answered):
                 value, size = self._checked(value.job, contained(self._written, value.job, value), size, leave=False)
+                self._is_written.set()
             after.put(value if isinstance(value, _Again) else self._course.say(value))
             del value
             if size is not None:
@@ -182,14 +187,25 @@ class Overlap(Generic[Said]):
 
     def _windows(self, job: Job, ready: Ready) -> Answered:
         inner = self._course.progress_of(job.scan.name)
+        batch = self._steps.batch
 
         def progress(done: int, total: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
             self._moved = time.monotonic()
             inner(done, total)
+            if total - done <= batch:
+                self._wait_for_writing()
 
+        if ready.predicted is None or ready.predicted.windows <= batch:
+            self._wait_for_writing()
         return self._steps.decide(ready, progress)
+
+    def _wait_for_writing(self) -> None:
+        """Wait until the scan before is written, so that a kill costs no more than one computed result."""
+        while not self._is_written.wait(_LOOK_S):
+            if self._stop.is_set():
+                raise _Stopped
 
     def _written(self, _job: Job, answered: Answered) -> Outcome:
         return self._steps.finish(answered)

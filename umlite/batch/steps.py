@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from umlite.cost.forecast import Forecast
     from umlite.cost.prediction import Prediction
 
+_MANY = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Ready:
@@ -63,6 +65,11 @@ class Steps:
         self._terms = terms_of(model, orders)
         self._saver = Saver(orders, scans)
         self._facts: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    @property
+    def batch(self) -> int:
+        """Windows that run between two calls of `progress`, at most; a guess where the engine goes by free memory."""
+        return self._model.segmenter.setup.options.batch or _MANY
 
     def skipped(self, job: Job) -> Outcome | None:
         """The outcome of a job whose result is there already; None where it has to be computed."""
