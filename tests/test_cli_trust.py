@@ -167,7 +167,7 @@ def test_a_dry_run_goes_on_after_a_bad_scan(scan_file: Path, small_weights: Path
     base = ("segment", "text.nii", scan_file, "absent.nii", "b.nii.gz", "--weights", small_weights, "-c", "liver")
     plan = json.loads(invoke(*base, "--dry-run", "--json", code=1).stdout)
     assert [plan[name] for name in ("scans", "unreadable", "run")] == [4, 2, 2]
-    assert "2 to run, 2 cannot be read" in invoke(*base, "--dry-run", code=1).stdout
+    assert "2 to run, 2 will fail" in invoke(*base, "--dry-run", code=1).stdout
 
 
 @pytest.mark.skipif(bool(hostile.why_not()), reason=hostile.why_not())

@@ -19,6 +19,7 @@ from umlite.batch.orders import Orders
 from umlite.batch.run import Watcher, check_orders, finish_run, real_paths, run_jobs, run_overlapped
 from umlite.batch.steps import Steps
 from umlite.batch.told import Told, told
+from umlite.batch.twins import group_twins, run_once_each
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
 
@@ -54,9 +55,16 @@ class Batch:
             UmliteError: as `umlite.batch.run.run_jobs`.
         """
         products = check_orders(self.model, jobs, self.orders)
-        forecast_of = partial(self.forecast, self.model.options)
         steps = Steps(self.model, self.orders, real_paths(jobs))
-        done = partial(_done, steps)
+        run = partial(self._run_each, steps, watcher)
+        if self.orders.dedupe:
+            yield from run_once_each(group_twins(jobs, steps), steps, run)
+        else:
+            yield from run(jobs)
+        finish_run(products)
+
+    def _run_each(self, steps: Steps, watcher: Watcher, jobs: Sequence[Job]) -> Generator[Told, None, None]:
+        done, forecast_of = partial(_done, steps), partial(self.forecast, self.model.options)
         if self.ray is not None:
             yield from run_on_ray(self._errand(jobs), iter(jobs), done, self.ray, notify=watcher.notify)
         elif self.crew is not None:
@@ -65,12 +73,10 @@ class Batch:
             progress_of = watcher.progress_of
             outcomes = run_jobs(self.model, jobs, self.orders, progress_of=progress_of, forecast_of=forecast_of)
             yield from map(told, outcomes)
-            return
         else:
             yield from run_overlapped(
                 self.model, iter(jobs), steps, self.orders, say=told, forecast_of=forecast_of, watcher=watcher
             )
-        finish_run(products)
 
     def _errand(self, jobs: Sequence[Job]) -> Errand:
         model, scans = self.model, real_paths(jobs)

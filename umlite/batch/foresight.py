@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from umlite.batch.containing import contained
 from umlite.batch.jobs import Job
 from umlite.batch.model import Model
 from umlite.batch.orders import Orders
+from umlite.batch.outcome import Outcome
 from umlite.batch.steps import Steps
-from umlite.errors import UmliteError
+from umlite.batch.told import Told, told
+from umlite.batch.twins import group_twins
+from umlite.errors import InputError, UmliteError
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
 
 SAMPLE = 12
 """Scans that are read: from the smallest to the largest, at equal steps."""
+MOST_NAMED = 1000
+"""Scans that will fail are told by name, these at most."""
+
+
+@dataclass(frozen=True)
+class BadScan:
+    """A scan that will fail, and why."""
+
+    scan: str
+    error: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,8 @@ class Foresight:
     Args:
         scans: how many there are.
         skipped: of them are done before.
-        unreadable: of them have no header that can be read, and will fail.
+        duplicates: of them would get copies of another's result.
+        unreadable: of them will fail: their header cannot be read, or what is asked of them does not exist.
         run: of them would be computed.
         sampled: of those were read for the prediction.
         seconds: of all of those, one after the other with all cores. Overlap takes away what reading and writing
@@ -37,17 +52,20 @@ class Foresight:
         window_seconds: the part of the windows.
         output_bytes: of compressed masks.
         most_bytes: memory of the largest scan that was read.
+        bad: the first of those that will fail, each with its reason.
     """
 
     scans: int
     skipped: int
-    unreadable: int
-    run: int
-    sampled: int
-    seconds: float
-    window_seconds: float
-    output_bytes: int
-    most_bytes: int
+    duplicates: int
+    unreadable: int = 0
+    run: int = 0
+    sampled: int = 0
+    seconds: float = 0.0
+    window_seconds: float = 0.0
+    output_bytes: int = 0
+    most_bytes: int = 0
+    bad: tuple[BadScan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -77,31 +95,63 @@ def foresee(
         UmliteError: the network cannot be loaded.
     """
     steps = Steps(model, orders)
-    due = [job for job in jobs if contained(steps.skipped, job) is None]
+    found, due, failing = _sorted_out(steps, jobs, dedupe=orders.dedupe)
     sizes = {id(job): windows_of(job) for job in due}
     known = sorted((job for job in due if sizes[id(job)]), key=lambda job: sizes[id(job)])
-    counts = (len(jobs), len(jobs) - len(due), len(due) - len(known), len(known))
+    failing += [Outcome(job) for job in due if not sizes[id(job)]]
+    found = replace(
+        found, unreadable=len(failing), run=len(known), bad=tuple(_bad(outcome) for outcome in failing[:MOST_NAMED])
+    )
     if not known:
-        return Foresight(*counts, 0, 0.0, 0.0, 0, 0)
+        return found
     calibration = calibration_of(model.segmenter)
     count = min(SAMPLE, len(known))
     picked = {round(at * (len(known) - 1) / max(1, count - 1)) for at in range(count)}
-    found = []
+    costs = []
     for job in (known[at] for at in sorted(picked)):
         try:
-            found.append((sizes[id(job)], _predicted(model, orders, job, calibration)))
+            costs.append((sizes[id(job)], _predicted(model, orders, job, calibration)))
         except UmliteError:
             continue  # it is told when it runs
-    seen = sum(size for size, _ in found) or 1.0
+    seen = sum(size for size, _ in costs) or 1.0
     scale = sum(sizes[id(job)] for job in known) / seen
-    return Foresight(
-        *counts,
-        len(found),
-        scale * sum(cost.seconds for _, cost in found),
-        scale * sum(cost.steps["windows"] for _, cost in found),
-        int(scale * sum(cost.output_bytes for _, cost in found)),
-        max((cost.peak_bytes for _, cost in found), default=0),
+    return replace(
+        found,
+        sampled=len(costs),
+        seconds=scale * sum(cost.seconds for _, cost in costs),
+        window_seconds=scale * sum(cost.steps["windows"] for _, cost in costs),
+        output_bytes=int(scale * sum(cost.output_bytes for _, cost in costs)),
+        most_bytes=max((cost.peak_bytes for _, cost in costs), default=0),
     )
+
+
+def _sorted_out(steps: Steps, jobs: Sequence[Job], *, dedupe: bool) -> tuple[Foresight, list[Job], list[Outcome]]:
+    """Counts; the jobs that would be computed; outcomes of those that fail."""
+    groups = group_twins(jobs, steps) if dedupe else [[job] for job in jobs]
+    due: list[Job] = []
+    failing: list[Outcome] = []
+    skipped = duplicates = 0
+    for group in groups:
+        outcomes = [contained(steps.skipped, job) for job in group]
+        failing += [one for one in outcomes if one is not None and one.error is not None]
+        skipped += (done := sum(one is not None and one.error is None for one in outcomes))
+        waiting = [job for job, one in zip(group, outcomes, strict=True) if one is None]
+        due += waiting[: 0 if done else 1]
+        duplicates += len(waiting[0 if done else 1 :])
+    return Foresight(len(jobs), skipped, duplicates), due, failing
+
+
+def _bad(outcome: Outcome) -> BadScan:
+    """A scan that will fail, with the error that it will have."""
+    found = outcome if outcome.error is not None else contained(_read_header, outcome.job)
+    said = told(found) if isinstance(found, Outcome) else Told(outcome.job, InputError("Its header cannot be read."))
+    return BadScan(str(said.job.scan), str(said.error), said.code)
+
+
+def _read_header(job: Job) -> None:
+    from umlite.cost.outlook import read_header
+
+    read_header(job.series or job.scan)
 
 
 def _predicted(model: Model, orders: Orders, job: Job, calibration: Calibration) -> Prediction:

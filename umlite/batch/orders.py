@@ -18,6 +18,7 @@ class Orders:
         overwrite: whether any existing results may be replaced.
         force: whether results are computed again that are there already; those of earlier runs may be replaced.
         verify_hashes: whether results that are there are read to tell whether they are unchanged.
+        dedupe: whether scans with the same content are computed once, and the others' results are copies.
     """
 
     request: Request = field(default_factory=Request)
@@ -25,3 +26,4 @@ class Orders:
     overwrite: bool = False
     force: bool = False
     verify_hashes: bool = False
+    dedupe: bool = False

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Outcome:
     """The outcome of a job: a result with its files, its cost and its manifest, or an error.
 
-    skipped: whether the result was there already; then there is only its manifest.
+    skipped: whether the result was there already; then there is only its manifest. same_content_as: the scan whose
+    result was copied; then, too.
     """
 
     job: Job
@@ -30,6 +31,7 @@ class Outcome:
     manifest: dict[str, Any] | None = None
     manifest_file: Path | None = None
     skipped: bool = False
+    same_content_as: Path | None = None
 
     @property
     def result(self) -> Segmentation | None:

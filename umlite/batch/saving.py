@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from umlite.batch.jobs import Job
 from umlite.batch.orders import Orders
@@ -18,7 +19,8 @@ from umlite.outputs.leftovers import recover
 from umlite.outputs.temporary import existing
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
-from umlite.products.writing import Written, write_products
+from umlite.products.writing import Original, Written, copy_products, write_products
+from umlite.volume.reading import scan_name
 
 
 class Saver:
@@ -85,8 +87,7 @@ class Saver:
             OutputError: the system refuses. The message says where the result is kept instead.
         """
         path, standing, files = terms.manifest(job.place), self._standing(job, terms), terms.files(job.place)
-        exist = any(map(os.path.lexists, files))
-        replace = self._orders.overwrite or (exist and not self._staying(job, files, standing))
+        replace = self._may_replace(job, files, standing)
         try:
             if standing.is_done and not self._orders.force:
                 return None
@@ -100,6 +101,31 @@ class Saver:
         finally:
             if finished.result.probabilities is not None:
                 finished.result.probabilities.file.close()
+
+    def copy(self, source: Job, job: Job, terms: Terms, facts: dict[str, Any]) -> Written:
+        """Write all files of a result as copies of another's, or none.
+
+        Args:
+            source: the job whose result is copied.
+            job: the job that gets it, which `check` has let pass.
+            terms: of both.
+            facts: of the manifest.
+
+        Raises:
+            OutputError: the system refuses.
+        """
+        path = terms.manifest(job.place)
+        assert path is not None  # the source has one, so results of this run have
+        replace = self._may_replace(job, terms.files(job.place), self._standing(job, terms))
+        name = scan_name(job.scan) if job.series is None else job.series.name
+        original = Original(source.place, terms.classes)
+        return copy_products(
+            terms.products, original, job.place, scan=name, facts=facts, manifest_path=path, overwrite=replace
+        )
+
+    def _may_replace(self, job: Job, files: Sequence[Path], standing: Standing) -> bool:
+        exist = any(map(os.path.lexists, files))
+        return self._orders.overwrite or (exist and not self._staying(job, files, standing))
 
     def _standing(self, job: Job, terms: Terms) -> Standing:
         return standing_of(job, terms, verify_hashes=self._orders.verify_hashes)

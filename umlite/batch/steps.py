@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,40 @@ class Steps:
         held = [ready]
         del ready  # each step's input goes with it: no volume is in memory while masks are cleaned and written
         return self.finish(self.decide(held.pop(), progress))
+
+    def key(self, job: Job) -> tuple[Any, ...] | None:
+        """What two jobs have in common that may share a result, besides their content; None for one that never does.
+
+        Raises RequestError where the job asks for what does not exist.
+        """
+        terms = self._terms(job)
+        if terms.manifest(job.place) is None or not all(product.can_be_copied for product in terms.products):
+            return None
+        return terms.request, terms.wanted, None if job.series is None else job.series.fill_gaps
+
+    def copy(self, job: Job, source: Job) -> Outcome | None:
+        """Give a job the result of another one with the same content; None where that is not whole or has changed."""
+        terms = self._terms(job)
+        standing = standing_of(source, terms, verify_hashes=True)
+        content = content_of(job.scan, job.series)
+        if not standing.is_done or standing.manifest is None or content.sha256 != standing.manifest.scan_sha256:
+            return None
+        if not self._saver.check(job, terms):
+            return _outcome_of(job, standing_of(job, terms)) or Outcome(job, skipped=True)
+        facts = standing.manifest.data | {
+            "input": input_facts(job.scan, content, job.series),
+            "same_content_as": os.path.abspath(source.scan),
+            "warnings": [text.replace(str(source.scan), str(job.scan)) for text in standing.manifest.data["warnings"]],
+            "cost": {"predicted": None, "peak_bytes": peak_bytes()},
+        }
+        written = self._saver.copy(source, job, terms, facts)
+        return Outcome(
+            job,
+            files=written.files,
+            manifest=written.manifest,
+            manifest_file=written.manifest_file,
+            same_content_as=source.scan,
+        )
 
     def _run_facts(self, terms: Terms) -> dict[str, Any]:
         key = (terms.request, terms.wanted)

@@ -26,6 +26,7 @@ class Told:
         error: why there is no result: an UmliteError, or a DefectError.
         trace: of a defect, line by line.
         skipped: whether the result was there already.
+        same_content_as: the scan whose result was copied; empty where none was.
         entry: for JSON; empty where there is an error.
         warnings, doubts, notes: sentences about the result; doubts come from its checks.
         rows: class, ml and voxels.
@@ -37,6 +38,7 @@ class Told:
     error: Exception | None = None
     trace: tuple[str, ...] = ()
     skipped: bool = False
+    same_content_as: str = ""
     entry: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -60,6 +62,10 @@ def told(outcome: Outcome) -> Told:
     manifest = {"manifest_file": outcome.manifest_file and str(outcome.manifest_file), "manifest": outcome.manifest}
     if outcome.error is not None:
         return _of_error(job, outcome.error)
+    if (other := outcome.same_content_as) is not None:
+        entry = {"scan": str(job.scan), "same_content_as": str(other), "files": files, **manifest}
+        closing = f"the same content as {other}, whose result was copied to {job.output}"
+        return Told(job, same_content_as=str(other), entry=entry, closing=closing)
     if result is None:
         return Told(job, skipped=True, entry={"scan": str(job.scan), "skipped": True, "files": files, **manifest})
     cost = outcome.cost.to_dict() if outcome.cost else {}

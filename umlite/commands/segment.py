@@ -41,6 +41,9 @@ from umlite.products.wanted import Wanted
 from umlite.request import Request
 from umlite.terminal import show, show_json, tell, window_bars
 
+MOST_NAMED = 20
+"""Scans that a dry run names on the terminal because they will fail."""
+
 if TYPE_CHECKING:
     from umlite.api import Segmenter
     from umlite.batch.jobs import Job
@@ -81,6 +84,10 @@ def segment(
     verify_hashes: Annotated[
         bool,
         typer.Option("--verify-hashes", help="Read finished results to see if they changed.", rich_help_panel=OUTPUT),
+    ] = False,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Compute scans with the same content once.", rich_help_panel=SEVERAL),
     ] = False,
     jobs: Annotated[
         Path | None,
@@ -149,7 +156,7 @@ def segment(
         model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
         if shard is not None:
             todo = part_of(todo, shard_of(shard), partial(_windows, model, request))
-        orders = Orders(request, wanted, overwrite, force, verify_hashes)
+        orders = Orders(request, wanted, overwrite, force, verify_hashes, dedupe)
         if dry_run:
             raise typer.Exit(_show_plan(model, orders, todo, as_json))
         silent = quiet or as_json or jsonl == "-"
@@ -193,8 +200,13 @@ def _show_plan(model: Model, orders: Orders, jobs: Sequence[Job], as_json: bool)
     if as_json:
         show_json({**found.to_dict(), "exit_code": code})
         return code
-    bad = f", {found.unreadable} cannot be read" if found.unreadable else ""
-    show(f"{found.scans} scans: {found.skipped} done before, {found.run} to run{bad}.")
+    for one in found.bad[:MOST_NAMED]:
+        tell(f"Error: {one.error if one.error.startswith(one.scan) else f'{one.scan}: {one.error}'}")
+    if found.unreadable > MOST_NAMED:
+        tell(f"{found.unreadable - MOST_NAMED} more scans will fail; the JSON of this names more of them.")
+    bad = f", {found.unreadable} will fail" if found.unreadable else ""
+    copies = f", {found.duplicates} copies of others" if found.duplicates else ""
+    show(f"{found.scans} scans: {found.skipped} done before, {found.run} to run{copies}{bad}.")
     if found.run:
         hours = f"{found.seconds / 3600:.1f} hours" if found.seconds >= 3600 else f"{found.seconds / 60:.1f} minutes"
         show(

@@ -46,7 +46,7 @@ class Tally:
     ) -> None:
         self.count, self._request = scans, request
         self.silent, self._keep, self._failed = silent, keep, failed
-        self.done = self.skipped = self.failed = 0
+        self.done = self.skipped = self.failed = self.copied = 0
         self._defect = False
         self._scans: list[dict[str, Any]] = []
         self._start = time.monotonic()
@@ -77,6 +77,7 @@ class Tally:
             self.skipped += 1
         else:
             self.done += 1
+            self.copied += bool(told.same_content_as)
         if self._keep and (len(self._scans) < MOST_ENTRIES or (told.error and len(self._scans) < 2 * MOST_ENTRIES)):
             self._scans.append(entry)
         self._lines.write({"status": told.code, **{k: v for k, v in entry.items() if k != "manifest"}})
@@ -85,11 +86,12 @@ class Tally:
     def summary(self) -> str:
         """A sentence about all scans of the run."""
         before = f", {self.skipped} done before" if self.skipped else ""
+        copied = f", {self.copied} of them as copies" if self.copied else ""
         failed = f", {self.failed} failed" if self.failed else ""
         hours = (time.monotonic() - self._start) / 3600
         pace = f", {self.done / hours:,.0f} an hour" if self.done > 1 else ""
         listed = f" {self._failed} lists them for another run." if self.failed and self._failures.path else ""
-        return f"{self.done} of {self.count} scans segmented{before}{failed}{pace}.{listed}"
+        return f"{self.done} of {self.count} scans segmented{copied}{before}{failed}{pace}.{listed}"
 
     def scans(self) -> dict[str, Any]:
         """Entries and counts of all scans, ready for JSON; empty before the first."""
@@ -97,7 +99,7 @@ class Tally:
             return {}
         ended = self.done + self.skipped + self.failed
         left_out = {"left_out": ended - len(self._scans)} if ended > len(self._scans) else {}
-        counts = {"done": self.done, "skipped": self.skipped, "failed": self.failed}
+        counts = {"done": self.done, "copied": self.copied, "skipped": self.skipped, "failed": self.failed}
         return {"scans": self._scans, **left_out, **counts}
 
     def close(self) -> None:
@@ -141,7 +143,7 @@ class Tally:
             return
         for note in told.notes:
             tell(f"Note: {name}: {note}")
-        if self.count > MOST_TABLES:
+        if self.count > MOST_TABLES or told.same_content_as:
             show(f"{name}: {told.closing}")
             return
         show_table(("class", "volume (ml)", "voxels"), told.rows, right=(1, 2), title=name)

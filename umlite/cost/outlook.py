@@ -15,6 +15,7 @@ from umlite.windows import count_windows
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
+    from umlite.volume.header import Header
     from umlite.weights.model_card import ModelCard
 
 _MOST_BYTES_PER_VOXEL = 4
@@ -27,17 +28,22 @@ def outlook(source: Path | Series, card: ModelCard) -> RunShapes | None:
         source: a file, or a series.
         card: of the weights: spacing and window.
     """
-    from umlite.dicom.reading import open_series
-    from umlite.dicom.series import Series
-
     try:
-        header = open_series(source).header if isinstance(source, Series) else header_of(source)
+        header = read_header(source)
     except InputError:
         return None
     spacing: Sequence[float] = [float(mm) for mm in spacing_of(header.affine)]
     sides = [max(1, math.ceil(n * mm / to)) for n, mm, to in zip(header.shape, spacing, card.spacing_mm, strict=True)]
     model = (sides[0], sides[1], sides[2])
     return RunShapes(header.shape, _MOST_BYTES_PER_VOXEL, _MOST_BYTES_PER_VOXEL, model, model, card.window)
+
+
+def read_header(source: Path | Series) -> Header:
+    """The header of a file or of a series. Raises InputError."""
+    from umlite.dicom.reading import open_series
+    from umlite.dicom.series import Series
+
+    return open_series(source).header if isinstance(source, Series) else header_of(source)
 
 
 def most_bytes(shapes: RunShapes, classes: int, layout: SumsLayout) -> int:

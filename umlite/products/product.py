@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -83,6 +84,8 @@ class Product(ABC):
     """Whether its files belong to several results, so that no manifest lists them."""
     exact = True
     """Whether the same run gives the same bytes: not where times or the manifest are inside."""
+    can_be_copied = True
+    """Whether `copy` gives what `write` would give for another scan with the same content."""
 
     @abstractmethod
     def paths(self, place: Place, classes: Sequence[AnatomyClass]) -> list[Path]:
@@ -91,6 +94,30 @@ class Product(ABC):
     @abstractmethod
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         """Write these files into a set. Raises OutputError, or InputError where the scan cannot be read again."""
+
+    def copy(
+        self,
+        files: Files,
+        source: Place,
+        place: Place,
+        classes: Sequence[AnatomyClass],
+        scan: str,  # noqa: ARG002  most files hold no name
+    ) -> None:
+        """Write these files for another scan with the same content, from those of the first.
+
+        Args:
+            files: the set that they join.
+            source: the place of the first result.
+            place: the place of the new one.
+            classes: of both results.
+            scan: name of the other scan.
+
+        Raises:
+            OSError: a file cannot be read or written.
+            OutputError: as `write`.
+        """
+        for there, here in zip(self.paths(source, classes), self.paths(place, classes), strict=True):
+            shutil.copyfile(there, files.new(here))
 
     def finish_run(self) -> None:  # noqa: B027  most products are of one scan each
         """Write what is about all scans of a run, after the last. Raises OutputError."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from umlite.classes import AnatomyClass
 from umlite.outputs.file_set import Files
+from umlite.outputs.texts import json_text
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 from umlite.results.statistics_files import write_statistics
@@ -25,3 +28,10 @@ class StatisticsTables(Product):
         about = {"scan": result.scan.name, "weights": result.card.name, "notice": result.card.notice}
         about |= finished.checks
         write_statistics(files, self.paths(place, result.classes), finished.statistics, about)
+
+    def copy(self, files: Files, source: Place, place: Place, classes: Sequence[AnatomyClass], scan: str) -> None:
+        *tables, numbers = zip(self.paths(source, classes), self.paths(place, classes), strict=True)
+        for there, here in tables:
+            shutil.copyfile(there, files.new(here))
+        there, here = numbers
+        files.write_text(here, json_text({**json.loads(there.read_text(encoding="utf-8")), "scan": scan}))

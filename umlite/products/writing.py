@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from umlite.classes import AnatomyClass
 from umlite.files import output_error
 from umlite.outputs.file_set import FileSet, together
 from umlite.outputs.texts import json_text
 from umlite.products.manifest import outputs_of
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
+
+_Part = tuple[Product, list[tuple[Path, Path]]]
+"""A product with its files: the name that each gets, and where it is now."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def write_products(
     start = time.perf_counter()
     with ExitStack() as stack:
         sets = _Sets(stack, place.home, overwrite)
-        outputs: list[tuple[Product, list[tuple[Path, Path]]]] = []
+        outputs: list[_Part] = []
         for product in products:
             before = len(sets.staged)
             product.write(sets, place, finished)
@@ -55,20 +59,84 @@ def write_products(
         parts = dict(finished.seconds)
         parts["write"] = time.perf_counter() - start - sum(parts.values())
         manifest = {**finished.run, **_result_facts(finished, parts), **checks}
-        try:
-            manifest["outputs"] = [
-                entry
-                for product, staged in outputs
-                if not product.is_shared
-                for entry in outputs_of(staged, place.home, exact=product.exact)
-            ]
-        except OSError as error:
-            raise output_error(error, place.main) from error
-        if manifest_path is not None:
-            sets.write_text(manifest_path, json_text(manifest), replace=True)
+        _add_manifest(sets, place, manifest, outputs, manifest_path)
     parts["write"] += time.perf_counter() - start - sum(parts.values())
-    files = tuple(path for _, staged in outputs for path, _ in staged)
-    return Written(files, manifest_path, manifest, parts)
+    return Written(_names(outputs), manifest_path, manifest, parts)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A finished result that another scan with the same content gets too.
+
+    Args:
+        place: where it is.
+        classes: of it.
+    """
+
+    place: Place
+    classes: Sequence[AnatomyClass]
+
+
+def copy_products(
+    products: Sequence[Product],
+    original: Original,
+    place: Place,
+    *,
+    scan: str,
+    facts: dict[str, Any],
+    manifest_path: Path,
+    overwrite: bool,
+) -> Written:
+    """Write all products of a scan as copies of another's, or none.
+
+    Args:
+        products: what is written.
+        original: what is copied.
+        place: where it goes; `umlite.outputs.leftovers.recover` has seen to its folder.
+        scan: name of the scan.
+        facts: the manifest without its outputs.
+        manifest_path: the manifest's file.
+        overwrite: whether files that are there may be replaced. A manifest always may.
+
+    Raises:
+        OutputError: the system refuses, or a file is there.
+    """
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        sets = _Sets(stack, place.home, overwrite)
+        outputs: list[_Part] = []
+        for product in products:
+            before = len(sets.staged)
+            try:
+                product.copy(sets, original.place, place, original.classes, scan)
+            except OSError as error:
+                raise output_error(error, place.main) from error
+            outputs.append((product, sets.staged[before:]))
+        parts = {"copy": time.perf_counter() - start}
+        manifest = {**facts, "timings_s": {"copy": round(parts["copy"], 3)}}
+        _add_manifest(sets, place, manifest, outputs, manifest_path)
+    return Written(_names(outputs), manifest_path, manifest, parts)
+
+
+def _add_manifest(
+    sets: _Sets, place: Place, manifest: dict[str, Any], parts: Sequence[_Part], path: Path | None
+) -> None:
+    """Note the files in the manifest and add it to the set, last. path: None where none is written."""
+    try:
+        manifest["outputs"] = [
+            entry
+            for product, staged in parts
+            if not product.is_shared
+            for entry in outputs_of(staged, place.home, exact=product.exact)
+        ]
+    except OSError as error:
+        raise output_error(error, place.main) from error
+    if path is not None:
+        sets.write_text(path, json_text(manifest), replace=True)
+
+
+def _names(parts: Sequence[_Part]) -> tuple[Path, ...]:
+    return tuple(path for _, staged in parts for path, _ in staged)
 
 
 def _result_facts(finished: Finished, seconds: dict[str, float]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Report(Product):
     elsewhere = True
     needs_scan = True
     exact = False  # facts of the run are inside
+    can_be_copied = False  # its title is the scan's name
 
     def __init__(self, where: str) -> None:
         self._where = where
