@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from umlite.batch.inputs import expand
+from umlite.batch.inputs import expand, without_masks
 from umlite.batch.jobs import lay_out_jobs
 from umlite.errors import InputError
 from umlite.products.formats import LABEL_MAP, MASKS
@@ -60,6 +62,22 @@ def test_links_are_followed_once(tree: Path) -> None:
     (tree / "deep" / "loop").symlink_to("..")
     (tree / "link.nii").symlink_to("a.nii")
     assert names(expand([tree])) == [*IN_FOLDER[:2], "scans/link.nii", *IN_FOLDER[2:], "scans/p1"]
+
+
+def test_masks_beside_a_scan_are_passed_over(tmp_path: Path) -> None:
+    scan, mask, scaled = (tmp_path / "s1" / name for name in ("ct.nii.gz", "masks/liver.nii.gz", "scaled.nii"))
+    mask.parent.mkdir(parents=True)
+    for path, dtype, slope in ((scan, np.int16, 1), (mask, np.uint8, 1), (scaled, np.uint8, 10)):
+        image = nib.Nifti1Image(np.zeros((4, 4, 4), dtype), np.eye(4))
+        image.header.set_slope_inter(slope, 0)
+        nib.save(image, path)
+    told: list[str] = []
+    assert without_masks(expand([tmp_path]), notify=told.append).paths == [scan, scaled]
+    assert without_masks(expand([str(tmp_path / "**/*.nii*")])).paths == [scan, scaled]
+    assert told == [f"Passed over a file of 8-bit numbers, which are masks and no HU: {mask}"]
+    assert set(without_masks(expand([tmp_path, mask])).paths) == {scan, scaled, mask}
+    with pytest.raises(InputError, match="expected CT scans, found masks"):
+        without_masks(expand([mask.parent]))
 
 
 def test_patterns(tree: Path) -> None:

@@ -14,11 +14,14 @@ from umlite.files import expanded
 from umlite.products.manifest import KIND, NAME
 from umlite.products.place import stem
 from umlite.progress import Notify, no_notice
+from umlite.volume.reading import header_of
 
 SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr")
 """Of scans in a folder; that of a pair stands for both of its files."""
 RESULTS = (".seg.nrrd", ".umlite.nii.gz")
 """Endings of files that are never scans."""
+_LEAST_HU_RANGE = 1000
+"""Fewer HU than lie between air and bone: numbers with a smaller range are labels."""
 _HEAD_BYTES = 64
 _MOST_LINE = 1 << 16
 
@@ -30,15 +33,19 @@ class Inputs:
     Args:
         paths: files, and folders that may hold DICOM.
         roots: of the paths that were found in a folder, or by a pattern: that folder, whose tree results mirror.
+        named: paths that were named themselves.
     """
 
     paths: list[Path] = field(default_factory=list)
     roots: dict[Path, Path] = field(default_factory=dict)
+    named: set[Path] = field(default_factory=set)
 
     def add(self, path: Path, root: Path | None = None) -> None:
         """Add a path, which keeps the first root that it came with."""
         self.paths.append(path)
-        if root is not None:
+        if root is None:
+            self.named.add(path)
+        else:
             self.roots.setdefault(path, root)
 
 
@@ -65,6 +72,27 @@ def expand(words: Sequence[str | Path], output: Path | None = None, *, notify: N
         else:
             inputs.add(path)
     return inputs
+
+
+def without_masks(inputs: Inputs, *, notify: Notify = no_notice) -> Inputs:
+    """The inputs without masks that were found, not named: files of 8-bit numbers, as data sets keep them beside scans.
+
+    Raises InputError if nothing else was found.
+    """
+    masks = sorted(path for path in inputs.roots.keys() - inputs.named if _is_mask(path))
+    if not masks:
+        return inputs
+    passed_over = set(masks)
+    kept = [path for path in inputs.paths if path not in passed_over]
+    if not kept:
+        raise InputError(
+            f"{masks[0]} and all other files there hold 8-bit numbers: expected CT scans, found masks. Name a file"
+            " itself to segment it nevertheless.",
+            about="scans",
+        )
+    files, more = ("a file", "") if len(masks) == 1 else (f"{len(masks)} files", " ...")
+    notify(f"Passed over {files} of 8-bit numbers, which are masks and no HU: {masks[0]}{more}")
+    return Inputs(kept, inputs.roots, inputs.named)
 
 
 def _words(words: Sequence[str | Path]) -> Iterator[str]:
@@ -168,3 +196,12 @@ def _is_manifest(path: Path) -> bool:
             return f'"{KIND}"'.encode() in file.read(_HEAD_BYTES)
     except OSError:
         return False
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether numbers of 8 bits are stored, which cannot be HU. False for what cannot be read: an error tells later."""
+    try:
+        header = header_of(path)
+    except InputError:
+        return False
+    return header.dtype.itemsize == 1 and abs(header.slope) * 255 < _LEAST_HU_RANGE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from umlite.batch.inputs import expand
+from umlite.batch.inputs import Inputs, expand, without_masks
 from umlite.batch.job_list import Entry, read_jobs
 from umlite.batch.jobs import Job, lay_out_jobs
 from umlite.commands.series import Sources, with_series
@@ -46,7 +46,7 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
     if given.series is not None and not given.series.strip():
         raise RequestError("No series was named: expected numbers, UIDs, or all.", about="series")
     chosen = format_of(given.output, wanted.format, wanted.layout)
-    inputs = expand(given.words, given.output, notify=_note)
+    inputs = without_masks(expand(given.words, given.output, notify=_note), notify=_note)
     entries = [] if given.jobs is None else list(read_jobs(given.jobs, request))
     if not inputs.paths and not entries:
         raise RequestError("There is nothing to segment: name a scan, a folder, a list or jobs.")
@@ -76,6 +76,11 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
 
 def jobs_in(root: Path, paths: Sequence[Path], output: Path, wanted: Wanted) -> list[Job]:
     """Jobs of files and folders of DICOM that were found in `root`, whose tree the results mirror."""
+    try:
+        paths = without_masks(Inputs(list(paths), dict.fromkeys(paths, root)), notify=_note).paths
+    except InputError as error:
+        _note(str(error))
+        return []
     sources = with_series(paths, None, fill_gaps=False, roots=dict.fromkeys(paths, root))
     if not sources.scans:
         return []
@@ -90,7 +95,7 @@ def _unplaced(sources: Sources, output: Path | None, chosen: Format, wanted: Wan
 def _sources(entry: Entry, given: Given) -> Sources:
     """The scans of an entry; one that cannot be read stays, and fails when its turn comes."""
     try:
-        inputs = expand([entry.scan], given.output, notify=_note)
+        inputs = without_masks(expand([entry.scan], given.output, notify=_note), notify=_note)
         series = entry.series or given.series
         return with_series(inputs.paths, series, fill_gaps=given.fill_gaps, roots=inputs.roots)
     except InputError:
