@@ -137,7 +137,7 @@ def test_it_ends_when_it_is_asked_to(arguments: list[str]) -> None:
     ("options", "says"),
     [
         (("-o", "inbox"), "name another folder"),
-        (("-o", "out.nii.gz"), "need a folder"),
+        (("-o", "out.nii.gz"), "expected a folder"),
         (("--report", "one.html"), "cannot share the one file one.html"),
     ],
 )

@@ -12,8 +12,8 @@ from umlite.commands.options import (
     LabelNamesOption,
     MaskClassesOption,
     OverwriteOption,
+    folder_option,
     listed,
-    output_option,
     path_argument,
     path_option,
 )
@@ -31,7 +31,7 @@ def compare(
     classes: MaskClassesOption = None,
     output: Annotated[
         Path | None,
-        output_option(help="Folder for tables, JSON and a page."),
+        folder_option(help="Folder for tables, JSON and a page."),
     ] = None,
     scan_a: Annotated[
         Path | None, path_option("--scan-a", help="Scan of A, for mean HU.", rich_help_panel=WHAT, metavar="FILE")

@@ -16,8 +16,8 @@ from umlite.commands.options import (
     LabelNamesOption,
     MaskClassesOption,
     OverwriteOption,
+    folder_option,
     listed,
-    output_option,
     path_argument,
     path_option,
 )
@@ -37,7 +37,7 @@ def evaluate(
     classes: MaskClassesOption = None,
     output: Annotated[
         Path | None,
-        output_option(help="Folder for cases.csv, cohort.csv, evaluation.json."),
+        folder_option(help="Folder for cases.csv, cohort.csv, evaluation.json."),
     ] = None,
     page: Annotated[
         Path | None,

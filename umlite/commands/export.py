@@ -16,7 +16,6 @@ from umlite.commands.options import (
     output_option,
     path_argument,
     path_option,
-    place_of,
     takes_options,
     with_label_map,
 )
@@ -31,7 +30,7 @@ def export(
     result: Annotated[Path, path_argument(metavar="RESULT", help="A NAME.umlite.nii.gz file.")],
     *,
     output: Annotated[
-        str | None,
+        Path | None,
         output_option(help="Folder of masks, or a file with the ending of its format."),
     ] = None,
     request: Annotated[Request, "classes"],
@@ -50,8 +49,7 @@ def export(
         from umlite.batch.exporting import export as write
 
         wanted = with_label_map(wanted, label_map)
-        place = place_of(output)
-        outcome = write(result, place, wanted, classes=request.classes, scan=scan, overwrite=overwrite)
+        outcome = write(result, output, wanted, classes=request.classes, scan=scan, overwrite=overwrite)
         assert outcome.finished is not None
         told = outcome.finished.result
         warnings = [*told.warnings, *outcome.remarks]

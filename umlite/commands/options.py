@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 WHAT, OUTPUT, BESIDE = "What", "Output", "Besides the masks"
 SEVERAL, HOW_MUCH, EXPERT = "Several scans", "How much", "Expert"
 
+_FILES = (".csv", ".dcm", ".gz", ".htm", ".html", ".json", ".jsonl", ".nii", ".nrrd", ".pdf", ".png", ".txt", ".zip")
+"""Endings that folders do not have."""
+
 
 def _given(path: Any) -> Any:
     """A path or paths of the command line to read from, in the type that they came in."""
@@ -38,18 +41,31 @@ def _given(path: Any) -> Any:
     return [_given(each) for each in path] if isinstance(path, list) else type(path)(expanded(path))
 
 
-def _given_output(path: Any) -> Any:
-    """The same for a path to write to, which may name nobody's home folder."""
+def _to_write(text: str) -> Path:
+    """A path to write to. An empty one is what a script's unset variable leaves, not this folder."""
+    if not text:
+        raise typer.BadParameter("The output is empty: expected a folder or a file, '.' for this folder.")
     try:
-        return None if path is None else type(path)(output_path(path)) if str(path) else path
+        return output_path(text)
     except OutputError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _to_fill(text: str) -> Path:
+    """A folder to write to, which no file's name is taken for."""
+    folder = _to_write(text)
+    if folder.name.lower().endswith(_FILES) and not folder.is_dir():
+        raise typer.BadParameter(f"{text} is the name of a file: expected a folder.")
+    return folder
 
 
 path_argument = functools.partial(typer.Argument, readable=False, callback=_given)
 """A file that the command itself opens and reports on: Typer would refuse all files for one that is not readable."""
 path_option = functools.partial(typer.Option, callback=_given)
-output_option = functools.partial(typer.Option, "--output", "-o", callback=_given_output, rich_help_panel=OUTPUT)
+output_option = functools.partial(
+    typer.Option, "--output", "-o", parser=_to_write, metavar="PATH", rich_help_panel=OUTPUT
+)
+folder_option = functools.partial(output_option, parser=_to_fill, metavar="FOLDER")
 
 ScanArgument = Annotated[Path, path_argument(metavar="SCAN", help="A NIfTI file, or DICOM of one CT series.")]
 WeightsOption = Annotated[
@@ -203,13 +219,6 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     kind, option = OPTIONS[field.name]
     annotation: Any = Annotated[kind or hint, option]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
-
-
-def place_of(output: str | None) -> Path | None:
-    """Where results go. Raises RequestError for an empty name, which a script's unset variable leaves."""
-    if output == "":
-        raise RequestError("The output is empty: expected a folder or a file, '.' for this folder.", about="output")
-    return None if output is None else Path(output)
 
 
 def with_label_map(wanted: Wanted, label_map: bool) -> Wanted:

@@ -14,8 +14,8 @@ from umlite.commands.options import (
     WHAT,
     JsonOption,
     WeightsOption,
+    folder_option,
     load,
-    output_option,
     path_argument,
     path_option,
 )
@@ -27,7 +27,7 @@ def reproduce(
     manifest: Annotated[Path, path_argument(metavar="MANIFEST", help="manifest.json of a result, or its folder.")],
     scan: Annotated[Path | None, path_option("--scan", help="The scan, if it was moved.", rich_help_panel=WHAT)] = None,
     output: Annotated[
-        Path | None, output_option(help="Folder that keeps the new result. Default: it is only compared.")
+        Path | None, folder_option(help="Folder that keeps the new result. Default: it is only compared.")
     ] = None,
     weights: WeightsOption = None,
     device: Annotated[

@@ -29,7 +29,6 @@ from umlite.commands.options import (
     output_option,
     path_argument,
     path_option,
-    place_of,
     takes_options,
     with_label_map,
 )
@@ -61,7 +60,7 @@ def segment(
         path_argument(metavar="SCAN", help="Scans, folders, 'patterns', @LISTS, zips or files of DICOM, - for stdin."),
     ] = None,
     output: Annotated[
-        str | None,
+        Path | None,
         output_option(help="Folder of masks, FILE.nii.gz for a label map, FILE.dcm for DICOM-SEG."),
     ] = None,
     request: Request,
@@ -149,8 +148,7 @@ def segment(
         _check_no_class(scans or [], request)
         request = wanted.request(request)
         wanted = with_label_map(wanted, label_map)
-        place = place_of(output)
-        todo = jobs_of(Given(scans or [], jobs, place, series, fill_gaps), request, wanted)
+        todo = jobs_of(Given(scans or [], jobs, output, series, fill_gaps), request, wanted)
         wanted = replace(wanted, format=todo[0].format)
         loading = partial(load, weights, output=todo[0].place.home, packs=packs)
         model = Model(weights, options, partial(loading, options), packs=pack_paths(packs))
@@ -161,8 +159,8 @@ def segment(
             raise typer.Exit(_show_plan(model, orders, todo, as_json))
         silent = quiet or as_json or jsonl == "-"
         failed = None
-        if place is not None and (len(todo) > 1 or jobs is not None or shard is not None):
-            failed = place / (FAILED if shard is None else f"failed_{shard.replace('/', '_of_')}.jsonl")
+        if output is not None and (len(todo) > 1 or jobs is not None or shard is not None):
+            failed = output / (FAILED if shard is None else f"failed_{shard.replace('/', '_of_')}.jsonl")
         crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
         with closing(tally), window_bars(silent) as progress_of:

@@ -16,8 +16,8 @@ from umlite.commands.options import (
     PacksOption,
     QuietOption,
     WeightsOption,
+    folder_option,
     load,
-    output_option,
     path_argument,
     path_option,
     takes_options,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @takes_options
 def watch(
     inbox: Annotated[Path, path_argument(metavar="INBOX", help="Folder that scans, folders and zips of DICOM reach.")],
-    output: Annotated[Path, output_option(help="Folder for a result per scan.")],
+    output: Annotated[Path, folder_option(help="Folder for a result per scan.")],
     request: Request,
     options: EngineOptions,
     wanted: Wanted,
@@ -83,7 +83,6 @@ def watch(
                 f"Expected a folder to watch, found {'a file' if inbox.exists() else 'nothing'} at {inbox}."
             )
         request = wanted.request(request)
-        _check_folder(output)
         chosen = format_of(None, wanted.format, wanted.layout)
         products_of(wanted, chosen, probabilities=request.probabilities, scans=2)  # one file would be for one scan
         wanted = replace(wanted, format=chosen.name)
@@ -107,14 +106,6 @@ def watch(
             show(f"{tally.done} scans segmented, {tally.skipped} done before, {tally.failed} times one failed.")
     if tally.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def _check_folder(output: Path) -> None:
-    """Raise RequestError for an output that is named like a file."""
-    from umlite.products.formats import MASKS, format_of
-
-    if format_of(output, None) is not MASKS:
-        raise RequestError(f"Results of many scans need a folder: {output} would be a file.", about="output")
 
 
 def _run(batch: Batch, inbox: Inbox, ready: Sequence[Path], tally: Tally, watcher: Watcher) -> None:
