@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import itertools
 import json
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from support.docs import DOCS, examples, run_lines
 from support.packs import saved_pack
-from support.samples import make_scan
 from support.segmentations import blobs
 from support.verdicts import MIRRORED
 from umlite.classes import PUBLISHED
-from umlite.cli import app
 from umlite.evaluation.tolerances import TOLERANCES_MM
 from umlite.names import NAMES
 from umlite.products.formats import FORMATS
-
-DOCS = Path(__file__).parents[1] / "docs"
-
-
-def examples(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), flags=re.S)
-
-
-def run_lines(block: str) -> str:
-    """Run every command of an example. Returns what they print."""
-    shown = ""
-    for line in block.replace("\\\n", " ").strip().splitlines():
-        program, *arguments = shlex.split(line, comments=True)
-        assert program == "umlite"
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, result.output
-        shown += result.stdout
-    return shown
 
 
 def columns(page: str) -> list[str]:
@@ -190,51 +165,6 @@ def test_mesh() -> None:
 def test_mesh_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     exec(examples("mesh.md", "python")[0], {})
     assert re.match(r"\d+ \d+\.\d+", capsys.readouterr().out)
-
-
-@pytest.fixture
-def many_scans() -> None:
-    """What docs/batch.md calls scans, an inbox and a list of jobs."""
-    for name in ("scans/a.nii.gz", "scans/deep/b.nii.gz", "inbox/c.nii.gz"):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        nib.save(make_scan((20, 18, 16), seed=len(name)), name)
-    Path("jobs.csv").write_text(examples("batch.md", "csv")[0])
-
-
-@pytest.mark.usefixtures("many_scans")
-def test_batch() -> None:
-    first, watch = examples("batch.md", "sh")
-    shown = run_lines(first)
-    assert "2 scans: 0 done before, 2 to run." in shown
-    assert "0 of 2 scans segmented, 2 done before" in shown
-    assert Path("results/deep/b/spleen.nii.gz").exists()
-    assert Path("livers/deep/b.nii.gz").exists()
-    assert Path("special/b/aorta.nii.gz").exists()
-    run_lines(watch)
-    assert Path("watched/c/liver.nii.gz").exists()
-
-
-@pytest.mark.usefixtures("many_scans")
-def test_shell_loop(tmp_path: Path) -> None:
-    loop = examples("batch.md", "bash")[0]
-    program = tmp_path / "umlite"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m umlite "$@"\n')
-    program.chmod(0o755)
-    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(DOCS.parent)}
-    subprocess.run(["bash", "-ec", loop], check=True, env={**os.environ, **paths})
-    assert Path("loop/a/liver.nii.gz").exists()
-    assert not Path("failed.txt").exists()
-
-
-def test_examples_for_machines_that_are_not_here_are_well_formed() -> None:
-    """Their options exist; the Kubernetes job and Orthanc's plugin parse."""
-    known = {word for word in CliRunner().invoke(app, ["segment", "--help"]).stdout.split() if word.startswith("--")}
-    for block in [*examples("batch.md", "bash"), *examples("batch.md", "yaml")]:
-        for arguments in re.findall(r"umlite segment (.*?)(?:\n\S|\n\n|$|:::)", block, flags=re.S):
-            assert set(re.findall(r"--[a-z-]+", arguments)) <= known, arguments
-        if "#!/bin/bash" in block or "parallel" in block:
-            subprocess.run(["bash", "-n", "-c", block], check=True)
-    ast.parse(examples("batch.md", "python")[0])
 
 
 def test_reproduce() -> None:
