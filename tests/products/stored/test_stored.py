@@ -233,6 +233,7 @@ def test_a_result_of_another_run_stays(segment: Umlite, umlite: Umlite) -> None:
     segment("-o", "out")
     before = contents("out")
     assert "The output is empty" in umlite("export", "x.umlite.nii.gz", "-o", "").stderr
+    assert "out is a folder: expected a result in one file" in umlite("export", "out", "-o", "new").stderr
     refused = umlite("export", "x.umlite.nii.gz", "-o", "out", "-c", "liver")
     assert refused.exit_code == 2
     assert "exists already" in refused.stderr

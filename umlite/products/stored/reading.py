@@ -101,6 +101,8 @@ def read_stored(path: Path) -> StoredFile:
         InputError: another file, a damaged one, or one of a later version.
     """
     path = expanded(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: expected a result in one file, NAME.umlite.nii.gz.")
     file = open_nifti(path)
     header = describe(file.header, str(path))
     about = _about(read_extensions(file, _MOST_BYTES), path)
