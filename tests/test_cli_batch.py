@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,10 @@ import nibabel as nib
 import pytest
 
 from support.command_line import run
+from support.dicom import Shot, phantom_hu, write_series
 from support.samples import make_scan
+from umlite.commands.options import IMPLIED
+from umlite.request import Request
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +164,43 @@ def test_the_list_of_failed_scans_stays_until_none_is_left(base) -> None:
     shutil.copy("scans/a.nii.gz", "scans/bad.nii")
     run(*base, "--jobs", "out/failed.jsonl", "-o", "out")
     assert not Path("out/failed.jsonl").exists()
+
+
+def test_a_list_of_failed_scans_keeps_all_that_was_asked(base) -> None:
+    """Every field of a request with another value than its default, DICOM's choices, place and format."""
+    changed: dict[str, object] = {
+        "classes": ["liver", "spleen"],
+        "overlap": 0.25,
+        "windows": "adaptive",
+        "probabilities": True,
+        "force_geometry": True,
+    }
+    assert changed.keys() | set(IMPLIED) == {field.name for field in dataclasses.fields(Request)}
+    default = Request().to_dict()
+    assert all(default[name] != value for name, value in changed.items())
+    write_series(Path("dicom"), phantom_hu())
+    Path("out/dicom.nii.gz").mkdir(parents=True)  # in the way of the result
+    flags = ("-c", "liver,spleen", "--overlap", "0.25", "--windows", "adaptive", "--probabilities", "--force-geometry")
+    dicom = ("--fill-gaps", "--format", "label-map")
+    run("segment", *base[3:5], "scans/bad.nii", "dicom", "-o", "out", *flags, *dicom, code=1)
+    asked = {line["scan"]: line for line in lines("out/failed.jsonl")}
+    assert asked.keys() == {str(Path(name).absolute()) for name in ("scans/bad.nii", "dicom")}
+    for line in asked.values():
+        assert {field: line[field] for field in changed} == changed
+        assert (line["fill_gaps"], line["format"]) == (True, "label-map")
+    assert asked[str(Path("dicom").absolute())]["series"] == Shot().series
+    run("segment", *base[3:5], "--jobs", "out/failed.jsonl", "-o", "out", code=1)
+    again = {line["scan"]: line for line in lines("out/failed.jsonl")}
+    assert [one | {"error": ""} for one in again.values()] == [one | {"error": ""} for one in asked.values()]
+
+
+def test_a_format_without_a_place_is_refused(base) -> None:
+    Path("jobs.csv").write_text("scan,format\nscans/a.nii.gz,label-map\n")
+    assert "name its output" in run(*base, "--jobs", "jobs.csv", "-o", "out", code=2).stderr
+
+
+@pytest.mark.slow
+def test_json_of_several_processes_names_the_device(base) -> None:
+    automatic = [word if word != "cpu" else "auto" for word in base]
+    made = json.loads(run(*automatic, "scans", "-o", "out", "--workers", "1", "--json", code=1).stdout)
+    assert made["device"] in ("cpu", "cuda:0")

@@ -33,6 +33,7 @@ class Entry:
         series: which DICOM series; None for the default.
         format: name of the masks' format; None for that of all.
         request: what is asked of it; None for what is asked of all.
+        fill_gaps: whether missing DICOM slices are interpolated; None for what is asked of all.
     """
 
     scan: Path
@@ -40,10 +41,12 @@ class Entry:
     series: str | None = None
     format: str | None = None
     request: Request | None = None
+    fill_gaps: bool | None = None
 
 
 def read_jobs(path: Path, request: Request) -> Iterator[Entry]:
-    """Entries of a file: `scan`, and where wanted `output`, `series`, `format` and fields of `Request`.
+    """Entries of a file: `scan`, and where wanted `output`, `series`, `fill_gaps`, `format` and fields of
+    `Request`.
 
     Args:
         path: a .csv file, or JSON lines under any other name; `-` for JSON lines on standard input.
@@ -101,9 +104,13 @@ def _entry(row: Any, request: Request) -> Entry:
             raise RequestError(f"expected {name} as text, found {value!r:.80}.")
     if texts["scan"] is None:
         raise RequestError("expected a scan, found none.")
+    fill_gaps = fields.pop("fill_gaps", None)
+    fill_gaps = _WORDS.get(fill_gaps.lower(), fill_gaps) if isinstance(fill_gaps, str) else fill_gaps
+    if not isinstance(fill_gaps, bool | None):
+        raise RequestError(f"expected fill_gaps as true or false, found {fill_gaps!r:.80}.")
     asked = _asked(fields, request) if fields else None
     output = None if texts["output"] is None else output_path(texts["output"])
-    return Entry(expanded(texts["scan"]), output, texts["series"], texts["format"], asked)
+    return Entry(expanded(texts["scan"]), output, texts["series"], texts["format"], asked, fill_gaps)
 
 
 def _asked(fields: dict[str, Any], request: Request) -> Request:

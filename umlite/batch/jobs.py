@@ -31,6 +31,8 @@ class Job:
         series: the DICOM that the name stands for; None for a file.
         format: name of the masks' format.
         request: what is asked of this scan; None for what is asked of all.
+        asked_series: which DICOM series was asked for, in words of the user; None for the default.
+        fill_gaps: whether missing DICOM slices were to be interpolated.
     """
 
     scan: Path
@@ -38,6 +40,8 @@ class Job:
     series: Series | None = None
     format: str = MASKS.name
     request: Request | None = None
+    asked_series: str | None = None
+    fill_gaps: bool = False
 
     @property
     def output(self) -> Path:

@@ -52,18 +52,31 @@ def jobs_of(given: Given, request: Request, wanted: Wanted) -> list[Job]:
         raise RequestError("There is nothing to segment: name a scan, a folder, a list or jobs.")
     sources = with_series(inputs.paths, given.series, fill_gaps=given.fill_gaps, roots=inputs.roots)
     asked: dict[Path, Request] = {}
+    choices: dict[Path, tuple[str | None, bool]] = {}
     placed: list[Job] = []
     for entry in entries:
+        choice = _choice(entry, given)
         found = _sources(entry, given)
         if entry.output is None:
+            if entry.format is not None and entry.format != chosen.name:
+                raise RequestError(
+                    f"{entry.scan} is to be {entry.format} and has no place of its own: name its output.", about="jobs"
+                )
+            choices |= dict.fromkeys(found.scans, choice)
             sources.scans.extend(found.scans)
             sources.series.update(found.series)
             sources.roots.update(found.roots)
             asked |= {} if entry.request is None else dict.fromkeys(found.scans, entry.request)
         else:
-            placed += _placed(entry, found, wanted)
+            placed += [_chosen(job, choice) for job in _placed(entry, found, wanted)]
     jobs = _unplaced(sources, given.output, chosen, wanted) if sources.scans else []
-    jobs = [replace(job, series=sources.series.get(job.scan), request=asked.get(job.scan)) for job in jobs]
+    jobs = [
+        _chosen(
+            replace(job, series=sources.series.get(job.scan), request=asked.get(job.scan)),
+            choices.get(job.scan, (given.series, given.fill_gaps)),
+        )
+        for job in jobs
+    ]
     if not jobs and not placed:
         raise InputError("There is nothing to segment: no folder holds a scan.", about="scans")
     jobs += placed
@@ -96,10 +109,20 @@ def _sources(entry: Entry, given: Given) -> Sources:
     """The scans of an entry; one that cannot be read stays, and fails when its turn comes."""
     try:
         inputs = without_masks(expand([entry.scan], given.output, notify=_note), notify=_note)
-        series = entry.series or given.series
-        return with_series(inputs.paths, series, fill_gaps=given.fill_gaps, roots=inputs.roots)
+        series, fill_gaps = _choice(entry, given)
+        return with_series(inputs.paths, series, fill_gaps=fill_gaps, roots=inputs.roots)
     except InputError:
         return Sources([entry.scan], {}, {})
+
+
+def _choice(entry: Entry, given: Given) -> tuple[str | None, bool]:
+    """Which series an entry asks for, and whether missing slices of it are interpolated."""
+    return entry.series or given.series, given.fill_gaps if entry.fill_gaps is None else entry.fill_gaps
+
+
+def _chosen(job: Job, choice: tuple[str | None, bool]) -> Job:
+    series, fill_gaps = choice
+    return replace(job, asked_series=series, fill_gaps=fill_gaps)
 
 
 def _placed(entry: Entry, found: Sources, wanted: Wanted) -> list[Job]:

@@ -169,7 +169,7 @@ def segment(
                 for one in outcomes:
                     tally.add(one)
         if as_json:
-            show_json({"umlite": __version__, **model.engine, **tally.scans(), "exit_code": tally.code})
+            show_json({"umlite": __version__, **model.engine, **tally.engine, **tally.scans(), "exit_code": tally.code})
         elif len(todo) > 1 and not silent:
             show(tally.summary())
     if tally is not None and tally.code:

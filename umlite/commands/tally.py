@@ -48,6 +48,7 @@ class Tally:
         self.silent, self._keep, self._failed = silent, keep, failed
         self.done = self.skipped = self.failed = self.copied = 0
         self._defect = False
+        self._engine: dict[str, dict[str, None]] = {}
         self._scans: list[dict[str, Any]] = []
         self._start = time.monotonic()
         if jsonl not in (None, "-"):
@@ -78,6 +79,7 @@ class Tally:
         else:
             self.done += 1
             self.copied += bool(told.same_content_as)
+            self._note_engine(entry)
         if self._keep and (len(self._scans) < MOST_ENTRIES or (told.error and len(self._scans) < 2 * MOST_ENTRIES)):
             self._scans.append(entry)
         self._lines.write({"status": told.code, **{k: v for k, v in entry.items() if k != "manifest"}})
@@ -110,6 +112,17 @@ class Tally:
             with contextlib.suppress(OSError):
                 self._failed.unlink(missing_ok=True)
 
+    @property
+    def engine(self) -> dict[str, str]:
+        """Engines and devices that computed the scans of this run, as their manifests say; empty where none did."""
+        return {name: ", ".join(values) for name, values in self._engine.items()}
+
+    def _note_engine(self, entry: dict[str, Any]) -> None:
+        if "same_content_as" not in entry:
+            options = entry["manifest"]["engine"]["options"]
+            for name in ("engine", "device"):
+                self._engine.setdefault(name, {})[options[name]] = None
+
     def _note_failure(self, told: Told, entry: dict[str, Any]) -> None:
         """Add a line to the list of failed scans, with all that a job says."""
         if self._failed is None:
@@ -120,7 +133,9 @@ class Tally:
         request = (job.request or self._request).to_dict()
         asked = {name: value for name, value in request.items() if name not in IMPLIED}
         source = job.scan if job.series is None else job.series.path
-        series = {} if job.series is None else {"series": job.series.about.uid}
+        uid = job.asked_series if job.series is None else job.series.about.uid
+        asked |= {"fill_gaps": True} if job.fill_gaps else {}
+        series = {} if uid is None else {"series": uid}
         places = {"scan": os.path.abspath(source), "output": os.path.abspath(job.output), "format": job.format}
         self._failures.write({**places, **series, **asked, "error": entry["error"], "code": entry["code"]})
 
