@@ -10,9 +10,10 @@
 #include "threads.h"
 
 enum {
-  GROUP = 3,  // vectors of voxels at a time: 4 outputs of them fill 12 of AVX's 16 registers
-  CHUNK = 96, // voxels of a row at a time, a multiple of GROUP * LANES for any LANES
-  MOST = 64,  // inner channels; channels of the feature at a time
+  GROUP = 3,               // vectors of voxels at a time
+  OUTPUTS = REGISTERS / 4, // of a layer at a time: their sums take three quarters of the registers
+  CHUNK = 96,              // voxels of a row at a time, a multiple of GROUP * LANES for any LANES
+  MOST = 64,               // inner channels; channels of the feature at a time
   GROUPS = CHUNK / (GROUP * LANES),
 };
 
@@ -31,7 +32,7 @@ typedef struct {
 
 // One layer of a class for `count` outputs from o on: sums[i] = b[o + i] + w[o + i] . in.
 INLINE void outputs(const int count, const long inner, const float *w, const float *b,
-                    const vec in[][GROUP], vec sums[4][GROUP]) {
+                    const vec in[][GROUP], vec sums[OUTPUTS][GROUP]) {
   UNROLL(i, count)
     UNROLL(j, GROUP) sums[i][j] = splat(b[i]);
   // Not unrolled: two layers written out are 8 KB of code, and fetching instructions would be the
@@ -47,7 +48,7 @@ INLINE void outputs(const int count, const long inner, const float *w, const flo
 INLINE void perceptron(const int step, const long inner, const float *p, const vec in[][GROUP],
                        vec logit[GROUP]) {
   const float *w2 = p + inner * inner, *w3 = w2 + inner * inner, *b1 = w3 + inner, *b2 = b1 + inner;
-  vec hidden[MOST][GROUP], sums[4][GROUP];
+  vec hidden[MOST][GROUP], sums[OUTPUTS][GROUP];
   ROLLED(o, inner, step) {
     outputs(step, inner, p + o * inner, b1 + o, in, sums);
     UNROLL(i, step)
@@ -61,29 +62,44 @@ INLINE void perceptron(const int step, const long inner, const float *p, const v
   }
 }
 
+// What the mix reads of one voxel: `width` channels from c on, normalised, with ReLU. Fetches those
+// of a voxel that comes AHEAD voxels later.
+NOINLINE void mix_input(const heads_t *L, long voxel, long c, long width, float *values) {
+  enum { AHEAD = 32 };
+  const pending_t *f = &L->feature;
+  const long ahead = (voxel + AHEAD) * f->channels + c;
+  for (long i = 0; i < width; i += LANES) {
+    __builtin_prefetch(f->data + ahead + i);
+    if (f->residual && !f->residual_shared) __builtin_prefetch(f->residual + ahead + i);
+    store(values + i, max_(fma_(pending_value(f, voxel, c + i), load(L->norm_scale + c + i),
+                                load(L->norm_shift + c + i)),
+                           zero()));
+  }
+}
+enum { AT_ONCE = 8 }; // voxels of a mix
+// sums[voxel][LANES] += weights . values
+NOINLINE void mix_product(const float values[AT_ONCE][MOST], long width, const float *weights,
+                          long step, float *sums) {
+  vec s[AT_ONCE];
+  UNROLL(i, AT_ONCE) s[i] = load(sums + i * LANES);
+  ROLLED(c, width, 1) {
+    const vec w = load(weights + c * step);
+    UNROLL(i, AT_ONCE) s[i] = fma_(splat(values[i][c]), w, s[i]);
+  }
+  UNROLL(i, AT_ONCE) store(sums + i * LANES, s[i]);
+}
 // h[k .. k + LANES - 1] of n voxels from `first` on -> turned[voxel][LANES].
 NOINLINE void mix_down(const heads_t *L, long first, long n, long k, float *turned) {
   const long channels = L->feature.channels, padded = (L->inner + LINE - 1) / LINE * LINE;
-  enum { AT_ONCE = 8 };
-  for (long v = 0; v < n; v += AT_ONCE) {
+  for (long v = 0; v < n; v += AT_ONCE, turned += AT_ONCE * LANES) {
     const long last = n - v < AT_ONCE ? n - v - 1 : AT_ONCE - 1;
-    vec sums[AT_ONCE];
-    UNROLL(i, AT_ONCE) sums[i] = load(L->mix_bias + k);
-    for (long c0 = 0; c0 < channels; c0 += MOST) {
-      const long width = channels - c0 < MOST ? channels - c0 : MOST;
+    UNROLL(i, AT_ONCE) store(turned + i * LANES, load(L->mix_bias + k));
+    for (long c = 0; c < channels; c += MOST) {
+      const long width = channels - c < MOST ? channels - c : MOST;
       float values[AT_ONCE][MOST];
-      ROLLED(i, AT_ONCE, 1)
-        for (long c = 0; c < width; c += LANES) {
-          const vec f = pending_value(&L->feature, first + v + (i < last ? i : last), c0 + c);
-          store(values[i] + c,
-                max_(fma_(f, load(L->norm_scale + c0 + c), load(L->norm_shift + c0 + c)), zero()));
-        }
-      ROLLED(c, width, 1) {
-        const vec w = load(L->mix + (c0 + c) * padded + k);
-        UNROLL(i, AT_ONCE) sums[i] = fma_(splat(values[i][c]), w, sums[i]);
-      }
+      ROLLED(i, AT_ONCE, 1) mix_input(L, first + v + (i < last ? i : last), c, width, values[i]);
+      mix_product((const float (*)[MOST])values, width, L->mix + c * padded + k, padded, turned);
     }
-    UNROLL(i, AT_ONCE) store(turned + (v + i) * LANES, sums[i]);
   }
 }
 
@@ -134,7 +150,7 @@ INLINE void classes_of(const int step, const long inner, const heads_t *L, const
 }
 NOINLINE void classes_8(const heads_t *L, const float *h, float *target, const float *importance,
                         long n) {
-  classes_of(4, 8, L, h, target, importance, n);
+  classes_of(OUTPUTS, 8, L, h, target, importance, n);
 }
 NOINLINE void classes_any(const heads_t *L, const float *h, float *target, const float *importance,
                           long n) {

@@ -5,6 +5,7 @@
 //           -DLANES=16 or 8 where registers are shorter builds the same loops out of pairs of them,
 //           slowly: for tests of every width on one machine
 //   ivec    LANES 32-bit integers; comparisons of two vec give an ivec of 0 and -1
+//   REGISTERS  how many vec the processor holds at a time
 //   LINE    16 floats, 64 bytes: a cache line, the unit in which channels are stored; VECS vectors
 //
 // + - * / work on vec as they are; a * b + c becomes one fused operation where the machine has it
@@ -22,6 +23,11 @@
 #endif
 #endif
 #define LINE 16
+#if LANES == 16 || defined(__aarch64__)
+#define REGISTERS 32
+#else
+#define REGISTERS 16
+#endif
 #define VECS (LINE / LANES)
 
 typedef float vec __attribute__((vector_size(LANES * 4)));
