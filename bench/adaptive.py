@@ -172,7 +172,7 @@ def _touching(segmenter: Segmenter, voxels: Tensor, result: BitMask) -> list[Siz
         return []
     field = lay_out_windows(segmenter.engine, voxels, 0.5)
     anything = np.zeros(field.shape, np.bool_)
-    anything[field.inside] = result.bits != 0
+    anything[field.inside] = result.any()
     return [start for start in field.starts if anything[window_at(start, segmenter.card.window)].any()]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,14 @@ class RepeatedMasks(MasksOnScan):
     def __init__(self, source: MasksOnScan, along: np.ndarray) -> None:
         x, y, z = source.shape
         self.shape, self.names = (x, y, len(along)), source.names
-        self._planes, self._along = source.planes(0, z).bits, along
+        self._planes, self._along = source.planes(0, z), along
+
+    def groups(self) -> Iterator[MasksOnScan]:
+        yield self  # few classes
 
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded)."""
-        return BitMask(self._planes[:, :, self._along[first:end]], self.names)
+        return self._planes.part(np.s_[:, :, self._along[first:end]])
 
 
 def measured(result: Segmentation, numbers: Statistics) -> dict[str, Any]:

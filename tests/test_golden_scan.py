@@ -56,7 +56,7 @@ def test_whole_scan(shared: Path, recipe: Recipe, backbone: str, engine: str) ->
 
     unsure = (logits.abs() < ROUNDING * deviation[:, None, None, None]).numpy()
     bits = decide(logits, names).numpy().view(np.uint32)
-    raw = BitMask(bits, names)
+    raw = BitMask((bits,), names)
     difference = np.abs(np.array(list(raw.counts().values())) - expected["hard_counts"])
     print(
         "voxels that flip before post-processing:",
@@ -80,7 +80,7 @@ def check_masks(raw, volume, expected, names, unsure) -> None:
     """
     total = 0
     cleaned, notes = postprocess(raw, names)
-    native = restore(cleaned.bits, volume.frame)
+    native = restore(cleaned.words[0], volume.frame)
     shape = tuple(expected["native_shape"])
     assert native.shape == shape
     published = np.unpackbits(expected["native_packed"])[: 32 * native.size].reshape(32, *shape).astype(bool)
@@ -103,6 +103,6 @@ def check_masks(raw, volume, expected, names, unsure) -> None:
 def test_decisions_do_not_need_the_division() -> None:
     weighted = torch.randn(3, 4, 5, 6)
     importance = torch.rand(4, 5, 6) + 1e-3
-    bits = BitMask(decide(weighted, ("a", "b", "c")).numpy().view(np.uint32), ("a", "b", "c"))
+    bits = BitMask((decide(weighted, ("a", "b", "c")).numpy().view(np.uint32),), ("a", "b", "c"))
     for k, name in enumerate("abc"):
         assert np.array_equal(bits.mask(name), ((weighted[k] / importance).sigmoid() > 0.5).numpy())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umlite.class_table import ClassTable
-from umlite.classes import MAX_CLASSES, AnatomyClass
+from umlite.classes import AnatomyClass
 from umlite.dicom.reading import read_source
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
@@ -303,16 +303,7 @@ class Segmenter:
 
     def check_request(self, request: Request | Classes = None) -> tuple[AnatomyClass, ...]:
         """The classes that `segment` would return for a request. Raises RequestError if it could not serve it."""
-        asked = Request.of(request)
-        wanted = self.classes.resolve(asked.classes)
-        needed = self.needed_names(wanted, details=asked.details)
-        if len(needed) > MAX_CLASSES:
-            raise RequestError(
-                f"{len(wanted)} classes were asked for ({len(needed)} with the hosts they need), but at most "
-                f"{MAX_CLASSES} fit one run. Ask for some of them, then for the others.",
-                about="classes",
-            )
-        return wanted
+        return self.classes.resolve(Request.of(request).classes)
 
     def needed_names(self, wanted: Iterable[AnatomyClass], *, details: bool = False) -> tuple[str, ...]:
         """Names of these classes and of all others that their post-processing, or their details, read."""

@@ -10,13 +10,14 @@ from typing import Literal
 
 KINDS = ("organ", "vessel", "tumor")
 """Kinds of classes in the order in which a label map paints them: later kinds cover earlier ones."""
-MAX_CLASSES = 64
-"""Most classes that one bit mask holds."""
+WORD_CLASSES = 64
+"""Classes that one integer of a bit mask holds; more classes take more integers a voxel."""
 
 
-def mask_bytes(classes: int) -> int:
-    """Bytes per voxel of a mask with a bit for each class: 4 for up to 32 classes, 8 for up to MAX_CLASSES."""
-    return 4 if classes <= 32 else 8
+def word_bytes(classes: int) -> tuple[int, ...]:
+    """Bytes of each integer that a voxel's mask takes: 64 classes an integer, of 4 bytes for up to 32, else of 8."""
+    counts = [min(WORD_CLASSES, classes - first) for first in range(0, max(classes, 1), WORD_CLASSES)]
+    return tuple(4 if count <= 32 else 8 for count in counts)
 
 
 @dataclass(frozen=True)

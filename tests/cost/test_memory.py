@@ -47,6 +47,15 @@ def test_bits_take_eight_bytes_beyond_32_classes() -> None:
     assert step_bytes(shapes(400), 33)["write"] - step_bytes(shapes(400), 32)["write"] == 4 * 300 * 250 * 400
 
 
+def test_every_64_classes_take_eight_bytes() -> None:
+    voxels = 300 * 250 * 400
+    bits = {
+        classes: step_bytes(shapes(400), classes)["write"] - step_bytes(shapes(400), 32)["write"]
+        for classes in (64, 65, 200)
+    }
+    assert bits == {64: 4 * voxels, 65: 8 * voxels, 200: (3 * 8 + 4 - 4) * voxels}
+
+
 def test_scaled_scans_are_held_twice_while_they_are_read() -> None:
     voxels = 300 * 250 * 400
     assert step_bytes(shapes(400, hu_bytes=4), 1)["read"] == 6 * voxels

@@ -23,10 +23,12 @@ except CompilerError as error:
 BOTTLENECK_GRID = (2, 1, 3)
 
 
-def _model(features: int, inner: int = 8, generator: str = "shared", groups: int = 4) -> UniversalModel:
+def _model(
+    features: int, inner: int = 8, generator: str = "shared", groups: int = 4, classes: int = 5
+) -> UniversalModel:
     torch.manual_seed(features + inner)
     head = HeadConfig(
-        5, generator, embedding_width=6, task_width=6, hidden_width=7, gap_width=9, channels=inner, groups=groups
+        classes, generator, embedding_width=6, task_width=6, hidden_width=7, gap_width=9, channels=inner, groups=groups
     )
     model = UniversalModel(NetworkConfig(UNetConfig((features, 4, 4, 40)), head)).eval()
     with torch.no_grad():
@@ -79,6 +81,14 @@ def test_as_exact_as_plain_torch(grid, features: int, inner: int, generator: str
     exact = _expected(model, feature, bottleneck, torch.float64)
     plain = (_expected(model, feature, bottleneck, torch.float32).double() - exact).abs().max()
     assert (found - exact).abs().max() <= 2 * plain + 1e-6 * exact.abs().max()
+
+
+def test_two_hundred_classes_in_one_call_are_those_of_calls_of_a_few() -> None:
+    model = _model(16, classes=200)
+    feature, bottleneck = _activation((2, 3, 40), 16), _activation(BOTTLENECK_GRID, 40)
+    heads = Heads(model, feature, bottleneck, threads=2)
+    found = heads.logits(range(200))
+    assert np.array_equal(found, np.concatenate([heads.logits(range(n, n + 8)) for n in range(0, 200, 8)]))
 
 
 def test_statistics_are_exact_for_a_large_mean_and_the_same_for_any_threads() -> None:

@@ -103,6 +103,15 @@ def test_one_class_and_many(classes: int, dtype: torch.dtype) -> None:
     check(*inputs(dtype, (1, 3, 85), classes), *apart((1, 3, 85)))
 
 
+@pytest.mark.parametrize(
+    ("variant", "dtype"),
+    [pytest.param(FMA, F32, marks=pytest.mark.slow, id="multiply-add"), pytest.param(DOT, F16, id="product")],
+    indirect=["variant"],
+)
+def test_two_hundred_classes_in_one_launch(dtype: torch.dtype) -> None:
+    check(*inputs(dtype, (1, 3, 7), 201), *apart((1, 3, 7)))
+
+
 @pytest.mark.usefixtures("variant")
 @both_kernels
 @pytest.mark.parametrize("layout", ["channels last", "strided"])

@@ -36,14 +36,14 @@ def frame_of(axes: str, degrees: float) -> Frame:
 def test_slabs_are_the_whole(axes: str, degrees: float, slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks, "_SLAB_VOXELS", slab)
     frame = frame_of(axes, degrees)
-    bits = BitMask(np.random.default_rng(0).integers(0, 8, frame.shape).astype(np.uint32), NAMES)
-    whole = BitMask(restore(bits.bits, frame), NAMES)
+    bits = BitMask((np.random.default_rng(0).integers(0, 8, frame.shape).astype(np.uint32),), NAMES)
+    whole = bits.mapped(lambda word: restore(word, frame))
     found = ResampledMasks(bits, frame)
     assert found.shape == whole.shape
     slabs = list(found.slabs())
     assert len(slabs) == -(-whole.shape[2] // max(1, slab // (whole.shape[0] * whole.shape[1])))
     assert all(part.names == NAMES for part in slabs)
-    np.testing.assert_array_equal(np.concatenate([part.bits for part in slabs], 2), whole.bits)
+    np.testing.assert_array_equal(np.concatenate([part.words[0] for part in slabs], 2), whole.words[0])
     assert found.counts() == whole.counts()
     assert min(found.counts().values()) > 100
     for name in NAMES:

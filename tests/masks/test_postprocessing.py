@@ -105,7 +105,7 @@ def test_a_class_is_the_same_whatever_else_is_requested(
     everything, all_notes = postprocess(bits, NAMES)
     computed = bits.select(needed_classes(requested, NAMES))
     subset, notes = postprocess(computed, requested)
-    assert np.array_equal(subset.bits, everything.select(requested).bits)
+    assert np.array_equal(subset.words[0], everything.select(requested).words[0])
     assert set(notes) == {note for note in all_notes if set(subjects(note)) & set(requested)}
 
 
@@ -116,17 +116,17 @@ def test_cleaning_twice_changes_nothing(shape: tuple[int, int, int], seed: int) 
     names = tuple(name for name in NAMES if name != "kidney_tumor")
     once, _ = postprocess(BitMask.from_masks(random_masks(shape, seed)), names)
     twice, _ = postprocess(once, names)
-    assert np.array_equal(once.bits, twice.bits)
+    assert np.array_equal(once.words[0], twice.words[0])
 
 
 def test_the_predicted_masks_are_left_as_they_are_in_either_memory_order() -> None:
     masks = random_masks((9, 8, 7), 3)
     bits = BitMask.from_masks(masks)
-    before = bits.bits.copy()
+    before = bits.words[0].copy()
     cleaned, notes = postprocess(bits, NAMES)
-    assert np.array_equal(bits.bits, before)
-    fortran, fortran_notes = postprocess(BitMask(np.asfortranarray(before), NAMES), NAMES)
-    assert np.array_equal(fortran.bits, cleaned.bits)
+    assert np.array_equal(bits.words[0], before)
+    fortran, fortran_notes = postprocess(BitMask((np.asfortranarray(before),), NAMES), NAMES)
+    assert np.array_equal(fortran.words[0], cleaned.words[0])
     assert fortran_notes == notes
 
 

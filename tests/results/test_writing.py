@@ -26,7 +26,7 @@ def masks_of(
 ) -> Iterator[BitMask]:
     """Slabs of so many planes with a class for each mask."""
     bits = BitMask.from_masks(dict(zip(names, masks, strict=False)))
-    return (BitMask(bits.bits[:, :, first : first + slab], bits.names) for first in range(0, SHAPE[2], slab))
+    return (bits.part(np.s_[:, :, first : first + slab]) for first in range(0, SHAPE[2], slab))
 
 
 def write_masks(folder: Path, names: list[str] | dict[str, str], slabs: Iterable[BitMask], scan: Scan) -> list[Path]:
@@ -214,7 +214,7 @@ def test_bad_mask_names(name: str, scan: Scan, tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [MASK[1:], MASK[:, :-1], MASK[..., 1:], np.concatenate([MASK, MASK], 2)])
 def test_masks_of_another_shape(mask: np.ndarray, scan: Scan, tmp_path: Path) -> None:
     bits = BitMask.from_masks({"a": mask})
-    slabs = [BitMask(bits.bits[:, :, z : z + 1], bits.names) for z in range(mask.shape[2])]
+    slabs = [bits.part(np.s_[:, :, z : z + 1]) for z in range(mask.shape[2])]
     with pytest.raises(OutputError, match="expected integers of the scan's shape"):
         write_masks(tmp_path / "new", ["a"], slabs, scan)
     assert not (tmp_path / "new").exists()

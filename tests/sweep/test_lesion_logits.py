@@ -24,7 +24,7 @@ def test_logits_of_the_blended_volume(shape: tuple[int, int, int], kept: float |
     run, options = (decide_volume, {}) if kept is None else (decide_adaptively, {"margin": 99.0, "kept_windows": kept})
     bits, _, _ = run(engine, voxels, [0, 1, 2], NAMES, 0.5, lesion_logits=logits, **options)
     without, _, _ = run(engine, voxels, [0, 1, 2], NAMES, 0.5, **options)
-    assert np.array_equal(bits.bits, without.bits)
+    assert np.array_equal(bits.words[0], without.words[0])
     expected = blended_logits(engine, voxels, [0, 1, 2], 0.5).numpy()
     for name in ("a", "c"):
         mask = bits.mask(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from umlite.classes import mask_bytes
+from umlite.classes import word_bytes
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan
 from umlite.windows import Size, padded_shape, streaming_axis
@@ -96,7 +96,7 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
     """
     scan, model, volume = (math.prod(shape) for shape in (shapes.scan, shapes.model, shapes.volume))
     padded, window = math.prod(shapes.padded), math.prod(shapes.window)
-    bits = mask_bytes(classes)
+    bits = sum(word_bytes(classes))
     hu = shapes.hu_bytes * scan
     sums = 0
     if layout.on_host:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from umlite.classes import mask_bytes
+from umlite.classes import word_bytes
 from umlite.errors import WeightsError
 from umlite.kernels.triton import require
 
@@ -83,4 +83,5 @@ def decide(
 
 
 def _kind(classes: int) -> torch.dtype:
-    return {4: torch.int32, 8: torch.int64}[mask_bytes(classes)]  # torch shifts no unsigned integers
+    (size,) = word_bytes(classes)
+    return {4: torch.int32, 8: torch.int64}[size]  # torch shifts no unsigned integers

@@ -27,6 +27,10 @@ class MasksOnScan(ABC):
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded) of the scan's last axis. Those that follow the last call's cost least."""
 
+    @abstractmethod
+    def groups(self) -> Iterator[MasksOnScan]:
+        """The same masks, 64 classes at a time: what a single integer a voxel holds."""
+
     @property
     def slab_planes(self) -> int:
         """Planes of a slab by default: about a million voxels."""
@@ -82,7 +86,11 @@ class ResampledMasks(MasksOnScan):
 
     def planes(self, first: int, end: int) -> BitMask:
         """Planes `first` to `end` (excluded) of the scan's last axis."""
-        return BitMask(restore(self._bits.bits, self._frame, slice(first, end)), self.names)
+        return self._bits.mapped(lambda word: restore(word, self._frame, slice(first, end)))
+
+    def groups(self) -> Iterator[MasksOnScan]:
+        for group in self._bits.groups():
+            yield ResampledMasks(group, self._frame)
 
     def places_in_model(self, places: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Voxels of the cropped volume, [n, 3], whose labels these voxels of the scan, [n, 3], got."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from umlite.masks.bitmask import BitMask
+from umlite.masks.class_sets import count_sets
+
+_SETS_AT_ONCE = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,15 @@ class OverlapTally:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)
-        self._shared: Counter[int] = Counter()
+        self._pairs = np.zeros((len(self._names), len(self._names)), np.int64)
 
     def add(self, masks: BitMask) -> None:
         """Count the next planes."""
-        bits = masks.bits
-        shared = bits[(bits & (bits - bits.dtype.type(1))) != 0]
-        found, counts = np.unique(shared, return_counts=True)
-        self._shared.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        held, counts = count_sets(masks, masks.shared())
+        for first in range(0, len(counts), _SETS_AT_ONCE):
+            some = slice(first, first + _SETS_AT_ONCE)
+            sets = held[some].astype(np.float64)  # whose products are quick, and exact for numbers of voxels
+            self._pairs += np.rint((sets.T * counts[some]) @ sets).astype(np.int64)
 
     def result(self, class_voxels: Mapping[str, int], voxel_ml: float) -> tuple[Overlap, ...]:
         """Pairs that share voxels.
@@ -63,14 +65,9 @@ class OverlapTally:
             class_voxels: number of voxels of each class.
             voxel_ml: volume of a voxel.
         """
-        pairs: Counter[tuple[int, int]] = Counter()
-        for bits, count in self._shared.items():
-            held = [k for k in range(len(self._names)) if bits >> k & 1]
-            for pair in itertools.combinations(held, 2):
-                pairs[pair] += count
         found = []
-        for (first, second), voxels in sorted(pairs.items()):
-            names = (self._names[first], self._names[second])
+        for first, second in np.argwhere(np.triu(self._pairs, 1)).tolist():
+            names, voxels = (self._names[first], self._names[second]), int(self._pairs[first, second])
             smaller = min(class_voxels[name] for name in names)
             found.append(Overlap(names, voxels, voxels * voxel_ml, voxels / smaller))
         return tuple(found)

@@ -152,7 +152,7 @@ class _Counts:
         self._overlaps.add(masks[0])
         for bits in masks:
             for name, box in bits.boxes().items():
-                here = [BitMask(m.bits[box], m.names) for m in masks]
+                here = [m.part(box) for m in masks]
                 place = (box[0], box[1], slice(box[2].start + first, box[2].stop + first))
                 mask = bits.mask(name, box)
                 labels = self._tallies[name].add(mask, hu[box], place)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from umlite.classes import WORD_CLASSES
 from umlite.engines.engine import Engine
 from umlite.gpu import transfer
-from umlite.masks.bitmask import BitMask, Box
+from umlite.masks.bitmask import BitMask, Box, Word
 from umlite.sweep.lesion_logits import LesionLogits
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.slab import Part
@@ -38,7 +39,7 @@ class MaskBuilder:
     ) -> None:
         self._engine, self._field, self._names = engine, field, names
         self._bits = BitMask.zeros(field.shape, names)
-        self._target = signed_view(self._bits)
+        self._groups = [(group.names, signed_view(*group.words)) for group in self._bits.groups()]
         self._probabilities, self._lesion_logits = probabilities, lesion_logits
 
     def take(self, part: Part) -> None:
@@ -48,8 +49,9 @@ class MaskBuilder:
             WeightsError: a sum is not finite.
             OutputError: probabilities cannot be written.
         """
-        bits = self._engine.decide(part.sums, self._names)
-        self._target[_box(part.origin, bits.shape)].copy_(transfer.to_host(bits))
+        here = _box(part.origin, part.sums.shape[1:])
+        for sums, (names, target) in zip(part.sums.split(WORD_CLASSES), self._groups, strict=True):
+            target[here].copy_(transfer.to_host(self._engine.decide(sums, names)))
         if self._probabilities is not None and part.total is not None:
             self._probabilities.write(self._field.inside, part)
         if self._lesion_logits is not None:
@@ -57,12 +59,12 @@ class MaskBuilder:
 
     def masks(self) -> BitMask:
         """The masks of the volume, with the field's padding removed."""
-        return BitMask(np.ascontiguousarray(self._bits.bits[self._field.inside]), self._bits.names)
+        return self._bits.mapped(lambda word: np.ascontiguousarray(word[self._field.inside]))
 
 
-def signed_view(bits: BitMask) -> Tensor:
+def signed_view(word: Word) -> Tensor:
     """The bits as a tensor of signed integers on the same memory, since torch cannot shift unsigned ones."""
-    return torch.from_numpy(bits.bits.view(np.int64 if bits.bits.dtype.itemsize == 8 else np.int32))
+    return torch.from_numpy(word.view(np.int64 if word.dtype.itemsize == 8 else np.int32))
 
 
 def _box(origin: Sequence[int], shape: Sequence[int]) -> Box:

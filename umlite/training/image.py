@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from umlite.classes import mask_bytes
+from umlite.classes import WORD_CLASSES, word_bytes
+from umlite.errors import RequestError
 
 Bits = NDArray[np.unsignedinteger[Any]]
-"""A bit per class: uint32 for up to 32 classes, uint64 for more (`umlite.classes.mask_bytes`)."""
+"""A bit per class: uint32 for up to 32 classes, uint64 for up to 64 (`umlite.classes.word_bytes`)."""
 _CENTRES_PER_CLASS = 200
 
 
@@ -114,4 +115,6 @@ def _body_box(hu: NDArray[np.floating], air_hu: float = -175.0) -> tuple[slice, 
 
 
 def _kind(classes: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint32 if mask_bytes(classes) == 4 else np.uint64
+    if classes > WORD_CLASSES:
+        raise RequestError(f"Expected up to {WORD_CLASSES} classes in training, found {classes}.")
+    return np.uint32 if word_bytes(classes) == (4,) else np.uint64

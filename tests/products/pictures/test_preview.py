@@ -46,7 +46,7 @@ def segmented(path: Path, axes: str = "RAS", *, liver: bool = True, lean: float 
     bits = BitMask.zeros(frame.shape, ["liver"])
     if not lean:
         assert (frame.start, frame.stop) == ((5, 5, 0), (35, 25, 20))
-        bits.bits[17:29, 7:19, 8:18] = liver
+        bits.words[0][17:29, 7:19, 8:18] = liver
     counts = WindowCounts(1, 0, 1)
     return Segmentation(scan, (TABLE[0],), ResampledMasks(bits, frame), counts, {}, (), (), small_card(small_model()))
 

@@ -71,19 +71,19 @@ def test_pictures_of_masks_are_exact_even_for_many_sets_of_many_classes() -> Non
     bits = rng.integers(0, 1 << 40, (40, 30, 1), dtype=np.uint64)
     order = names[::-1]
     patterns = Patterns(order)
-    numbers = patterns.picture(BitMask(bits, tuple(names))).astype(int)
+    numbers = patterns.picture(BitMask((bits,), tuple(names))).astype(int)
     assert len(patterns.sets) == 1 + 40 + 1200
     sets = np.array(patterns.sets, np.uint64)[numbers[:, :, 0] * 256 + numbers[:, :, 1]]
     for name in names:
         drawn = (sets >> np.uint64(order.index(name)) & np.uint64(1)).astype(bool)
-        assert np.array_equal(drawn.T, BitMask(bits, tuple(names)).mask(name)[:, :, 0])
+        assert np.array_equal(drawn.T, BitMask((bits,), tuple(names)).mask(name)[:, :, 0])
 
 
 def test_more_sets_than_numbers_show_the_uppermost_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "MOST_SETS", 5)
     patterns = Patterns(["a", "b", "c"])
     bits = np.uint32([3, 5, 7, 0, 4]).reshape(5, 1, 1)
-    numbers = patterns.picture(BitMask(bits, ("a", "b", "c")))[0, :, 1]
+    numbers = patterns.picture(BitMask((bits,), ("a", "b", "c")))[0, :, 1]
     assert [patterns.sets[n] for n in numbers] == [3, 4, 4, 0, 4]
 
 

@@ -164,10 +164,10 @@ def test_planes_in_any_order(segment: Umlite, monkeypatch: pytest.MonkeyPatch) -
     segment("-o", "scan.umlite.nii.gz")
     monkeypatch.setattr("umlite.masks.on_scan._SLAB_VOXELS", 3 * 20 * 20)
     masks = read_stored(Path("scan.umlite.nii.gz")).result.masks
-    whole = np.concatenate([slab.bits for slab in masks.slabs()], axis=2)
+    whole = np.concatenate([slab.words[0] for slab in masks.slabs()], axis=2)
     last = masks.shape[2]
     for first, end in ((0, 4), (4, 5), (2, 9), (last - 1, last), (0, last), (5, 5), (7, 8)):
-        assert np.array_equal(masks.planes(first, end).bits, whole[:, :, first:end])
+        assert np.array_equal(masks.planes(first, end).words[0], whole[:, :, first:end])
     assert np.array_equal(masks.mask("liver"), whole & 1 != 0)
     assert masks.counts()["liver"] == np.count_nonzero(whole & 1)
 

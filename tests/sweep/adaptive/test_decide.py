@@ -36,7 +36,7 @@ def test_the_same_as_all_windows(shape: Size, window: Size, seed: int, kept: flo
     expected, _, _ = decide_volume(engine, voxels, [0], ["a"], 0.5)
     before = engine.seen
     bits, counts, undecided = decide_adaptively(engine, voxels, [0], ["a"], 0.5, kept_windows=kept)
-    assert np.array_equal(bits.bits, expected.bits)
+    assert np.array_equal(bits.words[0], expected.words[0])
     assert counts.run == engine.seen - before
     if undecided == 0:
         assert counts.run + counts.reused >= counts.total
@@ -60,7 +60,7 @@ def test_every_window_over_the_region_ran(shape: Size, window: Size, seed: int, 
         region = region.repeat_interleave(4, axis)
     region = region[tuple(map(slice, field.shape))][field.inside].numpy()
     logits = blended_logits(engine, voxels, [0, 1], 0.5).abs().amin(0).numpy()
-    differs = bits.bits != expected.bits
+    differs = bits.words[0] != expected.words[0]
     assert not differs[region & (logits > 1e-5)].any()
     assert np.count_nonzero(differs[logits > 1e-5]) <= undecided
 
@@ -78,7 +78,7 @@ def test_every_window_over_a_seam_of_signs_ran() -> None:
     expected, _, _ = decide_volume(engine, voxels, [0], ["a"], 0.5)
     bits, _, _ = decide_adaptively(engine, voxels, [0], ["a"], 0.5)
     assert 0 < expected.mask("a").sum() < expected.mask("a").size
-    assert np.array_equal(bits.bits, expected.bits)
+    assert np.array_equal(bits.words[0], expected.words[0])
 
 
 def test_few_windows_for_a_small_thing_in_a_long_scan() -> None:
@@ -104,7 +104,7 @@ def test_rounds_follow_what_the_first_windows_missed(kept: float, mirrored: bool
     expected, _, _ = decide_volume(engine, voxels, [0], ["a"], 0.5)
     bits, counts, _ = decide_adaptively(engine, voxels, [0], ["a"], 0.5, kept_windows=kept)
     assert expected.mask("a").sum() > 1000
-    assert np.array_equal(bits.bits, expected.bits)
+    assert np.array_equal(bits.words[0], expected.words[0])
     if kept:
         assert counts.run <= counts.total
 

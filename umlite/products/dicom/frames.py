@@ -63,9 +63,10 @@ def survey(masks: MasksOnScan, classes: Sequence[AnatomyClass], is_measured: np.
     overlaps, first, digest = False, 0, hashlib.blake2b(digest_size=16)
     for each in masks.slabs():
         slab = each if each.names == names else each.select(names)
-        digest.update(np.ascontiguousarray(slab.bits.T).data)
+        for word in slab.words:
+            digest.update(np.ascontiguousarray(word.T).data)
         here = is_measured[first : first + slab.shape[2]]
-        overlaps = overlaps or bool((slab.bits & (slab.bits - 1))[:, :, here].any())
+        overlaps = overlaps or bool(slab.shared()[:, :, here].any())
         for name, mask in slab.class_masks(names):
             planes[name] += (np.flatnonzero(mask.planes & here) + first).tolist()
         first += slab.shape[2]

@@ -27,15 +27,14 @@ Cut = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One plane of voxels. hu, bits: [A, B], along the two other stored axes in order. names: of the bits."""
+    """One plane of voxels along the two other stored axes in order. hu: [A, B]. masks: [A, B, 1]."""
 
     hu: npt.NDArray[np.float32]
-    bits: npt.NDArray[np.unsignedinteger]
-    names: tuple[str, ...]
+    masks: BitMask
 
     def mask(self, name: str) -> npt.NDArray[np.bool_]:
         """Mask of one class."""
-        return BitMask(self.bits[:, :, None], self.names).mask(name)[:, :, 0]
+        return self.masks.mask(name)[:, :, 0]
 
 
 def read_slices(result: Segmentation, cuts: Iterable[Cut]) -> dict[Cut, Slice]:
@@ -43,17 +42,28 @@ def read_slices(result: Segmentation, cuts: Iterable[Cut]) -> dict[Cut, Slice]:
     wanted = set(cuts)
     x, y, _ = result.scan.shape
     planes = max(1, _SLAB_VOXELS // (x * y))
-    parts: dict[Cut, list[tuple[np.ndarray, np.ndarray]]] = {cut: [] for cut in wanted}
+    parts: dict[Cut, list[Slice]] = {cut: [] for cut in wanted}
     first = 0
     for hu, masks in zip(result.scan.slabs(planes), result.masks.slabs(planes), strict=True):
         for axis, index in wanted:
             if axis == 2 and not first <= index < first + hu.shape[2]:
                 continue
             at = index - first if axis == 2 else index
-            parts[axis, index].append((_across(hu, axis, at), _across(masks.bits, axis, at)))
+            parts[axis, index].append(Slice(_across(hu, axis, at), _plane(masks, axis, at)))
         first += hu.shape[2]
-    whole = {cut: [np.concatenate(some, axis=-1) for some in zip(*found, strict=True)] for cut, found in parts.items()}
-    return {cut: Slice(hu, bits, result.masks.names) for cut, (hu, bits) in whole.items()}
+    return {cut: _joined(found) for cut, found in parts.items()}
+
+
+def _joined(parts: Sequence[Slice]) -> Slice:
+    """One slice from its parts, which follow each other along the second axis."""
+    masks = parts[0].masks
+    words = zip(*(part.masks.words for part in parts), strict=True)
+    whole = BitMask(tuple(np.concatenate(some, axis=1) for some in words), masks.names)
+    return Slice(np.concatenate([part.hu for part in parts], axis=1), whole)
+
+
+def _plane(masks: BitMask, axis: int, index: int) -> BitMask:
+    return masks.mapped(lambda word: _across(word, axis, index)[:, :, None])
 
 
 def _across(values: np.ndarray, axis: int, index: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from umlite.masks.bitmask import BitMask
 from umlite.products.pictures.planes import planes_of
 from umlite.results.segmentation import Segmentation
 
@@ -30,10 +31,10 @@ def choose_views(result: Segmentation, count: int) -> Views:
 
     Where nothing was segmented, the slices are those of the whole scan and its middle.
     """
-    bits, voxels = _profiles(result)
+    classes, voxels = _profiles(result)
     planes = {plane.across: plane for plane in planes_of(result.affine)}
     up = {plane.axes[i]: plane.reversed[i] for plane in planes.values() for i in (0, 1)}
-    middle = [_best(bits[axis], voxels[axis], backwards=up[axis]) for axis in range(3)]
+    middle = [_best(classes[axis], voxels[axis], backwards=up[axis]) for axis in range(3)]
     axial = planes_of(result.affine)[0].across
     found = np.flatnonzero(voxels[axial])
     first, last = (int(found[0]), int(found[-1])) if found.size else (0, result.scan.shape[axial] - 1)
@@ -42,23 +43,27 @@ def choose_views(result: Segmentation, count: int) -> Views:
     return Views((middle[0], middle[1], middle[2]), row)
 
 
-def _profiles(result: Segmentation) -> tuple[list[npt.NDArray[np.uint64]], list[npt.NDArray[np.int64]]]:
-    """For each index along each stored axis: the bits of the classes in that slice, and its segmented voxels."""
-    bits = [np.zeros(n, np.uint64) for n in result.scan.shape]
+def _profiles(result: Segmentation) -> tuple[list[list[int]], list[npt.NDArray[np.int64]]]:
+    """For each index along each stored axis: the number of classes in that slice, and its segmented voxels."""
+    shape, names = result.scan.shape, result.masks.names
+    found = [BitMask.zeros([n if a == axis else 1 for a in range(3)], names) for axis, n in enumerate(shape)]
     voxels = [np.zeros(n, np.int64) for n in result.scan.shape]
     first = 0
     for slab in result.masks.slabs():
-        here = (slice(None), slice(None), slice(first, first + slab.shape[2]))
+        here, anything = slice(first, first + slab.shape[2]), slab.any()
         for axis in range(3):
             others = tuple(a for a in range(3) if a != axis)
-            bits[axis][here[axis]] |= np.bitwise_or.reduce(slab.bits, axis=others).astype(np.uint64)
-            voxels[axis][here[axis]] += np.count_nonzero(slab.bits, axis=others)
+            for all_of, some in zip(found[axis].words, slab.along(axis).words, strict=True):
+                part = all_of[:, :, here] if axis == 2 else all_of
+                part |= some
+            voxels[axis][here if axis == 2 else slice(None)] += np.count_nonzero(anything, axis=others)
         first += slab.shape[2]
-    return bits, voxels
+    bits = [zip(*(word.ravel().tolist() for word in masks.words), strict=True) for masks in found]
+    return [[sum(word.bit_count() for word in words) for words in each] for each in bits], voxels
 
 
-def _best(bits: npt.NDArray[np.uint64], voxels: npt.NDArray[np.int64], *, backwards: bool) -> int:
+def _best(classes: Sequence[int], voxels: npt.NDArray[np.int64], *, backwards: bool) -> int:
     """The index with most classes, then most voxels; the middle one of several, counted in RAS."""
-    rank: Sequence[tuple[int, int]] = list(zip((int(b).bit_count() for b in bits), voxels.tolist(), strict=True))
+    rank = list(zip(classes, voxels.tolist(), strict=True))
     best = [i for i, one in enumerate(rank) if one == max(rank)]
     return (best if not backwards else best[::-1])[(len(best) - 1) // 2]

@@ -15,6 +15,7 @@ from PIL import Image
 from umlite.machine.in_threads import in_threads
 from umlite.machine.threads import available_threads
 from umlite.masks.bitmask import BitMask
+from umlite.masks.class_sets import number_sets
 from umlite.masks.on_scan import MasksOnScan
 from umlite.products.report.tones import Tones
 from umlite.volume.reading import Scan
@@ -65,15 +66,16 @@ class Patterns:
 
     def picture(self, masks: BitMask) -> npt.NDArray[np.uint8]:
         """Numbers of a plane [X, Y, 1], as an RGB picture [Y, X, 3]."""
-        bits = masks.bits[:, :, 0].T
-        inside = bits != 0
-        found, which = np.unique(bits[inside], return_inverse=True)
-        numbers = np.zeros(bits.shape, np.uint16)
-        numbers[inside] = np.array([self._number(int(one), masks.names) for one in found], np.uint16)[which]
+        upright = masks.mapped(lambda word: word.transpose(1, 0, 2))
+        inside = upright.any()
+        sets, which = number_sets(upright, inside)
+        places = [self._order.index(name) for name in masks.names]
+        numbers = np.zeros(inside.shape[:2], np.uint16)
+        numbers[inside[:, :, 0]] = np.array([self._number(held, places) for held in sets], np.uint16)[which]
         return np.stack([numbers >> 8, numbers & 255, np.zeros_like(numbers)], axis=2).astype(np.uint8)
 
-    def _number(self, bits: int, names: Sequence[str]) -> int:
-        here = sum(1 << self._order.index(name) for k, name in enumerate(names) if bits >> k & 1)
+    def _number(self, held: npt.NDArray[np.bool_], places: Sequence[int]) -> int:
+        here = sum(1 << places[k] for k in np.flatnonzero(held).tolist())
         if here not in self._numbers and len(self._numbers) == MOST_SETS:
             here = 1 << (here.bit_length() - 1)
         return self._numbers.setdefault(here, len(self._numbers))
@@ -109,8 +111,8 @@ def pictures(scan: Scan, masks: MasksOnScan, tones: Tones, size: Picture, patter
     for hu, slab in zip(scan.slabs(planes), masks.slabs(planes), strict=True):
         numbers = []
         for k in range(hu.shape[2]):
-            bits = slab.bits[:, :, k : k + 1][np.ix_(columns, rows)]
-            numbers.append(patterns.picture(BitMask(bits, slab.names)) if bits.any() else None)
+            plane = slab.part(np.ix_(columns, rows, np.array([k])))
+            numbers.append(patterns.picture(plane) if plane.any().any() else None)
 
         def pair(k: int, hu: np.ndarray = hu, drawn: list[npt.NDArray[np.uint8] | None] = numbers) -> PicturePair:
             grey, masks = _webp(_resized(tones.of(hu[:, :, k]).T, size)), drawn[k]

@@ -81,7 +81,7 @@ def _about(
         "affine": result.affine[:3].tolist(),
         "planes": [plane.to_dict() for plane in planes_of(result.affine)],
         "classes": [{"name": plain(c.name), "color": c.color, "bit": bit} for bit, c in enumerate(order)],
-        "sets": [[bits & 0xFFFFFFFF, bits >> 32] for bits in patterns.sets],
+        "sets": [[bits >> first & 0xFFFFFFFF for first in range(0, len(order), 32)] for bits in patterns.sets],
         "start": _start(content),
         "window": {"level": WINDOWS[FIRST][0], "width": WINDOWS[FIRST][1]} if tones == Tones() else None,
     }

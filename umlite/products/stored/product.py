@@ -1,7 +1,8 @@
 """One file that keeps a result: a bit for each class and voxel, and in the header all that is known of the masks.
 
-The file is a NIfTI of unsigned integers on the scan's grid. Bit k of a voxel belongs to the k-th class. The header
-extension (code 6, a comment) is JSON: see `describe`. The file names no folder of this machine.
+The file is a NIfTI of unsigned integers on the scan's grid. Bit k of a voxel belongs to the k-th class. More than 64
+classes take a volume of integers for each 64, along a fourth axis. The header extension (code 6, a comment) is JSON:
+see `describe`. The file names no folder of this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension
 
 from umlite import __version__
-from umlite.classes import AnatomyClass, mask_bytes
+from umlite.classes import AnatomyClass, word_bytes
 from umlite.concepts import concept_of
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
@@ -41,15 +42,23 @@ class StoredResult(Product):
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         result = finished.result
-        dtype = np.dtype(f"<u{mask_bytes(len(result.masks.names))}")
-        header = result_header(result.scan.forms, result.scan.shape, dtype)
+        dtype, volumes = layout(len(result.masks.names))
+        shape = (*result.scan.shape, volumes) if volumes > 1 else result.scan.shape
+        header = result_header(result.scan.forms, shape, dtype)
         text = json.dumps(describe(finished), allow_nan=False)
         header.extensions.append(Nifti1Extension(_COMMENT, text.encode("ascii")))
         file = nifti_file(files, place.main, header)
-        for slab in result.masks.slabs():
-            bits = slab.bits
-            file.write(bits.astype(dtype, copy=False).tobytes(order="F") if bits.any() else bits.nbytes)
+        for group in result.masks.groups():
+            for slab in group.slabs():
+                bits = slab.words[0].astype(dtype, copy=False)
+                file.write(bits.tobytes(order="F") if bits.any() else bits.nbytes)
         file.close()
+
+
+def layout(classes: int) -> tuple[np.dtype, int]:
+    """The type of the file's integers, and how many volumes of them hold all classes."""
+    sizes = word_bytes(classes)
+    return np.dtype(f"<u{max(sizes)}"), len(sizes)
 
 
 def describe(finished: Finished) -> dict[str, Any]:

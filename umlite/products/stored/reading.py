@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from umlite.class_table import ClassTable
-from umlite.classes import MAX_CLASSES, AnatomyClass, mask_bytes
+from umlite.classes import AnatomyClass
 from umlite.errors import InputError, RequestError, WeightsError
 from umlite.files import expanded
 from umlite.products.recorded import Recorded, recorded
 from umlite.products.stored.masks import StoredMasks
-from umlite.products.stored.product import ENDING, KIND, SCHEMA
+from umlite.products.stored.product import ENDING, KIND, SCHEMA, layout
 from umlite.records import from_fields
 from umlite.request import Classes
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.runner import WindowCounts
 from umlite.volume.geometry import Size
-from umlite.volume.header import describe
+from umlite.volume.header import Header, describe
 from umlite.volume.nifti import open_nifti, read_extensions
 from umlite.volume.plausibility import ScanFinding
 from umlite.volume.reading import Scan
@@ -31,7 +33,7 @@ from umlite.volume.voxels import Stored
 from umlite.weights.model_card import KEY, ModelCard
 
 _MOST_BYTES = 1 << 22
-"""Most bytes of the header with its extension: far more than 64 classes need."""
+"""Most bytes of the header with its extension: far more than a thousand classes need."""
 _SAME_PLACE_MM = 1e-3
 
 
@@ -104,7 +106,7 @@ def read_stored(path: Path) -> StoredFile:
     if path.is_dir():
         raise InputError(f"{path} is a folder: expected a result in one file, NAME.umlite.nii.gz.")
     file = open_nifti(path)
-    header = describe(file.header, str(path))
+    header, volumes = _described(file.header, str(path))
     about = _about(read_extensions(file, _MOST_BYTES), path)
     try:
         card = ModelCard.from_metadata({KEY: json.dumps(about["card"])})
@@ -119,9 +121,11 @@ def read_stored(path: Path) -> StoredFile:
         manifest = recorded({**about["run"], "outputs": []}, str(path)) if about["run"] else None
     except (KeyError, TypeError, ValueError, AttributeError, RequestError, WeightsError, InputError) as error:
         raise InputError(f"{path} is a damaged result ({error!s:.200}). Segment the scan again.") from error
-    if header.dtype != np.dtype(f"u{mask_bytes(len(names))}") or (header.slope, header.inter) != (1.0, 0.0):
+    if (header.dtype, volumes) != layout(len(names)) or (header.slope, header.inter) != (1.0, 0.0):
         raise InputError(f"{path} is a damaged result: expected a bit for each of {len(names)} classes.")
-    stored = Stored(file.voxels_path, file.offset, header.shape, header.dtype, 1.0, 0.0)
+    size = math.prod(header.shape) * header.dtype.itemsize
+    places = (file.offset + size * n for n in range(volumes))
+    stored = [Stored(file.voxels_path, place, header.shape, header.dtype, 1.0, 0.0) for place in places]
     masks = StoredMasks(stored, names, names)
     masks.check()
     name = name if _is_name(name) else "scan"
@@ -131,6 +135,14 @@ def read_stored(path: Path) -> StoredFile:
         grid, classes, masks, windows, {}, told.warnings, told.notes, card, told.undecided_voxels, kept_shares=shares
     )
     return StoredFile(path, found, manifest)
+
+
+def _described(header: nib.Nifti1Header, label: str) -> tuple[Header, int]:
+    """The header of one volume, and how many volumes there are along a fourth axis. Raises InputError."""
+    one, volumes = header.copy(), 1
+    if int(one["dim"][0]) == 4:
+        one["dim"][0], volumes = 3, int(one["dim"][4])
+    return describe(one, label), volumes
 
 
 @dataclass(frozen=True)
@@ -167,8 +179,8 @@ def _classes(card: ModelCard, about: dict[str, Any], names: list[str]) -> tuple[
     """The requested classes of the card's table. Raises ValueError where the file's differ."""
     table = {c.name: c for c in ClassTable(card.classes)}
     requested = _list(about["requested"])
-    if not 0 < len(names) <= MAX_CLASSES or len(set(names)) != len(names) or sorted(requested) != sorted(names):
-        raise ValueError("its classes are too many, too few or not all different")
+    if not names or len(set(names)) != len(names) or sorted(requested) != sorted(names):
+        raise ValueError("its classes are none or not all different")
     if unknown := [name for name in names if name not in table]:
         raise ValueError(f"its weights do not know the class {unknown[0]!r:.40}")
     return tuple(table[name] for name in requested)

@@ -3,15 +3,15 @@
 class Paint {
   /**
    * classes: {color, bit} each; a higher bit is painted over a lower one.
-   * sets: classes of each number, [low, high] 32 bits.
+   * sets: classes of each number, 32 bits an integer, the lowest first.
    */
   constructor(classes, sets) {
     this.sets = sets;
-    this.colors = new Uint32Array(64);
+    this.colors = new Uint32Array(32 * sets[0].length);
     for (const { color, bit } of classes) {
       this.colors[bit] = (255 << 24) | (color[2] << 16) | (color[1] << 8) | color[0]; // ABGR as ImageData stores it
     }
-    this.on = [~0, ~0];
+    this.on = sets[0].map(() => ~0);
     this.filled = false;
     this.opacity = 1;
     this.update();
@@ -24,15 +24,19 @@ class Paint {
     this.update();
   }
 
+  /** Keep what is on: `words` by their place in a set, the highest first, and the colour of each number. */
   update() {
-    this.low = Int32Array.from(this.sets, (set) => set[0] & this.on[0]);
-    this.high = Int32Array.from(this.sets, (set) => set[1] & this.on[1]);
+    this.words = this.on.map((on, w) => Int32Array.from(this.sets, (set) => set[w] & on)).reverse();
+    this.tops = Uint32Array.from(this.sets, (_, n) => this.color((word) => word[n]));
   }
 
-  /** The colour of the uppermost class in a set; 0 for none. */
-  color(low, high) {
-    if (high) return this.colors[63 - Math.clz32(high)];
-    return low ? this.colors[31 - Math.clz32(low)] : 0;
+  /** The colour of the uppermost class; 0 for none. of: the bits that a word of `words` gives. */
+  color(of) {
+    for (let w = 0; w < this.words.length; w++) {
+      const bits = of(this.words[w]);
+      if (bits) return this.colors[32 * (this.words.length - w) - 1 - Math.clz32(bits)];
+    }
+    return 0;
   }
 
   /**
@@ -40,14 +44,13 @@ class Paint {
    * numbers: number of the set in every pixel. width: pixels a row. pixels: gets ABGR. reach: thickness of outlines.
    */
   draw(numbers, width, pixels, reach) {
-    const { low, high } = this;
+    const { tops } = this;
     const rows = numbers.length / width;
-    const fills = Uint32Array.from(this.sets, (_, n) => (this.filled ? this.color(low[n], high[n]) : 0));
     const down = reach * width;
     for (let y = 0, i = 0; y < rows; y++) {
       for (let x = 0; x < width; x++, i++) {
         const here = numbers[i];
-        if (!(low[here] | high[here])) {
+        if (!tops[here]) {
           pixels[i] = 0;
           continue;
         }
@@ -56,12 +59,10 @@ class Paint {
         const above = y < reach ? 0 : numbers[i - down];
         const below = y + reach >= rows ? 0 : numbers[i + down];
         if (this.filled || (left === here && right === here && above === here && below === here)) {
-          pixels[i] = fills[here];
+          pixels[i] = this.filled ? tops[here] : 0;
           continue;
         }
-        const edgeLow = low[here] & ~(low[left] & low[right] & low[above] & low[below]);
-        const edgeHigh = high[here] & ~(high[left] & high[right] & high[above] & high[below]);
-        pixels[i] = this.color(edgeLow, edgeHigh);
+        pixels[i] = this.color((word) => word[here] & ~(word[left] & word[right] & word[above] & word[below]));
       }
     }
   }

@@ -11,7 +11,7 @@ function bytesOf(base64) {
 class Stack {
   /**
    * shape: voxels of the scan along its stored axes. size: pixels of each picture, columns and rows.
-   * lines: for each stored plane "tones masks", both base64 of WebP. sets: classes of each number, [low, high] bits.
+   * lines: for each stored plane "tones masks", both base64 of WebP. sets: classes of each number, 32 bits an integer.
    */
   constructor({ shape, size }, lines, sets) {
     this.shape = shape;
