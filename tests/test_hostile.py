@@ -62,6 +62,7 @@ class Setting:
 
     prelude: str = "true"
     user: int | None = None
+    network: bool = True
     environment: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -76,7 +77,8 @@ SETTINGS = {
     "no HOME": Setting(user=12345, environment={"HOME": None, "USER": None, "LOGNAME": None}),
     "a HOME that is not there": Setting(user=hostile.NOBODY, environment={"HOME": "/nonexistent"}),
     "a HOME of root's": Setting('mkdir -p /mnt/home; mount -t tmpfs -o mode=755 none "$W/home"', hostile.NOBODY,
-                                {"HOME": "home"}),
+                                environment={"HOME": "home"}),
+    "a read-only HOME": Setting('mount -t tmpfs -o ro none "$W/home"'),
     "a read-only system": Setting(f'{NOWHERE} mount -o remount,bind,ro "$W/out"'),
     "a read-only output": Setting('mount --bind "$W/out" "$W/out"; mount -o remount,bind,ro "$W/out"'),
     "an output of another user's": Setting('chmod 755 "$W/out"; chown 0 "$W/out"', hostile.NOBODY),
@@ -84,6 +86,7 @@ SETTINGS = {
     "a full temporary folder": Setting("mount -t tmpfs -o size=4k none /mnt; head -c 4096 /dev/zero > /mnt/full",
                                        environment={"TMPDIR": "/mnt"}),
     "a full output": Setting('mount -t tmpfs -o size=4k none "$W/out"; head -c 4096 /dev/zero > "$W/out/full"'),
+    "room for one result": Setting('mount -t tmpfs -o size=24k none "$W/out"'),
     "no more inodes": Setting('mount -t tmpfs -o nr_inodes=2 none "$W/out"; touch "$W/out/x"'),
     "30 open files": Setting("ulimit -n 30"),
     "files of 1 kB at most": Setting("ulimit -f 2"),
@@ -94,9 +97,13 @@ SETTINGS = {
     "address space of 0.9 GB": Setting("ulimit -v 900000"),
     "no /proc": Setting("mount -t tmpfs none /proc"),
     "no /dev/shm": Setting("mount -t tmpfs -o ro,mode=000 none /dev/shm"),
+    "64 MB of /dev/shm": Setting("mount -t tmpfs -o size=64m none /dev/shm"),
+    "no network": Setting(network=False),
     "a full disk under the log": Setting("exec 2>/dev/full"),
     "a closed stderr": Setting("exec 2>&-"),
     "a closed stdin": Setting("exec 0<&-"),
+    "a closed stdout": Setting("exec 1>&-"),
+    "all streams closed": Setting("exec 0<&- 1>&- 2>&-"),
     "no programs": Setting("export PATH=/nonexistent", environment={"CC": None}),
     "a cache nobody may run": Setting("mount -t tmpfs -o noexec none /mnt", environment={"UMLITE_CACHE": "/mnt"}),
     "a cache that is a file": Setting(environment={"UMLITE_CACHE": "/etc/hostname"}),
@@ -131,7 +138,12 @@ def outcome(folder: Path, setting: Setting, verb: list[str]) -> tuple[int, str]:
     for name in [name for name, value in changes.items() if value is None]:
         environment.pop(name, None)
     done = hostile.run(
-        ["-c", RUN, *verb], prelude=setting.prelude, user=setting.user, environment=environment, cwd=folder
+        ["-c", RUN, *verb],
+        prelude=setting.prelude,
+        user=setting.user,
+        network=setting.network,
+        environment=environment,
+        cwd=folder,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -177,14 +189,14 @@ def test_every_command_under_every_setting(folder: Path, setting: str, verb: str
 
 
 def show(only: list[str]) -> None:
-    """Print the table as Markdown, and what is wrong under it."""
+    """Print the table as Markdown, and what is wrong under it; of some settings or commands where these are named."""
     notes = []
-    print("| setting | " + " | ".join(VERBS) + " |\n|" + "---|" * (len(VERBS) + 1), flush=True)
-    for name, setting in SETTINGS.items():
-        if only and name not in only:
-            continue
+    verbs = {verb: arguments for verb, arguments in VERBS.items() if verb in only} or VERBS
+    settings = {name: setting for name, setting in SETTINGS.items() if name in only} or SETTINGS
+    print("| setting | " + " | ".join(verbs) + " |\n|" + "---|" * (len(verbs) + 1), flush=True)
+    for name, setting in settings.items():
         cells = []
-        for verb, arguments in VERBS.items():
+        for verb, arguments in verbs.items():
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
                 folder = Path(made) / "a" / "b"
                 folder.mkdir(parents=True)

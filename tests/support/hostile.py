@@ -32,6 +32,7 @@ def run(
     *,
     prelude: str = "true",
     user: int | None = None,
+    network: bool = True,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
@@ -42,7 +43,7 @@ def run(
         drop = f"setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --bounding-set=-all"
         steps = [*_open_interpreter(), prelude, f"exec {drop} {command}"]
     return subprocess.run(
-        ["unshare", "-m", "bash", "-ec", "\n".join([f"trap 'exit {NOT_SET_UP}' ERR", *steps])],
+        ["unshare", "-m" if network else "-mn", "bash", "-ec", "\n".join([f"trap 'exit {NOT_SET_UP}' ERR", *steps])],
         capture_output=True, text=True, errors="replace", check=False, env=environment, cwd=cwd,
     )  # fmt: skip
 
