@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.batch_kills import make_scans, tree, umlite
+from bench.batch_trial import make_scans, tree, umlite
 
 
 def main() -> None:

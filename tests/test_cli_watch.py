@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +102,36 @@ def test_a_full_disk_is_not_the_scans_fault(monkeypatch: pytest.MonkeyPatch) -> 
     inbox.ready()
     inbox.settle(path, [Told(job, error=InputError("bad"))])
     assert "bad.nii_again" in inbox.settle(path, [Told(job, error=InputError("bad"))])
+
+
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.EIO])
+def test_a_bad_scan_is_moved_whole_or_stays(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """To another disk as a copy that gets its name when it is whole. Its report is there before it."""
+    Path("inbox/study").mkdir()
+    shutil.copy("inbox/a.nii.gz", "inbox/study/IM1")
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if "inbox" in Path(source).parts:
+            assert Path(f"{target}.error.json").exists()
+            raise OSError(error, os.strerror(error), source)
+        rename(source, target)
+
+    inbox = Inbox(InboxOptions(Path("inbox"), Path("out"), Path("q"), still_s=0, attempts=1))
+    inbox.ready()
+    monkeypatch.setattr(os, "rename", refuse)
+    for name in ("bad.nii", "study"):
+        path = Path("inbox", name)
+        inbox._units.setdefault(path, inbox_module._Unit((1, 1, 1), 0.0))
+        failed = [Told(Job(path, Place(Path("out/bad"))), error=InputError("bad"))]
+        if error == errno.EXDEV:
+            assert f"moved to q/{name}" in inbox.settle(path, failed)
+        else:
+            with pytest.raises(OutputError, match="reports an error"):
+                inbox.settle(path, failed)
+        assert path.exists() == (error != errno.EXDEV)
+        assert Path("q", name).exists() == (error == errno.EXDEV)
+    assert not list(Path("q").glob(".umlite-*"))
 
 
 def test_series_come_in_folders_and_archives(arguments: list[str]) -> None:

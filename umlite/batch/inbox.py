@@ -5,8 +5,10 @@ Nothing is kept but in memory: after a restart, run manifests tell what is done,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ from pathlib import Path
 from umlite.batch.inputs import SUFFIXES, expand
 from umlite.batch.told import Told
 from umlite.errors import DeviceError, OutputError, WeightsError
-from umlite.files import output_error
+from umlite.files import output_error, sync, sync_folder
 from umlite.outputs.file_set import replacing
+from umlite.outputs.staging import hidden_path, remove
 
 ARCHIVES = (".zip",)
 _LONGEST_S = 600.0
@@ -125,14 +128,40 @@ class Inbox:
             target = target.with_name(f"{target.name}_again")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
             with replacing(target.with_name(f"{target.name}.error.json")) as temporary:
                 temporary.write_text(
                     json.dumps({"scan": str(path), "error": str(told.error), "code": told.code}) + "\n"
                 )
+            _move(path, target)  # last: a scan that is still in the inbox is tried, and told of, again
         except OSError as error:
             raise output_error(error, target) from error
         return f"{path} failed {self.options.attempts} times and was moved to {target}."
+
+
+def _move(path: Path, target: Path) -> None:
+    """Give a file or folder another name, whole, on another disk too. Raises OSError."""
+    try:
+        os.rename(path, target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    copy = hidden_path(target.parent, secrets.token_hex(6))
+    try:
+        if path.is_dir():
+            shutil.copytree(path, copy, symlinks=True)
+        else:
+            shutil.copy2(path, copy)
+        for file in (file for file in (copy, *copy.rglob("*")) if file.is_file()):
+            sync(file)
+        os.rename(copy, target)
+    finally:
+        remove(copy)
+    sync_folder(target.parent)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def signature_of(path: Path) -> Signature | None:
