@@ -173,15 +173,6 @@ def test_names_mean_the_same_whatever_was_asked_for(tmp_path: Path, scan_file: P
         result.mask("kidneys")
 
 
-def test_too_many_classes_for_one_run(tmp_path: Path, scan_file: Path) -> None:
-    model = small_model(classes=70)
-    save_model(tmp_path / "wide.safetensors", model.state_dict(), small_card(model))
-    segmenter = Segmenter(tmp_path / "wide.safetensors", device="cpu")
-    with pytest.raises(RequestError, match=r"70 classes.*Ask for some"):
-        segmenter.segment(scan_file)
-    segmenter.segment(scan_file, "organs,extra_70", overlap=0)
-
-
 def test_a_scan_too_large_for_the_memory(segmenter: Segmenter, scan_file: Path, monkeypatch) -> None:
     monkeypatch.setattr("umlite.machine.memory.free_bytes", lambda _device: 10_000)
     with pytest.raises(DeviceError, match=r"1 classes over .* are free.*fewer classes"):

@@ -103,6 +103,7 @@ def test_one_class_and_many(classes: int, dtype: torch.dtype) -> None:
     check(*inputs(dtype, (1, 3, 85), classes), *apart((1, 3, 85)))
 
 
+@pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize(
     ("variant", "dtype"),
     [pytest.param(FMA, F32, marks=pytest.mark.slow, id="multiply-add"), pytest.param(DOT, F16, id="product")],
