@@ -1,13 +1,14 @@
 """Batches measured: `python -m bench.batch --weights small.safetensors resume flat`.
 
 Parts: resume (200 scans, 20 of them bad, twice), flat (memory, files and threads over 500 scans), together (two
-batches in one folder at once). With real weights and scans: overlap (one run of several scans against as many runs,
-with and without start-up), workers (one process against two), prediction (a dry run against the run).
+batches in one folder at once), prediction (a dry run of 1000 scans against the run). With real weights and scans:
+overlap (one run of several scans against as many runs, with and without start-up), workers (one process against two).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import json
 import os
@@ -20,7 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+
 from bench.batch_trial import make_scans, tree, umlite
+from bench.prediction import ABDOMEN, phantom, stretched
+
+JOBS = 1000
 
 
 def main() -> None:
@@ -128,12 +134,34 @@ def workers(folder: Path, base: list[str], scans: Path | None) -> dict[str, Any]
 
 
 def prediction(folder: Path, base: list[str], scans: Path | None) -> dict[str, Any]:
-    """Seconds that a dry run predicts, against those of the run."""
-    arguments = ["segment", str(scans), *base, "-o", str(folder / "out")]
+    """Seconds that a dry run predicts, against those of the run of 1000 jobs, without the start of the process."""
+    if scans is None:
+        make_phantoms(scans := folder / "scans")
+    paths = sorted(path for path in scans.iterdir() if path.name.endswith((".nii", ".nii.gz")))
+    with open(folder / "jobs.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["scan", "output"])
+        rows.writerows([paths[n % len(paths)], folder / "out" / str(n)] for n in range(JOBS))
+    arguments = ["segment", "--jobs", str(folder / "jobs.csv"), *base]
+    timed([*arguments, "--dry-run"])  # calibrates
+    load = os.getloadavg()[0]
     plan = json.loads(timed([*arguments, "--dry-run", "--json"], keep=True)["stdout"])
     run = timed(arguments)
-    return {"predicted_s": plan["seconds"], "windows_s": plan["window_seconds"], "run": run,
-            "ratio": plan["seconds"] / run["seconds"]}  # fmt: skip
+    start = timed(arguments)["seconds"]  # nothing is left to do
+    seconds = run["seconds"] - start
+    return {"scans": plan["run"], "predicted_s": plan["seconds"], "windows_s": plan["window_seconds"],
+            "besides_s": plan["scan_seconds"], "seconds": seconds, "start_s": start, "run": run,
+            "ratio": plan["seconds"] / seconds, "load": [load, os.getloadavg()[0]]}  # fmt: skip
+
+
+def make_phantoms(folder: Path) -> None:
+    """Phantoms of an abdomen at several spacings, whole and in part: one window and more."""
+    folder.mkdir()
+    for spacing, parts in ((4.0, 1), (4.0, 2), (5.0, 3), (3.0, 3), (6.0, 1), (2.5, 3)):
+        scan = stretched(phantom(ABDOMEN, 6.0), (spacing,) * 3)
+        size = [n // parts for n in scan.shape]
+        cut = scan.slicer[tuple(slice((n - m) // 2, (n + m) // 2) for n, m in zip(scan.shape, size, strict=True))]
+        nib.save(cut, folder / f"{spacing:g}mm_{parts}.nii.gz")
 
 
 def timed(arguments: list[str], *, keep: bool = False) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from umlite.batch.containing import contained
 from umlite.batch.jobs import Job
@@ -15,6 +18,9 @@ from umlite.batch.steps import Steps
 from umlite.batch.told import Told, told
 from umlite.batch.twins import group_twins
 from umlite.errors import InputError, UmliteError
+from umlite.outputs.temporary import temporary_folder
+from umlite.products.place import Place
+from umlite.products.wanted import Wanted
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 12
 """Scans that are read: from the smallest to the largest, at equal steps."""
+_TINY = (24, 24, 24)
 MOST_NAMED = 1000
 """Scans that will fail are told by name, these at most."""
 
@@ -47,9 +54,10 @@ class Foresight:
         unreadable: of them will fail: their header cannot be read, or what is asked of them does not exist.
         run: of them would be computed.
         sampled: of those were read for the prediction.
-        seconds: of all of those, one after the other with all cores. Overlap takes away what reading and writing
-            take, at most.
+        seconds: of all of those, one after the other with all cores, without the start of the process. Overlap takes
+            away what reading and writing take, at most.
         window_seconds: the part of the windows.
+        scan_seconds: the part that every scan takes, however small: its files, checks and hashes.
         output_bytes: of compressed masks.
         most_bytes: memory of the largest scan that was read.
         bad: the first of those that will fail, each with its reason.
@@ -63,6 +71,7 @@ class Foresight:
     sampled: int = 0
     seconds: float = 0.0
     window_seconds: float = 0.0
+    scan_seconds: float = 0.0
     output_bytes: int = 0
     most_bytes: int = 0
     bad: tuple[BadScan, ...] = ()
@@ -113,13 +122,15 @@ def foresee(
             costs.append((sizes[id(job)], _predicted(model, orders, job, calibration)))
         except UmliteError:
             continue  # it is told when it runs
+    each = len(known) * _seconds_besides(model, orders, calibration)
     seen = sum(size for size, _ in costs) or 1.0
     scale = sum(sizes[id(job)] for job in known) / seen
     return replace(
         found,
         sampled=len(costs),
-        seconds=scale * sum(cost.seconds for _, cost in costs),
+        seconds=scale * sum(cost.seconds for _, cost in costs) + each,
         window_seconds=scale * sum(cost.steps["windows"] for _, cost in costs),
+        scan_seconds=each,
         output_bytes=int(scale * sum(cost.output_bytes for _, cost in costs)),
         most_bytes=max((cost.peak_bytes for _, cost in costs), default=0),
     )
@@ -160,3 +171,25 @@ def _predicted(model: Model, orders: Orders, job: Job, calibration: Calibration)
     request = job.request or orders.request
     prepared = model.segmenter.prepare(job.series or job.scan, force_geometry=request.force_geometry)
     return predict(model.segmenter, calibration, prepared, request)
+
+
+def _seconds_besides(model: Model, orders: Orders, calibration: Calibration) -> float:
+    """Seconds that a scan takes besides what its sizes predict, of a tiny scan that is segmented twice."""
+    import nibabel as nib
+
+    spacing = [float(mm) for mm in model.card.spacing_mm]
+    voxels = np.random.default_rng(0).normal(40, 25, _TINY).astype(np.int16)
+    wanted = Wanted(statistics=orders.wanted.statistics, checks=orders.wanted.checks)  # no file of the user's
+    orders, besides = Orders(orders.request, wanted), 0.0
+    steps = Steps(model, orders)
+    with temporary_folder("umlite-dry-run-") as folder:
+        nib.save(nib.Nifti1Image(voxels, np.diag([*spacing, 1.0])), folder / "tiny.nii.gz")
+        for turn in "12":  # the first one also loads what it needs
+            job = Job(folder / "tiny.nii.gz", Place(folder / turn))
+            start = time.perf_counter()
+            outcome = steps.run(job)
+            seconds = time.perf_counter() - start
+            if outcome.cost is not None:
+                steps_s = _predicted(model, orders, job, calibration).steps
+                besides = seconds - outcome.cost.timings["windows"] - (sum(steps_s.values()) - steps_s["windows"])
+    return max(besides, 0.0)
