@@ -7,6 +7,7 @@ table. The default run has a sample.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ BASE = ["--weights", "small.safetensors", "-c", "liver", "--threads", "1"]
 VERBS = {
     "segment": ["segment", "scan.nii.gz", "scan2.nii.gz", "-o", "out", *BASE],
     "segment --workers": ["segment", "scan.nii.gz", "scan2.nii.gz", "-o", "out", "--workers", "2", *BASE],
-    "watch": ["watch", "truth", "-o", "out", "--once", "--still", "0", "--every", "0.1", "--attempts", "1", *BASE],
+    "watch": ["watch", "inbox", "-o", "out", "--once", "--still", "0", "--every", "0.1", "--attempts", "1", *BASE],
     "segment --probabilities": ["segment", "scan.nii.gz", "-o", "out", "--probabilities", "--statistics", *BASE],
     "segment with all files": ["segment", "scan.nii.gz", "-o", "out", "--statistics", "--mesh", "glb", "--preview",
                                "out/preview.png", "--report", "out/report.html", *BASE],
@@ -119,8 +120,10 @@ def prepared(folder: Path) -> None:
     model = small_model()
     save_model(folder / "small.safetensors", model.state_dict(), small_card(model))
     torch.save({"net": published_state(model)}, folder / "small.pth")
-    for name in ("out", "home", "tmp", "truth"):
+    for name in ("out", "home", "tmp", "truth", "inbox"):
         (folder / name).mkdir()
+    for name in ("scan.nii.gz", "scan2.nii.gz"):
+        shutil.copy(folder / name, folder / "inbox")
     mask = np.zeros((20, 18, 16), np.uint8)
     mask[5:15, 5:12, 4:12] = 1
     nib.save(nib.Nifti1Image(mask, np.diag([4.0, 4, 4, 1])), folder / "truth" / "liver.nii.gz")
