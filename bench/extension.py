@@ -22,8 +22,9 @@ import numpy as np
 
 from bench.report import begin, finish
 from umlite import Segmenter
-from umlite.extension.extend import Extension, Task, Teacher, held_out_dice
+from umlite.extension.extend import Extension, Task, Teacher
 from umlite.extension.labelled import Labelled, find_labelled
+from umlite.extension.measured import held_out_dice
 from umlite.extension.probe import linear_probe
 from umlite.extension.samples import Sampler, content_hash
 from umlite.phantom import make_phantom

@@ -23,6 +23,7 @@ EXAMPLES = {
     "segment": ["segment a.nii b.nii gone.nii -c liver,liver_tumor --statistics -o first"],
     "plan": ["plan a.nii", "segment a.nii --dry-run", "segment a.nii b.nii --dry-run -o x"],
     "verify": ["verify a.nii -c liver --sample 1"],
+    "verify_unchanged": ["verify a.nii --unchanged --with heart.pack.safetensors --sample 2"],
     "reproduce": ["reproduce out/a/manifest.json"],
     "bench": ["bench a.nii -c liver --repeats 1"],
     "eval": ["eval out/a out/b"],

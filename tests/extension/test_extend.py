@@ -14,8 +14,9 @@ from support.command_line import umlite
 from support.samples import make_scan
 from umlite import Segmenter
 from umlite.errors import InputError, RequestError
-from umlite.extension.extend import held_out_places, interval
+from umlite.extension.extend import held_out_places
 from umlite.extension.labelled import find_labelled
+from umlite.extension.measured import interval
 from umlite.extension.samples import Sampler, mask_on_model
 from umlite.volume.preparation import restore
 from umlite.weights.packs import read_pack
@@ -52,7 +53,11 @@ def test_a_class_comes_back_and_all_others_stay(base: Path, cases: Path, tmp_pat
     assert told["classes"] == ["hepatic_vessel"]
     assert len(told["trained_on"]) == 5
     assert told["held_out_dice"][0] > 0.7  # features of random numbers
-    assert told["unchanged_logits"] > 0
+    compared = told["unchanged"]
+    assert compared["passed"]
+    assert compared["windows"] == 6  # one of every scan
+    assert compared["sampled_windows"] > 6
+    assert compared["sampled_logits"] % compared["classes"] == 0
     card = read_pack(pack).card
     assert card.license == "CC0"
     assert card.measured["hepatic_vessel"][0] == pytest.approx(told["held_out_dice"][0], abs=1e-3)

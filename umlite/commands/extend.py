@@ -62,8 +62,11 @@ def extend(
 ) -> None:
     """Teach a network a class from labelled scans. All its other classes stay the same to the bit."""
     with reported(as_json):
-        from umlite.extension.extend import Task, Teacher, held_out_dice, interval, unchanged_logits
+        from umlite.extension.extend import Task, Teacher
         from umlite.extension.labelled import find_labelled
+        from umlite.extension.measured import held_out_dice, interval
+        from umlite.extension.samples import Sampler
+        from umlite.extension.unchanged import compare_scans
         from umlite.weights.packs import Pack, write_pack
 
         if not 0 < held_out < 1:
@@ -74,23 +77,27 @@ def extend(
         base = load(weights, EngineOptions(device="cpu", threads=threads), output.parent)
         text = None if embedding is None else _embedding(embedding)
         task = Task(name, replaces, held_out, seed, text, license)
-        found = Teacher(base, work or output.with_name(f"{output.name}.work"), tell).teach(scans, task)
+        teacher = Teacher(base, work or output.with_name(f"{output.name}.work"), tell)
+        found = teacher.teach(scans, task)
         write_pack(output, found.pack, overwrite=overwrite)  # kept before it is measured, which takes a while
         extended = load(base.weights_path, EngineOptions(device="cpu", threads=threads), None, [output])
         by_name = {one.name: one for one in scans}
-        same = unchanged_logits(base, extended, [by_name[case] for case in found.trained_on])
-        tell(f"All {same:,} logits of existing classes that were compared are the same to the bit.")
+        used = [by_name[case] for case in (*found.trained_on, *found.held_out)]
+        same = compare_scans(base, extended, used, Sampler(base, teacher.base, teacher.folder, seed))
+        if not same.passed:  # no assert statement, which `python -O` leaves out
+            raise AssertionError(str(same))
+        tell(f"{same}.")
         tell(f"Measuring on {len(found.held_out)} held-out scans")
         new = found.pack.card.classes[0]
         values = held_out_dice(extended, new, [by_name[case] for case in found.held_out])
         card = replace(
             found.pack.card,
             measured={new: interval(values)} if values else {},
-            data=f"{found.pack.card.data}; {same} logits of existing classes unchanged",
+            data=f"{found.pack.card.data}; {same}",
         )
         write_pack(output, Pack(card, found.pack.weight, found.pack.bias), overwrite=True)
         if as_json:
-            measured = {"held_out_dice": [round(value, 4) for value in values], "unchanged_logits": same}
+            measured = {"held_out_dice": [round(value, 4) for value in values], "unchanged": same.to_dict()}
             show_json({"file": str(output), **found.to_dict(), **measured})
         else:
             _show(found, values, output)

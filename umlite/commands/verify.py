@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from umlite.commands.options import JsonOption, PacksOption, ScanArgument, WeightsOption, load, takes_options
+from umlite.commands.options import JsonOption, PacksOption, WeightsOption, load, path_argument, takes_options
 from umlite.commands.reporting import BEYOND_TOLERANCE
 from umlite.engines.options import EngineOptions
+from umlite.errors import RequestError
 from umlite.request import Request
 from umlite.terminal import show, show_json, show_table, window_bars
 
 
 @takes_options
 def verify(
-    scan: ScanArgument,
+    scan: Annotated[Path | None, path_argument(metavar="SCAN", help="A NIfTI file, or DICOM of one CT series.")] = None,
+    *,
     request: Annotated[Request, "classes", "overlap", "force_geometry"],
     options: EngineOptions,
     weights: WeightsOption = None,
@@ -26,11 +29,22 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(help="Largest logit difference allowed, as a share of the class's standard deviation.")
     ] = 1e-3,
+    unchanged: Annotated[
+        bool, typer.Option("--unchanged", help="Check instead that packs change no logit of other classes.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the chosen options with the reference engine on SCAN. The exit code is 1 beyond the tolerance."""
+    """Compare the chosen options with the reference engine on SCAN. The exit code is 1 beyond the tolerance.
+
+    With --unchanged, compare the network with and without packs to the bit, on a phantom if there is no SCAN.
+    """
     from umlite.checks.verification import verify as compare
 
+    if unchanged:
+        _verify_unchanged(scan, request, options, weights, packs, sample, as_json=as_json)
+        return
+    if scan is None:
+        raise RequestError("Expected a scan to compare on, found none.", about="scan")
     chosen = load(weights, options, packs=packs)
     reference = load(chosen.weights_path, EngineOptions("cpu", "reference", threads=options.threads), packs=packs)
     with window_bars(as_json) as progress_of:
@@ -53,4 +67,30 @@ def verify(
             f"{outcome.seconds:.1f} s; {verdict} the tolerance of {tolerance:g}."
         )
     if not outcome.passed:
+        raise typer.Exit(BEYOND_TOLERANCE)
+
+
+def _verify_unchanged(
+    scan: Path | None,
+    request: Request,
+    options: EngineOptions,
+    weights: str | None,
+    packs: str | None,
+    sample: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from umlite.checks.no_forgetting import check_unchanged
+
+    extended = load(weights, options, packs=packs)
+    base = load(extended.weights_path, options)
+    name = "phantom" if scan is None else scan.name
+    with window_bars(as_json) as progress_of:
+        found = check_unchanged(base, extended, scan, request, windows=sample, progress=progress_of(name))
+    if as_json:
+        facts = {"scan": None if scan is None else str(scan), "packs": [str(pack) for pack in extended.packs]}
+        show_json({**facts, **found.to_dict()})
+    else:
+        show(f"{found}.")
+    if not found.passed:
         raise typer.Exit(BEYOND_TOLERANCE)

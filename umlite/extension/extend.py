@@ -12,18 +12,13 @@ import torch
 from torch import Tensor
 
 from umlite.class_table import ClassTable
-from umlite.classes import REPLACED
 from umlite.errors import RequestError, UmliteError
-from umlite.evaluation.cohort import Bootstrap
+from umlite.extension import starts
 from umlite.extension.labelled import Labelled
 from umlite.extension.learning import Controller, Curve, Learner
-from umlite.extension.probe import head_of, linear_probe
-from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
+from umlite.extension.samples import Sampler, Samples, content_hash
 from umlite.kernels.implementations import REFERENCE
-from umlite.models.parameter_generator import SharedController
 from umlite.progress import Notify, no_notice
-from umlite.results.metrics import dice
-from umlite.volume.reading import read_scan
 from umlite.weights.loading import load_model
 from umlite.weights.packs import Pack, PackCard, Step, network_sha256
 
@@ -33,8 +28,6 @@ if TYPE_CHECKING:
 HELD_OUT = 0.2
 LEAST_SCANS = 2
 TRIAL_STEPS = 100
-SCANS_COMPARED = 5
-"""Scans in one window of which all existing classes are compared."""
 
 
 @dataclass(frozen=True)
@@ -203,28 +196,13 @@ class Teacher:
     def _starts(
         self, train: Sequence[Samples], nearest: Sequence[tuple[str, float]], task: Task
     ) -> list[tuple[str, Controller]]:
-        """Controllers to begin with: those of the nearest classes, of the text, of a linear probe, one at random."""
-        starts = [(f"the head of {name}", self._existing(name)) for name, _ in nearest[:2]]
+        """Controllers to begin with, each with what it is called."""
+        generator, random = self._generator, torch.Generator().manual_seed(task.seed)
+        found = [(f"the head of {name}", self._existing(name)) for name, _ in nearest[:2]]
         if task.embedding is not None:
-            starts.append(("text", self._of_text(task.embedding)))
-        random = torch.Generator().manual_seed(task.seed)
-        head = self.segmenter.card.network.head
-        no_image = torch.zeros(head.parameters, head.gap_width)
-        starts.append(("a linear probe", Controller(no_image, head_of(linear_probe(train), head.channels, random))))
-        bias = torch.randn(head.parameters, generator=random) * (2 / head.channels) ** 0.5
-        starts.append(("random numbers", Controller(no_image, bias)))
-        return starts
-
-    def _learn(
-        self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
-    ) -> tuple[Controller, float, Curve]:
-        """Try every start for some steps, and go on with the best."""
-        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in self._starts(learner.train, nearest, task)]
-        for _, value, curve in tried:
-            self.notify(f"From {curve.start}: Dice {value:.3f} of held-out samples after {TRIAL_STEPS} steps")
-        best, value, trial = max(tried, key=lambda one: one[1])
-        controller, final, curve = learner.learn(best, trial.start)
-        return (controller, final, curve) if final > value else (best, value, trial)
+            found.append(("text", starts.of_text(generator, task.embedding)))
+        found.append(("a linear probe", starts.of_probe(generator, train, random)))
+        return [*found, ("random numbers", starts.at_random(generator, random))]
 
     def _nearest(self, learner: Learner) -> list[tuple[str, float]]:
         """Existing classes by the Dice of their heads over the samples, best first; those that overlap at all."""
@@ -232,31 +210,19 @@ class Teacher:
         return sorted((one for one in found if one[1] > 0.01), key=lambda one: -one[1])
 
     def _existing(self, name: str) -> Controller:
-        """The head of a class as a linear controller: the same where it is linear, else its answer to no image."""
-        fold = self._generator.fold([self.segmenter.classes.head_of(name)])
-        gap = self.segmenter.card.network.head.gap_width
-        with torch.inference_mode():
-            nothing = fold(torch.zeros(1, gap))[0, 0]
-            if self._generator.config.generator == "per_class":
-                return Controller(torch.zeros(len(nothing), gap), nothing.clone())
-            steps = fold(torch.eye(gap))[:, 0] - nothing
-        return Controller(steps.T.contiguous().clone(), nothing.clone())
+        return starts.existing(self._generator, self.segmenter.classes.head_of(name))
 
-    def _of_text(self, embedding: Tensor) -> Controller:
-        """What the network's own controller makes of a text."""
-        generator = self._generator
-        head = generator.config
-        if head.generator != "shared" or embedding.shape != (head.embedding_width,):
-            raise RequestError(
-                f"Text can start a class of a shared controller alone, with {head.embedding_width} numbers: this "
-                f"network's generator is {head.generator}, and {list(embedding.shape)} were given.",
-                about="embedding",
-            )
-        assert isinstance(generator, SharedController)
-        with torch.inference_mode():
-            task = torch.relu(generator.text_to_vision(embedding))
-            image, text = generator.controller.weight.flatten(1).split((head.gap_width, head.task_width), 1)
-            return Controller(image.clone(), (text @ task + generator.controller.bias).clone())
+    def _learn(
+        self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
+    ) -> tuple[Controller, float, Curve]:
+        """Try every start for some steps, and go on with the best."""
+        begun = self._starts(learner.train, nearest, task)
+        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in begun]
+        for _, value, curve in tried:
+            self.notify(f"From {curve.start}: Dice {value:.3f} of held-out samples after {TRIAL_STEPS} steps")
+        best, value, trial = max(tried, key=lambda one: one[1])
+        controller, final, curve = learner.learn(best, trial.start)
+        return (controller, final, curve) if final > value else (best, value, trial)
 
 
 def held_out_places(shown: Sequence[bool], share: float, seed: int) -> set[int]:
@@ -272,42 +238,3 @@ def held_out_places(shown: Sequence[bool], share: float, seed: int) -> set[int]:
         count = 0 if few else max(int(kind), round(share * len(places)))
         held |= {places[int(n)] for n in random.permutation(len(places))[:count]}
     return held
-
-
-def unchanged_logits(base: Segmenter, extended: Segmenter, scans: Sequence[Labelled]) -> int:
-    """How many logits of existing classes were compared, in one window of each of some scans.
-
-    Raises:
-        AssertionError: one differs, which is a defect.
-    """
-    names = list(base.classes.names)
-    kept = [name if name in extended.classes.names[: len(names)] else f"{name}{REPLACED}" for name in names]
-    compared = 0
-    for labelled in scans[:SCANS_COMPARED]:
-        volume = base.engine.prepare(read_scan(labelled.scan))
-        windows = windows_of(volume, torch.zeros(volume.voxels.shape, dtype=torch.bool), base.card.window)
-        window = next(windows, None)
-        if window is None:
-            continue
-        before = base.window_logits(window[0][None, None], names)
-        after = extended.window_logits(window[0][None, None], kept)
-        if not torch.equal(before, after):  # no assert statement, which `python -O` leaves out
-            raise AssertionError(f"logits of existing classes changed on {labelled.name}")
-        compared += before.numel()
-    return compared
-
-
-def held_out_dice(extended: Segmenter, name: str, scans: Sequence[Labelled]) -> list[float]:
-    """Dice of the new class in whole scans, post-processed, on their own grids; scans without the class left out."""
-    found = []
-    for labelled in scans:
-        scan, mask = labelled.read()
-        if mask.any():
-            found.append(dice(extended.segment(scan, [name]).mask(name), mask))
-    return found
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of some values and its 95 % confidence interval, which is the value itself where there is only one."""
-    mean = Bootstrap(resamples=2000).mean(values)
-    return (mean.value, mean.low, mean.high) if mean.cases > 1 else (mean.value,) * 3

@@ -1,0 +1,75 @@
+"""Packs leave all other classes as they are; the check says so, and says which class differs where one does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.command_line import umlite
+from support.packs import saved_pack
+from umlite import Segmenter
+from umlite.checks.no_forgetting import check_unchanged
+from umlite.errors import RequestError
+
+
+@pytest.fixture
+def pack(small_weights: Path, tmp_path: Path) -> Path:
+    return saved_pack(tmp_path, small_weights, ["heart"])
+
+
+def test_on_a_scan_and_on_a_phantom(small_weights: Path, pack: Path, scan_file: Path) -> None:
+    base, extended = Segmenter(small_weights, device="cpu"), Segmenter(small_weights, packs=[pack], device="cpu")
+    done = []
+    found = check_unchanged(base, extended, scan_file, progress=lambda n, of: done.append((n, of)))
+    assert found.passed
+    assert found.classes == 32
+    assert found.windows == done[-1][0] == done[-1][1] > 4
+    assert found.logits == found.windows * 32 * 16**3
+    assert check_unchanged(base, extended, scan_file, windows=2).windows == 2
+    phantom = check_unchanged(base, extended)
+    assert (phantom.passed, phantom.windows) == (True, 1)
+
+
+def test_a_replaced_class_is_compared_under_its_other_name(small_weights: Path, tmp_path: Path) -> None:
+    pack = saved_pack(tmp_path, small_weights, ["liver"], replaces=("liver",))
+    asked = ("verify", "--unchanged", "--weights", small_weights, "--with", pack, "--device", "cpu")
+    assert "of 32 existing classes in 1 windows are the same to the bit" in umlite(*asked)
+
+
+def test_a_difference_is_found_and_named(small_weights: Path, pack: Path, scan_file: Path, monkeypatch) -> None:
+    whole = Segmenter.window_logits
+
+    def wrong(self: Segmenter, x: torch.Tensor, names: list[str]) -> torch.Tensor:
+        logits = whole(self, x, names).clone()
+        if self.packs:
+            logits[0, 5, 0, 0, 0] += 1e-3
+        return logits
+
+    monkeypatch.setattr(Segmenter, "window_logits", wrong)
+    asked = (
+        "verify",
+        scan_file,
+        "--unchanged",
+        "--weights",
+        small_weights,
+        "--with",
+        pack,
+        "--device",
+        "cpu",
+        "--json",
+    )
+    told = json.loads(umlite(*asked, "--sample", 1, code=1))
+    assert (told["passed"], told["different"]) == (False, ["liver"])
+
+
+def test_what_cannot_be_checked(small_weights: Path, pack: Path) -> None:
+    base, extended = Segmenter(small_weights, device="cpu"), Segmenter(small_weights, packs=[pack], device="cpu")
+    with pytest.raises(RequestError, match="packs whose effect"):
+        check_unchanged(base, base)
+    with pytest.raises(RequestError, match="at least 1 window"):
+        check_unchanged(base, extended, windows=0)
+    assert "--with" in umlite("verify", "--unchanged", "--weights", small_weights, code=2)
+    assert "Expected a scan" in umlite("verify", "--weights", small_weights, code=2)
