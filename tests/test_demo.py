@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from support.dicom import phantom_hu, write_series
 from support.samples import small_card, small_model
 from umlite.cli import app
 from umlite.weights.loading import save_model
@@ -59,3 +60,10 @@ def test_a_missing_scan(marked_weights: Path, tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "does not exist" in result.stderr
+
+
+def test_a_dicom_series(marked_weights: Path, tmp_path: Path) -> None:
+    folder, out = write_series(tmp_path / "series", phantom_hu()), tmp_path / "out"
+    result = CliRunner().invoke(app, ["demo", str(folder), "-o", str(out), "--weights", str(marked_weights)])
+    assert result.exit_code == 0, result.output
+    assert (out / "picture.png").exists()

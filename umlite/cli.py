@@ -63,7 +63,7 @@ def _version(
 
 @app.command(cls=PanelledCommand)
 def demo(
-    scan: Annotated[Path | None, path_argument(help="NIfTI scan. Default: a synthetic phantom.")] = None,
+    scan: Annotated[Path | None, path_argument(help="NIfTI, NRRD or DICOM. Default: a synthetic phantom.")] = None,
     output: Annotated[Path, output_option(help="Folder for scan, masks and picture.")] = Path("demo"),
     weights: Annotated[str, typer.Option("--weights", help="Weights: installed name or .safetensors file.")] = "demo",
     seed: Annotated[int | None, typer.Option(help="Seed of the phantom.")] = None,

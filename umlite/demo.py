@@ -12,13 +12,13 @@ import nibabel as nib
 import numpy as np
 
 from umlite.api import Segmentation, Segmenter
+from umlite.dicom.reading import read_source
 from umlite.errors import OutputError
 from umlite.files import output_error
 from umlite.outputs.file_set import Files, together
 from umlite.products.pictures.preview import write_preview
 from umlite.progress import Progress, no_progress
 from umlite.results.metrics import dice
-from umlite.volume.reading import read_scan
 
 DEMO_SEED = 1_000_001  # a phantom that no training saw
 SPACING_MM = (1.5, 1.5, 3.0)
@@ -72,7 +72,7 @@ def run_demo(
 
     Args:
         folder: where everything goes; created if needed.
-        scan: a scan's file; None for a phantom.
+        scan: a scan's file, or a folder or zip archive of one DICOM series; None for a phantom.
         seed: of the phantom.
         weights: an installed name or a .safetensors file.
         overwrite: whether an existing demonstration may be replaced.
@@ -102,7 +102,7 @@ def run_demo(
             _save_scan(files, place, source)
         say(f"Segmenting {place.name}")
         start = time.perf_counter()
-        read = read_scan(source)
+        read = read_source(source)
         result = segmenter.segment(read, progress=progress)
         seconds = time.perf_counter() - start
         result.add_masks(files, folder / "masks")
