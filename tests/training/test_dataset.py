@@ -59,6 +59,17 @@ def test_thin_windows_are_filled_up_with_zeros_above_and_below(classes: tuple[st
         assert not window.voxels[..., :below].any()
 
 
+def test_thin_windows_show_any_class_and_keep_below_a_number_of_slices(classes: tuple[str, ...]) -> None:
+    present = np.zeros((40, 40, 80), np.uint32)
+    present[:, :, :8], present[:, :, 72:] = 1 << 4, 1 << 0
+    image = make_image(np.zeros(present.shape, np.float32), present, np.ones_like(present), len(classes))
+    sampler = WindowSampler((16, 16, 24), (-175, 250), {4: 1.0}, 1.0, 0.0, thin_share=1, thin_slices=12, augment=False)
+    rng = np.random.default_rng(0)
+    windows = [sampler.draw(image, rng) for _ in range(40)]
+    assert max(int(w.known.any(axis=(0, 1)).sum()) for w in windows) < 12
+    assert all(5 < sum(bool((w.present & bit).any()) for w in windows) < 35 for bit in (1 << 4, 1 << 0))
+
+
 def test_lesions_are_sought_out(classes: tuple[str, ...]) -> None:
     present = np.zeros((40, 40, 40), np.uint32)
     present[30:32, 30:32, 30:32] = 1 << 4

@@ -40,7 +40,8 @@ class WindowSampler:
         rare_share: share of windows that are centred on one of those classes, give or take a quarter of a window.
         class_share: share of windows that are centred on any class, each class as often. The rest lie anywhere.
         thin_share: share of windows that hold only some slices, with zeros above and below, as inference fills up
-            short scans.
+            short scans. They are centred on any class, each class as often: what is rare lies in few thin scans.
+        thin_slices: all of them have fewer slices than this; by default, than a window.
         augment: vary brightness, contrast, noise and sharpness.
     """
 
@@ -50,15 +51,18 @@ class WindowSampler:
     rare_share: float = 0.3
     class_share: float = 0.4
     thin_share: float = 0.0
+    thin_slices: int | None = None
     augment: bool = True
 
     def draw(self, image: TrainingImage, rng: np.random.Generator) -> WindowSample:
         """One window of an image, a function of the generator's state alone."""
         shape = image.hu.shape
-        centre = self._centre(image, rng)
         window = self.window
-        if self.thin_share and rng.random() < self.thin_share:
-            window = (*window[:2], int(rng.integers(_FEWEST_SLICES, window[2])))
+        thin = bool(self.thin_share) and rng.random() < self.thin_share
+        if thin:
+            fewer_than = min(self.thin_slices or window[2], window[2])
+            window = (*window[:2], int(rng.integers(_FEWEST_SLICES, fewer_than)))
+        centre = self._centre(image, rng, thin)
         jitter = [rng.integers(-(w // 4), w // 4 + 1) for w in window]
         starts = [
             int(np.clip(c + j - w // 2, 0, max(n - w, 0)))
@@ -76,9 +80,9 @@ class WindowSampler:
             np.pad(voxels, pads), np.pad(np.array(image.present[part]), pads), np.pad(np.array(image.known[part]), pads)
         )
 
-    def _centre(self, image: TrainingImage, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _centre(self, image: TrainingImage, rng: np.random.Generator, thin: bool) -> NDArray[np.intp]:
         aim = rng.random()
-        rare = [c for c in self.rare if c in image.centres]
+        rare = [c for c in self.rare if c in image.centres and not thin]
         if aim < self.rare_share and rare:
             often = np.array([self.rare[c] for c in rare])
             choices = image.centres[int(rng.choice(rare, p=often / often.sum()))]
