@@ -45,6 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     embed = command("embed", _embed, "write text embeddings of the class prompts (needs the extra `training`)")
     embed.add_argument("file", type=Path, help=".npy file to write")
+    lessons = command("lessons", _lessons, "write what training learns from real scans: labels and cleaned answers")
+    lessons.add_argument("weights", type=Path, help="weights file whose answers are believed")
+    lessons.add_argument("data", type=Path, help="folder of the scans that patients.py lists")
+    lessons.add_argument("folder", type=Path, help="existing folder for one file per scan")
     _add_training_options(command("train", _train, "train, or continue the folder's checkpoint", _ENVIRONMENT))
     export = command("export", _export, "write the averaged weights of a checkpoint as a weights file")
     export.add_argument("folder", type=Path, help="folder of the checkpoint")
@@ -62,12 +66,17 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("report", type=Path, help=".json file to write")
     evaluate.add_argument("--phantoms", type=int, default=20, help="number of phantoms (default: %(default)s)")
     evaluate.add_argument("--data", type=Path, help=_DATA)
+    patients = command("patients", _patients, "measure Dice on the real scans that patients.py lists")
+    patients.add_argument("report", type=Path, help=".json file to write")
+    patients.add_argument("weights", type=Path, nargs="+", help="weights files to compare, the oldest first")
+    patients.add_argument("--data", type=Path, required=True, help="folder of the scans")
     return parser
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--data", type=Path, required=True, help=_DATA)
+    parser.add_argument("--lessons", type=Path, required=True, help="folder that `lessons` wrote")
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--start", type=Path, help="weights file to train on from")
     start.add_argument("--embedding", type=Path, help="file that `embed` wrote, to begin with random weights")
@@ -81,6 +90,12 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lesions", type=float, default=1.0, help="weight of a lesion's class in the loss" + default)
     parser.add_argument("--average", type=float, default=0.99, help="decay of the moving average, a step" + default)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, images and windows" + default)
+    parser.add_argument(
+        "--validate-every", type=int, default=300, help="steps between validations; 0 for none" + default
+    )
+    parser.add_argument(
+        "--supervision", type=float, default=0.5, help="weight of the linear heads; 0 for none" + default
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="windows at a time" + default)
     parser.add_argument("--workers", type=int, default=1, help="processes that make images" + default)
 
@@ -94,6 +109,12 @@ def _embed(options: argparse.Namespace) -> None:
     rows = embed_classes(CLASSES)
     with replacing(options.file) as temporary, open(temporary, "wb") as file:
         np.save(file, rows)
+
+
+def _lessons(options: argparse.Namespace) -> None:
+    from recipes.demo_weights.answers import write_lessons
+
+    write_lessons(options.weights, options.data, options.folder)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -114,13 +135,16 @@ def _train(options: argparse.Namespace) -> None:
         generator_rate=options.generator_rate,
         average=options.average,
         seed=options.seed,
+        supervision=options.supervision,
+        validate_every=options.validate_every,
     )
     model = load_network(options.start) if options.start else recipe.build_model(options.embedding, options.seed)
     loss = recipe.build_loss(options.lesions)
     training = Training(model, recipe.CLASSES, loss, schedule, options.folder, options.threads)
-    source = recipe.build_source(options.data, options.seed, options.spacing)
+    source = recipe.build_source(options.data, options.lessons, options.seed, options.spacing)
     with recipe.build_stream(source, options.seed, options.workers) as stream:
-        training.run(stream, recipe.build_validation(options.data, options.spacing))
+        validated = recipe.build_validation(options.data, options.spacing) if options.validate_every else ()
+        training.run(stream, validated)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -140,6 +164,12 @@ def _calibrate(options: argparse.Namespace) -> None:
     from recipes.demo_weights.weights_file import calibrate
 
     print(calibrate(options.before, options.phantoms, options.weights))
+
+
+def _patients(options: argparse.Namespace) -> None:
+    from recipes.demo_weights.real_dice import measure_patients
+
+    print(measure_patients(options.weights, options.data, options.report))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recipes.demo_weights.anatomy import AnatomySource
 from recipes.demo_weights.phantoms import PhantomSource
+from recipes.demo_weights.real_scans import RealScanSource
 from umlite.classes import PUBLISHED
 from umlite.errors import InputError
 from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
@@ -34,13 +35,15 @@ VALIDATION_SEEDS = tuple(range(900_000, 900_012))
 CALIBRATION_SEED, EVALUATION_SEED = 900_100, 1_000_000
 """First seeds of the phantoms that offsets are chosen on and that Dice is measured on. Training counts from 0."""
 
-PHANTOM_SHARE = 0.8
-"""The other images come from the real scan."""
+PHANTOM_SHARE, LESSON_SHARE = 0.55, 0.33
+"""Shares of the images that come from phantoms and from lessons of real scans; the others come from example_ct."""
 MORE_LESIONS = 5.0
 NATIVE_SHARE, NOISY_SHARE = 0.2, 0.12
 """Shares of the phantoms made native or noisy, beside those that are so anyway: lesions are hardest to find there."""
-RARE_SHARE, CLASS_SHARE, THIN_SHARE = 0.7, 0.22, 0.1
-POOL, WINDOWS_PER_IMAGE = 32, 16
+RARE_SHARE, CLASS_SHARE = 0.6, 0.32
+THIN_SHARE, THIN_SLICES = 0.3, 24
+"""Windows of 24 to 69 mm, as short scans give them."""
+POOL, WINDOWS_PER_IMAGE = 32, 32
 
 _LESIONS = tuple(i for i, c in enumerate(PUBLISHED) if c.kind == "tumor")
 _RARE = {
@@ -80,16 +83,24 @@ def build_model(embedding: Path, seed: int) -> UniversalModel:
     return untrained_model(NETWORK, torch.from_numpy(rows))
 
 
-def build_source(data: Path, seed: int, spacing_mm: float = SPACING_MM[0]) -> ImageSource:
-    """Phantoms and images made from the real scan. data: the folder of example_ct and example_structures."""
+def build_source(data: Path, lessons: Path, seed: int, spacing_mm: float = SPACING_MM[0]) -> ImageSource:
+    """Phantoms and images made from real scans.
+
+    Args:
+        data: the folder of example_ct and example_structures.
+        lessons: the folder of the other scans' lessons.
+        seed: of the choice between them.
+        spacing_mm: of the images.
+    """
     phantoms, anatomy = _sources(data, spacing_mm)
-    return Mixture((phantoms, anatomy), (PHANTOM_SHARE, 1 - PHANTOM_SHARE), seed)
+    sources = (phantoms, RealScanSource(lessons, CLASSES, spacing_mm), anatomy)
+    return Mixture(sources, (PHANTOM_SHARE, LESSON_SHARE, 1 - PHANTOM_SHARE - LESSON_SHARE), seed)
 
 
 def build_stream(source: ImageSource, seed: int, workers: int) -> WindowStream:
     """Training windows, as large as those of inference: the network's norms depend on their size."""
     rare = {CLASSES.index(name): weight for name, weight in _RARE.items()}
-    sampler = WindowSampler(WINDOW, HU_RANGE, rare, RARE_SHARE, CLASS_SHARE, THIN_SHARE)
+    sampler = WindowSampler(WINDOW, HU_RANGE, rare, RARE_SHARE, CLASS_SHARE, THIN_SHARE, THIN_SLICES)
     return WindowStream(source, sampler, seed, POOL, WINDOWS_PER_IMAGE, workers)
 
 

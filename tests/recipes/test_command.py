@@ -18,8 +18,22 @@ ROOT = Path(__file__).parents[2]
 def test_train_and_export(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "build_validation", lambda *_: [])
     monkeypatch.setattr(recipe, "PHANTOM_SHARE", 0.0)
+    monkeypatch.setattr(recipe, "LESSON_SHARE", 0.0)
     bundled, run, made = Segmenter("demo").weights_path, str(tmp_path / "run"), tmp_path / "made.safetensors"
-    train = ["train", run, "--data", str(data), "--start", str(bundled), "--steps", "1", "--workers", "0"]
+    train = [
+        "train",
+        run,
+        "--data",
+        str(data),
+        "--lessons",
+        str(tmp_path),
+        "--start",
+        str(bundled),
+        "--steps",
+        "1",
+        "--workers",
+        "0",
+    ]
     assert main(train) == 0
     assert main(["export", run, str(made)]) == 0
     before, after = (load_network(path).state_dict() for path in (bundled, made))
