@@ -119,7 +119,7 @@ def main() -> None:
 
 def trials(folder: Path, mode: str, options: argparse.Namespace) -> dict[str, Any]:
     """All kills of a mode."""
-    trial = Trial(folder, mode, options.weights, options.scans)
+    trial = Trial(folder, mode, options.weights, options.scans, spawn=options.spawn)
     tally, start = Tally(), time.perf_counter()
     variants = ("all", "worker", "first") if mode == "workers" else ("all",)
     for number in range(options.kills // 2):
@@ -141,6 +141,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("modes", nargs="*", default=list(MODES), help=", ".join(MODES))
     parser.add_argument("--kills", type=int, default=100, help="of each mode, half of them at random")
     parser.add_argument("--every", action="store_true", help="before and after every call")
+    parser.add_argument("--spawn", action="store_true", help="start processes as umlite does; else they are forked")
     parser.add_argument("--scans", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", required=True)

@@ -33,11 +33,17 @@ class Trial:
         mode: one of MODES.
         weights: file of weights.
         scans: number of good scans.
+        refuses: whether moments are those from which on the folder of results refuses changes.
+        spawn: whether processes of a run are started as umlite does, which takes seconds; else they are forked.
     """
 
-    def __init__(self, folder: Path, mode: str, weights: str, scans: int) -> None:
+    def __init__(
+        self, folder: Path, mode: str, weights: str, scans: int, *, refuses: bool = False, spawn: bool = False
+    ) -> None:
         os.environ["UMLITE_CACHE"] = str(folder / "cache")
+        os.environ["TMPDIR"] = str(folder / "trial" / "tmp")
         self.folder, self.mode = folder / "trial", mode
+        self._spawn, self._refuses = spawn, refuses
         self._source = folder / "scans"
         make_scans(self._source, scans)
         (self._source / "bad.nii").write_text("no scan\n")
@@ -64,11 +70,13 @@ class Trial:
         """The folder as it is before the run."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self._source, self.folder / "in", copy_function=os.link)
+        (self.folder / "tmp").mkdir()
 
     def fate(self, name: str, moment: int, variant: str) -> Fate:
         log = self.folder / "log" / name
         log.parent.mkdir(exist_ok=True)
-        return Fate(str(log), moment, variant == "worker", self.mode != "workers")
+        refused = str(self.folder / "out") if self._refuses else ""
+        return Fate(str(log), moment, variant == "worker", self.mode != "workers", refused)
 
     def start(self, fate: Fate) -> int:
         """A process of its own group that has umlite loaded already."""
@@ -81,6 +89,8 @@ class Trial:
             os.dup2(said, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         atexit.register(lambda: Path(f"{fate.log}.modules").write_text(" ".join(sys.modules)))
+        if not self._spawn:
+            fate.fork_workers()
         fate.meet()
         from umlite.__main__ import main as umlite_main
 
@@ -156,7 +166,7 @@ def tree(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if not path.is_file() or name.startswith("log/"):
+        if not path.is_file() or name.startswith(("log/", "tmp/")):
             continue
         found[name] = path.read_bytes()
         if path.suffix == ".json":
