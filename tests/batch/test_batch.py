@@ -66,12 +66,15 @@ def test_processes_that_die_cost_no_other_scan(small_weights: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_scan_that_never_ends_is_given_up(small_weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [15.0, None])
+def test_a_scan_that_never_ends_is_given_up(small_weights: Path, tmp_path: Path, monkeypatch, limit) -> None:
+    """After the limit that was asked for, or when its process says nothing for long."""
+    monkeypatch.setattr("umlite.batch.crew.STUCK_S", 30.0 if limit is None else 3600.0)
     jobs = lay_out_jobs(scans_of(tmp_path, "a", "endless", "b"), tmp_path / "out")
-    spread = batch(small_weights, CrewOptions(workers=1, scan_timeout_s=15.0))
+    spread = batch(small_weights, CrewOptions(workers=1, scan_timeout_s=limit))
     found = {told.job.scan.stem: told for told in spread.run(jobs)}
     assert [found[name].error for name in "ab"] == [None, None]
-    assert "longer than 15 s" in str(found["endless"].error)
+    assert ("did not move" if limit is None else "longer than 15 s") in str(found["endless"].error)
 
 
 def test_shares() -> None:

@@ -1,7 +1,7 @@
 """A batch in several processes: each gets the next job when it wants one. A process that dies is replaced.
 
 Its scans are tried once more, each alone, so that the one to blame is found; a scan that ends its process twice is set
-aside. A scan that takes longer than it may is given up with its process.
+aside. A scan that takes longer than it may, or does not move, is given up with its process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from umlite.batch import errand as says
 from umlite.batch.errand import Errand, work
 from umlite.batch.jobs import Job
+from umlite.batch.overlap import STUCK_S
 from umlite.batch.told import Told
 from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError, GivenUpError
@@ -50,7 +51,10 @@ class CrewOptions:
 
 @dataclass
 class _Worker:
-    """A process with the jobs that it was given and has not ended, in the order in which it got them."""
+    """A process with the jobs that it was given and has not ended, in the order in which it got them.
+
+    since: when its present scan had its turn. heard: when it last said anything.
+    """
 
     process: BaseProcess
     connection: Connection
@@ -59,6 +63,7 @@ class _Worker:
     is_loaded: bool = False
     is_alone: bool = False
     since: float = 0.0
+    heard: float = field(default_factory=time.monotonic)
 
 
 class Crew:
@@ -138,10 +143,16 @@ class Crew:
                 worker.wants -= 1
                 self._send(worker, says.JOB, job)
         self._listen()
-        limit = self._options.scan_timeout_s
         for worker in list(self._workers):
-            if limit and worker.given and worker.is_loaded and time.monotonic() - worker.since > limit:
-                self._give_up(worker, limit)
+            if worker.given and (why := self._is_stuck(worker)):
+                self._give_up(worker, why)
+
+    def _is_stuck(self, worker: _Worker) -> str:
+        """Why a process is to be given up; empty where it is not."""
+        limit, now = self._options.scan_timeout_s, time.monotonic()
+        if limit and worker.is_loaded and now - worker.since > limit:
+            return f"took longer than {limit:g} s"
+        return f"did not move for {STUCK_S / 60:.0f} minutes" if now - worker.heard > STUCK_S else ""
 
     def _job_for(self, worker: _Worker, jobs: Iterator[Job]) -> Job | None:
         if worker.is_alone and worker.given:
@@ -174,6 +185,7 @@ class Crew:
             except (EOFError, OSError):
                 self._bury(worker, replace_dead=replace_dead)
                 continue
+            worker.heard = time.monotonic()
             self._hear(worker, kind, value)
 
     def _hear(self, worker: _Worker, kind: str, value: Any) -> None:
@@ -214,17 +226,17 @@ class Crew:
             self._notify(f"A process ended ({why}) and is replaced; its {len(worker.given)} scans are tried again.")
         self._workers.insert(at, self._started(self._shares[at]))
 
-    def _give_up(self, worker: _Worker, limit: float) -> None:
-        """End a process whose scan takes too long; its other scans are computed by the next one."""
+    def _give_up(self, worker: _Worker, why: str) -> None:
+        """End a process that is stuck with a scan; its other scans are computed by the next one."""
         job, *others = worker.given.values()
-        self._notify(f"{job.scan} takes longer than {limit:g} s. This is where its process stands:")
+        self._notify(f"{job.scan} {why}. This is where its process stands:")
         if hasattr(signal, "SIGUSR1") and worker.process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(worker.process.pid, signal.SIGUSR1)
             worker.process.join(_STACKS_S)
         worker.process.kill()
         worker.given.clear()
-        self._set_aside(job, f"It took longer than {limit:g} s and was given up. Allow more, or look at the scan.")
+        self._set_aside(job, f"It {why} and was given up. Allow more, or look at the scan.")
         self._again.extend(others)
 
     def _set_aside(self, job: Job, sentence: str) -> None:
