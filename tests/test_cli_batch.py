@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -204,3 +206,11 @@ def test_json_of_several_processes_names_the_device(base) -> None:
     automatic = [word if word != "cpu" else "auto" for word in base]
     made = json.loads(run(*automatic, "scans", "-o", "out", "--workers", "1", "--json", code=1).stdout)
     assert made["device"] in ("cpu", "cuda:0")
+
+
+def test_processes_need_no_streams(base) -> None:
+    """Files that are opened later would take the numbers of closed streams, and fail to reach a new process."""
+    command = [sys.executable, "-m", "umlite", *map(str, base), "scans/deep", "scans/a.nii.gz", "-o", "out"]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command, "--workers", "1"], check=False)
+    assert closed.returncode == 0
+    assert Path("out/b/liver.nii.gz").exists()

@@ -45,7 +45,12 @@ def _run() -> int:
 
 
 def _open_streams() -> None:
-    """Have both streams take any text, or nothing where they are closed."""
+    """Have both streams take any text, or nothing where they are closed, and keep their numbers from other files."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
