@@ -46,6 +46,14 @@ def test_large_grids_get_large_tiles_and_tiny_ones_do_not() -> None:
     assert tiny.algorithm.library == "direct"
 
 
+def test_a_large_second_cache_gets_larger_blocks_of_layers_with_many_tiles() -> None:
+    large = replace(MACHINE, l2_bytes=1 << 20)
+    for side, inputs, expected in ((96, 64, 24), (96, 32, 12), (24, 64, 12)):
+        shape = Shape("a", (side,) * 3, inputs, 64, 3)
+        assert choose(shape, MACHINE).block == 12
+        assert choose(shape, large).block == expected
+
+
 def test_gate_and_weight_limit() -> None:
     shape = Shape("a", (24, 24, 24), 256, 256, 3)
     assert choose(shape, MACHINE).algorithm == F43

@@ -164,6 +164,8 @@ def _blocks(shape: Shape, algorithm: Algorithm, machine: Machine) -> tuple[int, 
         return 96, False
     weights = weight_bytes(shape, algorithm) // shape.sets
     block = 12 if weights <= machine.l3_bytes // 4 else 24 if weights <= machine.l3_bytes // 2 else 36
+    if block == 12 and machine.l2_bytes >= 1 << 20 and min(shape.inputs, shape.outputs) >= 48:
+        block = 24 if tiles * shape.sets >= 24 * 16 * machine.threads else 12
     if tiles <= 54 and not shape.up:
         return tiles, True
     if tiles * shape.sets < 2 * block * machine.threads:

@@ -20,7 +20,7 @@
 #define ROWS 2
 #define PANELS 1
 #endif
-#define L1_FLOATS (64 * 64) // weights of one product that stay in L1 beside the rows
+#define FEW_WEIGHTS (64 * 64) // fewer of one product arrive in time without being fetched early
 
 // c[i] {=, +=} a[i] * panels for R rows and P panels. row_ahead, panel_ahead: what is needed next,
 // fetched ROWS and panel_step floats per k.
@@ -37,7 +37,7 @@ INLINE void kernel(const int R, const int P, const int add, const int ahead, lon
     UNROLL(j, P * VECS) u[j] = load(b + (j / VECS * K + k) * LINE + j % VECS * LANES);
     if (ahead) {
       __builtin_prefetch(row_ahead + ROWS * k);
-      __builtin_prefetch(panel_ahead + panel_step * k);
+      UNROLL(j, P) __builtin_prefetch(panel_ahead + panel_step * k + j * panel_step / P);
     }
     UNROLL(i, R) {
       const vec x = splat(a[i * lda + k]);
@@ -92,7 +92,7 @@ static void gemm(long n, long K, long N, const float *a, const float *U, float *
     for (long i = 0; i < full; i++) {
       const float *rows = a + i * ROWS * K;
       float *out = c + i * ROWS * N + j;
-      if (K * N <= L1_FLOATS) {
+      if (K * N < FEW_WEIGHTS) {
         kernel_full(K, rows, K, b, out, N);
         continue;
       }
