@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,11 @@ def main() -> None:
     finish(report)
 
 
-def measured(scan: Path, weights: str, threads: int) -> dict[str, Any]:
+def measured(scan: Path, weights: str, threads: int, packs: Sequence[Path] = ()) -> dict[str, Any]:
     """Segment a scan in a process of its own: its peak, windows and seconds."""
     command = [sys.executable, "-m", "umlite", "segment", str(scan), "-o", str(scan.parent / "masks"), "--json"]
-    command += ["--weights", weights, "--device", "cpu", "--threads", str(threads)]
+    command += ["--weights", weights, "--device", "cpu", "--threads", str(threads), "--overwrite"]
+    command += ["--with", ",".join(map(str, packs))] if packs else []
     peak_kb = 0
     with open(scan.parent / "report.json", "w+") as output:
         process = subprocess.Popen(command, stdout=output)

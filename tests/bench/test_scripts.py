@@ -57,6 +57,13 @@ def test_scan(scan_file: Path) -> None:
     assert data["requests"]["all"]["ratio"] > 0
 
 
+@pytest.mark.slow
+def test_packs() -> None:
+    rows = report("packs")["rows"]
+    assert [row["added"] for row in rows] == [0, 1, 10, 200]
+    assert rows[-1]["peak_gb"] > rows[0]["peak_gb"]
+
+
 def test_long_scan() -> None:
     data = report("long_scan")
     assert [row["slices"] for row in data["scans"]] == [16, 32]

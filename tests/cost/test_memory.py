@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from umlite.cost.memory import ADAPTIVE, RunShapes, SumsLayout, peak_bytes, step_bytes, vram_bytes
+from umlite.cost.memory import ADAPTIVE, RunShapes, SumsLayout, added_bytes, peak_bytes, step_bytes, vram_bytes
+from umlite.models.config import HeadConfig
 
 WINDOW = (96, 96, 96)
 
@@ -54,6 +55,13 @@ def test_every_64_classes_take_eight_bytes() -> None:
         for classes in (64, 65, 200)
     }
     assert bits == {64: 4 * voxels, 65: 8 * voxels, 200: (3 * 8 + 4 - 4) * voxels}
+
+
+def test_added_classes_take_their_controllers_twice_where_they_are_asked_for() -> None:
+    head = HeadConfig(32, added=200)
+    assert added_bytes(head, 0) == 200 * 153 * 257 * 4
+    assert added_bytes(head, 50) == 250 * 153 * 257 * 4
+    assert added_bytes(HeadConfig(32), 0) == 0
 
 
 def test_scaled_scans_are_held_twice_while_they_are_read() -> None:

@@ -13,7 +13,7 @@ from umlite.cost.limits import Limits
 from umlite.cost.measuring import calibration_of
 from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS
 from umlite.cost.outlook import most_bytes, outlook
-from umlite.cost.prediction import Prediction, predict
+from umlite.cost.prediction import Prediction, predict, process_bytes
 from umlite.machine.memory import free_bytes
 from umlite.progress import Notify, no_notice
 from umlite.request import Classes, Request
@@ -72,7 +72,7 @@ class Forecast:
         if self._calibration is None:
             return False
         needed = self._segmenter.needed_names(self._segmenter.check_request(self._request), details=True)
-        own = self._calibration.process_bytes + self._calibration.class_bytes * len(needed)
+        own = process_bytes(self._segmenter, self._calibration, needed) + self._calibration.class_bytes * len(needed)
         return own + scans_bytes <= self._limits.ram
 
     def size_of(self, source: Path | Series, request: Request) -> int:

@@ -17,7 +17,7 @@ import torch
 
 from umlite.api import Segmenter
 from umlite.cost.calibration import Calibration, remember, remembered
-from umlite.cost.memory import RunShapes, SumsLayout, step_bytes, vram_bytes
+from umlite.cost.memory import RunShapes, SumsLayout, added_bytes, step_bytes, vram_bytes
 from umlite.machine.memory import peak_bytes, start_peak
 from umlite.masks.bitmask import BitMask
 from umlite.masks.on_scan import ResampledMasks
@@ -111,8 +111,11 @@ def _windows(segmenter: Segmenter) -> _Windows:
     decide = max(every - each_window * ran[PLAIN], 0.0) / voxels / count
     single = max(one - decide * voxels, 0.0) / ran[PLAIN]
     each_class = max(each_window - single, 0.0) / others
-    each_bytes = max(held[count] - held[1], 0) // others
-    return _Windows(max(single - each_class, 0.0), each_class, decide, held[1] - each_bytes, each_bytes, gpu)
+    head = segmenter.card.network.head  # what packs take is known, so that a calibration serves with and without them
+    copies = added_bytes(head, head.added) - added_bytes(head, 0)
+    each_bytes = max(held[count] - held[1] - copies, 0) // others
+    process_bytes = held[1] - each_bytes - added_bytes(head, 0)
+    return _Windows(max(single - each_class, 0.0), each_class, decide, process_bytes, each_bytes, gpu)
 
 
 def _surroundings(segmenter: Segmenter, folder: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from umlite.classes import word_bytes
+from umlite.models.config import HeadConfig
 from umlite.volume.preparation import Volume
 from umlite.volume.reading import Scan
 from umlite.windows import Size, padded_shape, streaming_axis
@@ -110,6 +111,11 @@ def step_bytes(shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS
         "postprocess": hu + 2 * bits * volume + int(5 * BOX_SHARE * volume),
         "write": hu + bits * volume,
     }
+
+
+def added_bytes(head: HeadConfig, asked: int) -> int:
+    """Bytes of controllers of added classes: all of them in the network, and copies of those that are asked for."""
+    return 4 * (head.added + asked) * head.parameters * (head.gap_width + 1)
 
 
 def peak_bytes(process: int, each_class: int, shapes: RunShapes, classes: int, layout: SumsLayout = ALL_WINDOWS) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from umlite.api import Prepared, Segmenter
 from umlite.cost.calibration import Calibration
-from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, RunShapes, peak_bytes, vram_bytes
+from umlite.cost.memory import ADAPTIVE, ALL_WINDOWS, RunShapes, added_bytes, peak_bytes, vram_bytes
 from umlite.machine.sizes import GB
 from umlite.request import Classes, Request
 from umlite.sweep.runner import constant_windows
@@ -83,7 +84,8 @@ def predict(
     asked = Request.of(request)
     scan, volume, window = prepared.scan, prepared.volume, segmenter.card.window
     names = segmenter.check_request(asked)
-    needed = len(segmenter.needed_names(names, details=asked.details))
+    computed = segmenter.needed_names(names, details=asked.details)
+    needed = len(computed)
     grid, distinct = _count(volume, window, asked.overlap)
     shapes = RunShapes.of(scan, volume, window)
     voxels, kept, files = math.prod(scan.shape), volume.voxels.numel(), len(names)
@@ -102,10 +104,18 @@ def predict(
     on_gpu = segmenter.setup.device.type == "cuda"
     layout = ADAPTIVE if asked.windows == "adaptive" else ALL_WINDOWS
     layout = replace(layout, on_host=not on_gpu, reused=distinct < grid)
-    fitting = {n: peak_bytes(c.process_bytes, c.class_bytes, shapes, n, layout) for n in range(1, needed + 1)}
+    process = process_bytes(segmenter, c, computed)
+    fitting = {n: peak_bytes(process, c.class_bytes, shapes, n, layout) for n in range(1, needed + 1)}
     vram = vram_bytes(c.device_bytes, shapes, needed, layout) if on_gpu else (0, 0)
     output = int(MASK_BYTES_PER_VOXEL * voxels * files)
     return Prediction(grid, distinct, steps, fitting[needed], output, vram, fitting)
+
+
+def process_bytes(segmenter: Segmenter, calibration: Calibration, names: Sequence[str]) -> int:
+    """Bytes of the process with its network, a window and the controllers of packs. names: of what is computed."""
+    head = segmenter.card.network.head
+    added = sum(segmenter.classes.head_of(name) >= head.classes for name in names)
+    return calibration.process_bytes + added_bytes(head, added)
 
 
 def _count(volume: Volume, window: Size, overlap: float) -> tuple[int, int]:
