@@ -3,7 +3,8 @@
     python -m bench.forward                    # both published networks, 1, 8 and 32 classes
     python -m bench.forward --quick            # seconds: narrow networks, to try the script
 
-The reference side always computes all classes, as the published pipeline does. Ratios are taken pair by pair.
+The reference side always computes all classes, as the published pipeline does. Ratios are taken pair by pair. With
+--peers, OpenVINO and ONNX Runtime take their turns too, with the U-Net's backbone alone.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.flops import matrix_product_peak, published_operations
+from bench.peers import Peer, peers
 from bench.recipe import recipe_weights, sample_window
 from bench.report import begin, finish, spread
 from umlite import Segmenter
@@ -30,7 +32,9 @@ from umlite.engines.options import EngineOptions
 from umlite.gpu.transfer import synchronise
 from umlite.machine.memory import peak_bytes, resident_bytes
 from umlite.machine.threads import available_threads
+from umlite.models.unet import UNet
 
+T = TypeVar("T")
 WORST_ERROR = 1e-3
 """Of a class's standard deviation: a side that is further off computes something else, and no ratio is given."""
 
@@ -65,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--engine", default="fast")
     parser.add_argument("--kernels", default="auto", help="native, torch or auto (default)")
     parser.add_argument("--threads", type=int, help="all that this process may use by default")
+    parser.add_argument("--peers", action="store_true", help="also OpenVINO and ONNX Runtime, on the U-Net's backbone")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory of each side")
     parser.add_argument("--quick", action="store_true", help="narrow networks, two pairs")
     parser.add_argument("--side", choices=("ours", "reference"), help=argparse.SUPPRESS)
@@ -98,7 +103,9 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         return segmenter.window_logits(x, requests[count])
 
     print(f"\n{backbone}: window {' x '.join(map(str, window))}, set up in {setup:.2f} s", flush=True)
-    seconds: dict[str, list[float]] = {"reference": [], **{str(n): [] for n in requests}}
+    others = peers_of(network, x, options)
+    sides = ["reference", *map(str, requests), *(peer.name for peer in others)]
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
     steps: list[dict[str, float]] = []  # of the window with the most classes
     error = 0.0
     for pair in range(options.pairs + 1):  # the first warms up, and is where both answers are compared
@@ -108,6 +115,8 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
             answer, times[str(count)] = timed(lambda n=count: ours(n), device)
             if pair == 0:
                 error = max(error, worst_error(answer, expected[:, :count]))
+        for peer in others:
+            times[peer.name] = timed(lambda run=peer.run: run(x.numpy()), device)[1]
         if pair == 0 and error > WORST_ERROR:
             raise SystemExit(f"{backbone}: the two sides differ by {error:.1e} of a class's standard deviation.")
         if pair:
@@ -131,6 +140,7 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         "reference_s": spread(seconds["reference"]),
         "reference_gflops": round(operations / spread(seconds["reference"])["median"] / 1e9, 1),
         "ours": [],
+        "peers": {peer.name: spread(seconds[peer.name]) for peer in others},
     }
     for count in requests:
         mine = spread(seconds[str(count)])
@@ -141,6 +151,8 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
             f"  {count:2d} classes: {mine['median']:.3f} s, {spread(ratios)['median']:.1f} times the reference "
             f"({spread(ratios)['least']:.1f} to {spread(ratios)['most']:.1f}), {rate} published GFLOP/s"
         )
+    for name, taken in result["peers"].items():
+        print(f"  {name}: {taken['median']:.3f} s for the backbone alone")
     print(f"  worst error {error:.1e} of a class's standard deviation")
     result["layers"] = layer_rows(segmenter, steps, seconds[str(max(requests))])
     for row in result["layers"]:
@@ -150,6 +162,14 @@ def compare(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
         for side, memory in result["memory"].items():
             print(f"  {side}: {memory['peak_gb']} GB at most, {memory['resident_gb']} GB between windows")
     return result
+
+
+def peers_of(network: torch.nn.Module, x: Tensor, options: argparse.Namespace) -> list[Peer]:
+    """Other engines that take part: with --peers, on a CPU, for a U-Net."""
+    backbone = network.get_submodule("backbone")
+    if not options.peers or options.device != "cpu" or not isinstance(backbone, UNet):
+        return []
+    return peers(backbone, x, torch.get_num_threads())
 
 
 def layer_rows(
@@ -168,7 +188,7 @@ def layer_rows(
     ]
 
 
-def timed(compute: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
+def timed(compute: Callable[[], T], device: torch.device) -> tuple[T, float]:
     start = time.perf_counter()
     answer = compute()
     synchronise(device)

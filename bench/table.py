@@ -33,6 +33,8 @@ def forward_table(report: dict[str, Any]) -> list[str]:
                 f"| {network['backbone']} | {row['classes']} | {network['reference_s']['median']:.2f} s "
                 f"| {seconds:.2f} s | {spread} | {row['published_gflops']:.0f} | {peak} |"
             )
+        for name, seconds in network.get("peers", {}).items():
+            rows.append(f"| {network['backbone']}, backbone alone, {name} | | | {seconds['median']:.2f} s | | | |")
     rows.append("")
     rows.append(
         f"GFLOP/s are the published network's operations by umlite's seconds; a float32 matrix product reaches "

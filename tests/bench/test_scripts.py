@@ -20,10 +20,11 @@ def report(script: str, *arguments: object) -> dict:
 
 
 def test_forward() -> None:
-    data = report("forward", "--backbone", "unet", "--classes", "1,32", "--no-memory")
+    data = report("forward", "--backbone", "unet", "--classes", "1,32", "--no-memory", "--peers")
     (network,) = data["networks"]
     assert [row["classes"] for row in network["ours"]] == [1, 32]
     assert network["worst_error"] < 1e-3
+    assert all(taken["median"] > 0 for taken in network["peers"].values())  # those that are installed
     layers = {row["step"]: row for row in network["layers"]}
     if network["kernels"] == "native":
         assert {"down_tr64.1", "up_tr64.0.up", "heads"} <= layers.keys()
