@@ -118,7 +118,7 @@ class Fate:
 
         def count() -> None:
             if calls is not None:
-                os.os.write(calls, b".")
+                os.write(calls, b".")
             elif next(moments) == self.moment:
                 self._die()
 

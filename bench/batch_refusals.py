@@ -89,7 +89,7 @@ def read_only(folder: Path, mode: str, options: argparse.Namespace) -> Tally:
 
 def small_disk(folder: Path, mode: str, options: argparse.Namespace) -> Tally:
     """The folder is a small disk, which then grows."""
-    trial, tally = Trial(folder, mode, options.weights, options.scans), Tally()
+    trial, tally = Trial(folder, mode, options.weights, options.scans, refuses=True), Tally()
     for number in range(1, options.runs + 1):
         size = 4 * max(1, round(number * options.most_kb / 4 / options.runs))
         out = trial.folder / "out"
