@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `support`, as the other tests find it
 
 from support.samples import small_model
-from umlite.cpu import algorithms
+from umlite.cpu import algorithms, libraries
 from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm
 from umlite.cpu.blend import blend
@@ -77,6 +77,7 @@ def network(backbone: str, window: tuple[int, int, int]) -> None:
 
 
 def main() -> None:
+    libraries.BUILD_LIMIT_S = 1500  # sanitizers make compilers slow: beside other work longer than a user would wait
     rng = np.random.default_rng(0)
     for algorithm, residual in itertools.product(algorithms.ALGORITHMS, ("none", "tensor", "shared")):
         for shared in (False, True) if algorithm.library == "winograd" else (False,):
