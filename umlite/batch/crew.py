@@ -12,7 +12,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -21,7 +21,7 @@ from typing import Any
 from umlite.batch import errand as says
 from umlite.batch.errand import Errand, work
 from umlite.batch.jobs import Job
-from umlite.batch.overlap import STUCK_S
+from umlite.batch.overlap import INTERRUPTED, STUCK_S
 from umlite.batch.told import Told
 from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError, GivenUpError
@@ -107,6 +107,7 @@ class Crew:
                 self._turn(jobs)
                 yield from self._drained()
         except KeyboardInterrupt:
+            self._notify(INTERRUPTED)
             for worker in self._workers:
                 self._send(worker, says.STOP)
             while self._workers:
@@ -186,7 +187,10 @@ class Crew:
                 self._bury(worker, replace_dead=replace_dead)
                 continue
             worker.heard = time.monotonic()
-            self._hear(worker, kind, value)
+            if kind == says.FAILED:
+                self._dismiss(worker, value, go_on=replace_dead)
+            else:
+                self._hear(worker, kind, value)
 
     def _hear(self, worker: _Worker, kind: str, value: Any) -> None:
         if kind == says.WANT:
@@ -198,10 +202,23 @@ class Crew:
             worker.given.pop(str(value.job.output), None)
             worker.since = time.monotonic()
             self._told.append(value)
+        elif kind == says.AGAIN:
+            del worker.given[str(value.output)]
+            self._alone.append(value)
         elif kind == says.SAID:
             self._notify(value)
-        elif kind == says.FAILED:
-            raise value
+
+    def _dismiss(self, worker: _Worker, error: Exception, *, go_on: bool) -> None:
+        """Do without a process that cannot go on. Raises its error where it was the last one, if the run goes on."""
+        self._workers.remove(worker)
+        self._again.extend(worker.given.values())
+        worker.process.join(_END_S)
+        worker.process.kill()
+        if not go_on:
+            return
+        if not self._workers:
+            raise error
+        self._notify(f"A process cannot go on: {error} The others do its part.")
 
     def _bury(self, worker: _Worker, *, replace_dead: bool) -> None:
         """See to the jobs of a process that ended, and put another in its place."""
@@ -215,10 +232,14 @@ class Crew:
         if not worker.is_loaded:
             self._false_starts += 1
             if self._false_starts > _MOST_FALSE_STARTS:
-                raise DeviceError(f"The processes of this run end before they can begin ({why}). Start fewer of them.")
+                raise DeviceError(
+                    f"The processes of this run end before they can begin ({why}), most likely for lack of memory. "
+                    "Start fewer of them, or allow them more.",
+                    about=("workers", "max_ram"),
+                )
         for name, job in worker.given.items():
             if name in self._blamed:
-                self._set_aside(job, f"The process that computed it ended twice ({why}). It was set aside.")
+                self._set_aside(job, f"The process that computed it ended twice ({why}). It was set aside.", "workers")
             else:
                 self._blamed.add(name)
                 self._alone.append(job)
@@ -236,18 +257,20 @@ class Crew:
             worker.process.join(_STACKS_S)
         worker.process.kill()
         worker.given.clear()
-        self._set_aside(job, f"It {why} and was given up. Allow more, or look at the scan.")
+        sentence = f"It {why} and was given up. Allow more, or look at the scan."
+        self._set_aside(job, sentence, "scan_timeout")
         self._again.extend(others)
 
-    def _set_aside(self, job: Job, sentence: str) -> None:
-        self._told.append(Told(job, error=GivenUpError(sentence, about="scan_timeout")))
+    def _set_aside(self, job: Job, sentence: str, about: str) -> None:
+        self._told.append(Told(job, error=GivenUpError(sentence, about=about)))
 
     def _started(self, share: EngineOptions) -> _Worker:
         ours, theirs = self._context.Pipe()
         errand = replace(self._errand, options=share)
         process = self._context.Process(target=work, args=(errand, theirs), daemon=True)
         try:
-            process.start()
+            with _signals_wait():
+                process.start()
         except OSError as error:
             raise DeviceError(
                 f"The system refuses another process ({error.strerror or error}). Start fewer of them.", about="workers"
@@ -258,6 +281,19 @@ class Crew:
     def _send(self, worker: _Worker, kind: str, value: Any = None) -> None:
         with suppress(OSError):  # it is dead, which its connection tells next
             worker.connection.send((kind, value))
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Within: signals that interrupt a run wait, also in a process that starts here, until it says what they do."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, says.INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def shares(options: EngineOptions, workers: int) -> list[EngineOptions]:

@@ -21,19 +21,20 @@ from umlite.batch.orders import Orders
 from umlite.batch.overlap import Overlap
 from umlite.batch.run import Watcher, run_overlapped
 from umlite.batch.steps import Steps
-from umlite.batch.told import told
+from umlite.batch.told import said_of, told
 from umlite.engines.options import EngineOptions
-from umlite.errors import UmliteError
 from umlite.progress import Progress
 
 if TYPE_CHECKING:
     from umlite.api import Segmenter
     from umlite.cost.forecast import Forecast
 
-WANT, LOADED, MOVED, TOLD, SAID, FAILED = "want", "loaded", "moved", "told", "said", "failed"
-"""What a process says: it wants a job, has its network, computes, is done with a scan, has a sentence, cannot go on."""
+WANT, LOADED, MOVED, TOLD, AGAIN, SAID, FAILED = "want", "loaded", "moved", "told", "again", "said", "failed"
+"""What a process says: it wants a job, has its network, computes, is done with a scan, was refused memory for one while
+it had others, has a sentence, cannot go on."""
 JOB, STOP = "job", "stop"
 """What it is told: a job (None for the end), or to write what is computed and end."""
+INTERRUPTIONS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 _EVERY_S = 1.0
 
 
@@ -72,8 +73,10 @@ class _Wire:
 
 def work(errand: Errand, connection: Connection) -> None:
     """The life of a process: until there are no jobs, it is stopped, or the process that began it is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTIONS:
         signal.signal(number, signal.SIG_IGN)  # they reach the process that began this one, which says what to do
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)  # blocked while this process started
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     wire, jobs, running = _Wire(connection), SimpleQueue[Job | None](), list[Overlap[Any]]()
@@ -106,11 +109,12 @@ def work(errand: Errand, connection: Connection) -> None:
             forecast_of=lambda segmenter: errand.forecast(errand.options, segmenter),
             watcher=Watcher(lambda _name: _now_and_then(wire), say),
             started=running.append,
+            again=lambda job: wire.send(AGAIN, job),
         )
         for one in outcomes:
             wire.send(TOLD, one)
-    except UmliteError as error:
-        wire.send(FAILED, error)
+    except Exception as error:
+        wire.send(FAILED, said_of(error))
         code = 1
     connection.close()
     os._exit(code)  # threads that read ahead need not end
@@ -120,8 +124,8 @@ def _listen(connection: Connection, jobs: SimpleQueue[Job | None], running: list
     while True:
         try:
             kind, value = connection.recv()
-        except (EOFError, OSError):
-            os._exit(1)  # nobody is left to tell; what is not written is computed again
+        except BaseException:  # a refusal of memory too: this process would wait for ever for what it has not heard
+            os._exit(1)  # what is not written is computed again
         if kind == STOP:
             for overlap in running:
                 overlap.stop()

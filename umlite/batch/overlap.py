@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Said = TypeVar("Said")
 STUCK_S = 1800.0
 """Without any window or step ending, the stacks of all threads are shown."""
+INTERRUPTED = "What is computed is written before the run ends. A second signal ends it at once."
 _LOOK_S = 0.5
 _GRACE_S = 5.0
 _WAITING = 4
@@ -48,6 +49,7 @@ class Course(Generic[Said]):
         progress_of: makes a scan's `Progress` from its name.
         forecast: predicts the cost of each scan and refuses those that are too large.
         notify: gets a sentence when nothing moves.
+        again: gets a job whose scan was refused memory while others were there; None has it tried after the last one.
     """
 
     steps: Steps
@@ -57,6 +59,7 @@ class Course(Generic[Said]):
     progress_of: Callable[[str], Progress] = lambda _name: no_progress
     forecast: Forecast | None = None
     notify: Notify = no_notice
+    again: Callable[[Job], None] | None = None
 
 
 class _Stopped(BaseException):
@@ -106,6 +109,7 @@ class Overlap(Generic[Said]):
             for job in again:
                 yield self._course.say(contained(self._alone, job))
         except KeyboardInterrupt:
+            self._course.notify(INTERRUPTED)
             self.stop()
             yield from self._outcomes(ended, again)
             threads[0].join(_GRACE_S)  # it may be about to try whether a folder can be written
@@ -138,7 +142,7 @@ class Overlap(Generic[Said]):
             if isinstance(item, BaseException):
                 raise item
             if isinstance(item, _Again):
-                again.append(item.job)
+                (self._course.again or again.append)(item.job)
             else:
                 yield item
             del item

@@ -98,6 +98,7 @@ def run_overlapped(
     forecast_of: Callable[[Segmenter], Forecast],
     watcher: Watcher = Watcher(),
     started: Callable[[Overlap[Any]], None] = lambda _overlap: None,
+    again: Callable[[Job], None] | None = None,
 ) -> Generator[Said, None, None]:
     """Segment scans, three at a time in memory where they fit: one is prepared and one written while windows run.
 
@@ -110,6 +111,7 @@ def run_overlapped(
         forecast_of: as of `run_jobs`.
         watcher: who looks on.
         started: gets what can be stopped from another thread.
+        again: gets a job whose scan was refused memory while others were there; None has it tried after the last one.
 
     Yields:
         What `say` makes of each outcome, in the order of the jobs; scans that were refused memory come last.
@@ -124,7 +126,7 @@ def run_overlapped(
         model.segmenter.check_request(orders.request)
         forecast = forecast_of(model.segmenter)
         size_of = partial(_size, orders=orders, forecast=forecast)
-        course = Course(steps, Room(forecast.fits), size_of, say, watcher.progress_of, forecast, watcher.notify)
+        course = Course(steps, Room(forecast.fits), size_of, say, watcher.progress_of, forecast, watcher.notify, again)
         overlap = Overlap(course)
         started(overlap)
         yield from overlap.run(itertools.chain([job], jobs))

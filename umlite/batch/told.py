@@ -9,6 +9,7 @@ from typing import Any
 from umlite.batch.jobs import Job
 from umlite.batch.outcome import Outcome
 from umlite.errors import UmliteError
+from umlite.machine.memory import as_refusal
 
 _MOST_DOUBTS = 4
 
@@ -85,6 +86,13 @@ def told(outcome: Outcome) -> Told:
         closing=f"{result.windows} windows{left}, {outcome.cost}. Written to {job.output}",
         seconds=outcome.cost.seconds if outcome.cost else 0.0,
     )
+
+
+def said_of(error: Exception) -> Exception:
+    """An error that another process can be told: one of umlite's, or the whole of a defect as text."""
+    if isinstance(error, UmliteError):
+        return error
+    return as_refusal(error) or DefectError("".join(traceback.format_exception(error)))
 
 
 def _of_error(job: Job, error: Exception) -> Told:

@@ -19,6 +19,7 @@ from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import OutputError, RequestError
 from umlite.files import expanded, open_file, output_path
+from umlite.machine.memory import check_address_space
 from umlite.machine.sizes import parse_size
 from umlite.products.wanted import Wanted
 from umlite.request import Request
@@ -175,6 +176,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: Any) -> None:
         with reported(bool(given.get("as_json"))):
+            check_address_space()
             for name, (record, fields) in records.items():
                 given[name] = _record(record, {field: given.pop(field) for field in fields})
             command(**given)

@@ -21,6 +21,7 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 _LOADING_FAILED = ("failed to map segment", "annot allocate memory", "cannot create shared object descriptor")
 _NEARLY_NOTHING = 64 << 20
+_TORCH_BYTES = 600 << 20
 
 
 def start_peak() -> bool:
@@ -50,6 +51,16 @@ def check_memory(wanted: int, device: torch.device, purpose: str) -> None:
             f"{purpose} needs {format_size(wanted)}, and {format_size(free)} are free. Ask for fewer classes at a "
             "time, or use a machine with more memory.",
             about="classes",
+        )
+
+
+def check_address_space() -> None:
+    """Raise DeviceError where the address space has no room for torch, which ends the process when it is loaded so."""
+    left = _address_space_left()
+    if left is not None and left < _TORCH_BYTES and "torch" not in sys.modules:
+        raise DeviceError(
+            f"Too little memory: {format_size(left)} of address space are left, and the program alone takes "
+            f"{format_size(_TORCH_BYTES)}. Allow this process more address space."
         )
 
 
