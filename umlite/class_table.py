@@ -130,7 +130,7 @@ class ClassTable(Sequence[AnatomyClass]):
         return (
             "; ".join(lines)[:2000].rstrip("?.")
             + ("?" if lines[-1].endswith("?") else ".")
-            + " `umlite classes` lists all names."
+            + " `umlite classes` lists all names; `umlite extend` teaches a network a new class."
         )
 
 

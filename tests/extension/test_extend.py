@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +22,7 @@ from umlite.extension.labelled import find_labelled
 from umlite.extension.measured import interval
 from umlite.extension.samples import Sampler, mask_on_model
 from umlite.volume.preparation import restore
+from umlite.weights.loading import load_tensors
 from umlite.weights.packs import read_pack
 from umlite.weights.surgery import drop
 
@@ -70,6 +74,25 @@ def test_a_class_comes_back_and_all_others_stay(base: Path, cases: Path, tmp_pat
     again = read_pack(pack)  # from the features that were kept, with the same seed
     assert torch.equal(first.weight, again.weight)
     assert torch.equal(first.bias, again.bias)
+
+
+def test_an_interrupted_run_goes_on_from_its_features(base: Path, cases: Path, tmp_path: Path) -> None:
+    pack = tmp_path / "vessel.pack.safetensors"
+    asked = ("extend", cases, "--name", "bronchi", "--weights", base, "-o", pack)
+    command = [sys.executable, "-m", "umlite", *map(str, asked)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stderr
+        while "Features of case2" not in (line := running.stderr.readline()):
+            assert line, "it ended before it was interrupted"
+        running.send_signal(signal.SIGINT)
+        told = running.stderr.read()
+    assert running.returncode == 130
+    assert f"kept in {pack}.work: the same command goes on" in told
+    assert not pack.exists()
+    kept = len(list(Path(f"{pack}.work").glob("*.safetensors")))
+    assert kept in (2, 3, 4)  # the signal may come a little later
+    assert umlite(*asked).count("kept from an earlier run") == kept
+    assert pack.exists()
 
 
 def test_a_class_is_corrected(base: Path, cases: Path, tmp_path: Path) -> None:
@@ -168,3 +191,25 @@ def test_the_interval_of_a_mean() -> None:
     mean, low, high = interval([0.5, 0.7, 0.9])
     assert mean == pytest.approx(0.7)
     assert 0.5 <= low < mean < high <= 0.9
+
+
+def test_text_shows_its_nearest_classes_first(base: Path, cases: Path, tmp_path: Path) -> None:
+    tensors, card = load_tensors(base)
+    row = tensors["generator.embedding"][card.classes.index("spleen")]
+    np.save(tmp_path / "text.npy", row.numpy())
+    asked = (
+        "extend",
+        cases,
+        "--name",
+        "bronchi",
+        "--weights",
+        base,
+        "-o",
+        tmp_path / "b.pack.safetensors",
+        "--embedding",
+    )
+    told = umlite(*asked, tmp_path / "text.npy")
+    assert "Nearest classes by text: spleen (1.00)" in told.replace("\n", " ")
+    assert "From text: Dice" in told
+    np.save(tmp_path / "wide.npy", np.zeros(7, np.float32))
+    assert "[7] were given" in umlite(*asked, tmp_path / "wide.npy", "--overwrite", code=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,9 +106,22 @@ def test_the_manifest_names_packs_and_the_run_is_reproduced(small_weights, scan_
     manifest = tmp_path / "out" / "manifest.json"
     (told,) = json.loads(manifest.read_text())["weights"]["packs"]
     assert told["classes"] == list(NAMES)
-    assert json.loads(umlite("reproduce", manifest, "--json"))["passed"]
+    assert told["file"] == pack.name  # its folder is nobody's business
+    assert json.loads(umlite("reproduce", manifest, "--with", pack, "--json"))["passed"]
+    assert "Name its file. (--with)" in umlite("reproduce", manifest, code=2)
+    shutil.copy(pack, tmp_path / "out")
+    umlite("reproduce", manifest)
     write_pack(pack, random_pack(small_weights, NAMES, seed=7))
-    assert "pack" in umlite("reproduce", manifest, code=2)
+    (tmp_path / "out" / pack.name).unlink()
+    assert "is not here" in umlite("reproduce", manifest, "--with", pack, code=2)
+
+
+def test_a_pack_that_is_not_there_is_called_a_pack(small_weights: Path, scan_file: Path, tmp_path: Path) -> None:
+    asked = ("segment", scan_file, "--weights", small_weights, "-o", tmp_path / "out", "--with")
+    assert f"No pack {tmp_path / 'absent.pack.safetensors'}. Name a file" in umlite(
+        *asked, tmp_path / "absent.pack.safetensors", code=2
+    ).replace("\n", " ")
+    assert "Expected a pack (.safetensors), found the folder" in umlite(*asked, tmp_path, code=2).replace("\n", " ")
 
 
 def test_another_network_is_refused_and_another_name_is_not(small_weights: Path, tmp_path: Path) -> None:

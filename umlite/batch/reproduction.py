@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,12 +65,23 @@ def find_weights(manifest: Recorded) -> Path:
     )
 
 
-def find_packs(manifest: Recorded) -> tuple[Path, ...]:
-    """The files of the manifest's packs. Raises WeightsError where one is gone or has changed."""
-    for path, sha256 in manifest.packs:
-        if not Path(path).is_file() or file_sha256(Path(path)) != sha256:
-            raise WeightsError(f"The pack {path} of this run, with SHA-256 {sha256}, is not there any more.")
-    return tuple(Path(path) for path, _ in manifest.packs)
+def find_packs(manifest: Recorded, given: Sequence[Path] = (), folders: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """The files of the manifest's packs, by their hashes: among the given ones, or by name in some folders.
+
+    Raises:
+        WeightsError: one is nowhere, or a given file is none of them.
+    """
+    hashes = {file_sha256(path): path for path in given if path.is_file()}
+    found = []
+    for name, sha256 in manifest.packs:
+        places = [hashes[sha256]] if sha256 in hashes else [folder / Path(name).name for folder in folders]
+        place = next((path for path in places if path.is_file() and file_sha256(path) == sha256), None)
+        if place is None:
+            raise WeightsError(
+                f"The pack {name} of this run, with SHA-256 {sha256}, is not here. Name its file.", about="packs"
+            )
+        found.append(place)
+    return tuple(found)
 
 
 def find_scan(manifest: Recorded, path: Path | None = None) -> tuple[Path, Series | None]:

@@ -78,7 +78,11 @@ def extend(
         text = None if embedding is None else _embedding(embedding)
         task = Task(name, replaces, held_out, seed, text, license)
         teacher = Teacher(base, work or output.with_name(f"{output.name}.work"), tell)
-        found = teacher.teach(scans, task)
+        try:
+            found = teacher.teach(scans, task)
+        except KeyboardInterrupt:
+            tell(f"The features so far are kept in {teacher.folder}: the same command goes on from there.")
+            raise
         write_pack(output, found.pack, overwrite=overwrite)  # kept before it is measured, which takes a while
         extended = load(base.weights_path, EngineOptions(device="cpu", threads=threads), None, [output])
         by_name = {one.name: one for one in scans}

@@ -13,6 +13,7 @@ from umlite.commands.options import (
     EXPERT,
     WHAT,
     JsonOption,
+    PacksOption,
     WeightsOption,
     folder_option,
     load,
@@ -30,6 +31,7 @@ def reproduce(
         Path | None, folder_option(help="Folder that keeps the new result. Default: it is only compared.")
     ] = None,
     weights: WeightsOption = None,
+    packs: PacksOption = None,
     device: Annotated[
         str | None, typer.Option("--device", help="Another device than then.", rich_help_panel=EXPERT)
     ] = None,
@@ -42,13 +44,15 @@ def reproduce(
         from umlite.outputs.temporary import temporary_folder
         from umlite.products.manifest import NAME
         from umlite.products.recorded import read_manifest
+        from umlite.weights.packs import pack_paths
 
         if manifest.is_dir():
             manifest /= NAME
         told = read_manifest(manifest)
         found = find_scan(told, scan)
         options = told.options if device is None else replace(told.options, device=device)
-        segmenter = load(weights or find_weights(told), options, output, find_packs(told))
+        added = find_packs(told, pack_paths(packs), (manifest.parent, Path.cwd()))
+        segmenter = load(weights or find_weights(told), options, output, added)
         with contextlib.ExitStack() as stack:
             folder = output or stack.enter_context(temporary_folder("umlite-reproduce-"))
             progress_of = stack.enter_context(window_bars(as_json))

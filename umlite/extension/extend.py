@@ -123,6 +123,8 @@ class Teacher:
             InputError: every scan is unusable.
         """
         name = self._name(task)
+        if task.embedding is not None:
+            self.notify(self._by_text(task.embedding))
         sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
         train, held_out, skipped = self._samples(scans, task, sampler)
         judges = held_out or train
@@ -164,9 +166,10 @@ class Teacher:
         usable: list[_Used] = []
         skipped = []
         for number, labelled in enumerate(scans):
-            self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)})")
             try:
                 content = content_hash(labelled)
+                kept = ", kept from an earlier run" if sampler.keeps(content) else ""
+                self.notify(f"Features of {labelled.name} ({number + 1} of {len(scans)}){kept}")
                 usable.append((labelled, content, sampler.of(labelled, content)))
             except (UmliteError, OSError) as error:
                 skipped.append((labelled.name, str(error)))
@@ -208,6 +211,12 @@ class Teacher:
         """Existing classes by the Dice of their heads over the samples, best first; those that overlap at all."""
         found = [(name, learner.dice(self._existing(name))) for name in self.segmenter.classes.names]
         return sorted((one for one in found if one[1] > 0.01), key=lambda one: -one[1])
+
+    def _by_text(self, embedding: Tensor) -> str:
+        """The nearest classes by text, so that a wrong text shows before anything is computed."""
+        names = self.segmenter.classes.names
+        nearest = starts.nearest_by_text(self._generator, embedding)[:3]
+        return "Nearest classes by text: " + ", ".join(f"{names[head]} ({cosine:.2f})" for head, cosine in nearest)
 
     def _existing(self, name: str) -> Controller:
         return starts.existing(self._generator, self.segmenter.classes.head_of(name))

@@ -68,9 +68,13 @@ class Sampler:
         self._segmenter, self._base, self._folder, self._seed = segmenter, base, folder, seed
         make_folder(folder)
 
+    def keeps(self, content: str) -> bool:
+        """Whether there is a file of samples of a scan. content: hash of scan and mask."""
+        return self._path(content).is_file()
+
     def of(self, labelled: Labelled, content: str) -> Samples:
         """Samples of a scan, computed unless they are kept. content: hash of scan and mask."""
-        path = self._folder / f"{self._key(content)}.safetensors"
+        path = self._path(content)
         if (found := _read(path)) is None:
             found = self._compute(labelled, content, None)
             _write(path, found)
@@ -80,10 +84,10 @@ class Sampler:
         """Further samples of a scan: voxels that an answer gets most wrong."""
         return self._compute(labelled, content, answer)
 
-    def _key(self, content: str) -> str:
+    def _path(self, content: str) -> Path:
         card = self._segmenter.card
         facts = f"2 {self._base} {content} {self._seed} {card.window} {card.spacing_mm} {card.hu_range}"
-        return hashlib.sha256(facts.encode()).hexdigest()[:32]
+        return self._folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.safetensors"
 
     def _compute(self, labelled: Labelled, content: str, answer: Answer | None) -> Samples:
         scan, mask = labelled.read()

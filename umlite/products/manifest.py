@@ -69,9 +69,9 @@ def run_facts(
 
 
 def pack_facts(path: Path) -> dict[str, Any]:
-    """What a manifest says of a pack."""
+    """What a manifest says of a pack: its name and hash find it again, and its folder is nobody's business."""
     classes = list(read_pack_card(path).classes)
-    return {"file": os.path.abspath(path), "sha256": file_sha256(path), "classes": classes}
+    return {"file": path.name, "sha256": file_sha256(path), "classes": classes}
 
 
 def input_facts(path: Path, content: Content, series: Series | None = None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Recorded:
     """A manifest.
 
     data: all of it. scan, weights: where they were. The hashes are of their content. series_uid: of DICOM.
-    fill_gaps: whether its missing planes were interpolated. packs: (file, hash) of each.
+    fill_gaps: whether its missing planes were interpolated. packs: (name of its file, hash) of each.
     """
 
     data: dict[str, Any]

@@ -20,7 +20,7 @@ from umlite.classes import REPLACED
 from umlite.errors import RequestError, WeightsError
 from umlite.files import expanded
 from umlite.weights.model_card import ModelCard
-from umlite.weights.stored_tensors import check_finite, opened, plain, write_tensors
+from umlite.weights.stored_tensors import PACK, check_finite, opened, plain, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +123,7 @@ def is_pack(path: Path) -> bool:
 
 def read_pack_card(path: Path) -> PackCard:
     """The card alone, without torch. Raises WeightsError as `read_pack`."""
-    with opened(path, "np") as file:
+    with opened(path, "np", PACK) as file:
         return _card(file.metadata(), path)
 
 
@@ -131,7 +131,7 @@ def read_pack(path: Path) -> Pack:
     """Read a pack. Raises WeightsError where the file is missing, damaged, or no pack."""
     import torch
 
-    with opened(path, "pt") as file:
+    with opened(path, "pt", PACK) as file:
         card = _card(file.metadata(), path)
         names = sorted(file.keys())
         if names != ["bias", "weight"]:

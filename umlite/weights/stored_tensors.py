@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_HEADER_BYTES = 16 << 20  # a thousand classes of the per-class variant need half a megabyte
+WEIGHTS, PACK = "weights file", "pack"
 MOST_FAULTS = 60  # listed in a message
 
 
 @contextmanager
-def opened(path: Path, framework: str) -> Iterator[safe_open]:
-    """An open safetensors file. Its header is bounded before it is read, and it is a file, no pipe."""
+def opened(path: Path, framework: str, what: str = WEIGHTS) -> Iterator[safe_open]:
+    """An open safetensors file. Its header is bounded before it is read, and it is a file, no pipe.
+
+    what: kind of file, for messages: `WEIGHTS` or `PACK`.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -34,7 +38,7 @@ def opened(path: Path, framework: str) -> Iterator[safe_open]:
         with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise WeightsError(_unreadable(path, error)) from error
+        raise WeightsError(_unreadable(path, error, what)) from error
 
 
 def write_tensors(
@@ -78,13 +82,14 @@ def _finite(tensor: Tensor) -> bool:
     return bool(tensor.sum().isfinite() or tensor.isfinite().all())
 
 
-def _unreadable(path: Path, error: Exception) -> str:
+def _unreadable(path: Path, error: Exception, what: str) -> str:
     if not os.path.exists(path):
-        return f"No weights file {path}. `umlite weights list` shows what is installed."
+        installed = "`umlite weights list` shows what is installed."
+        return f"No {what} {path}. " + (installed if what == WEIGHTS else "Name a file that `umlite extend` wrote.")
     if os.path.isdir(path):
-        return f"Expected a weights file (.safetensors), found the folder {path}."
+        return f"Expected a {what} (.safetensors), found the folder {path}."
     if not os.path.isfile(path):
-        return f"Expected a weights file (.safetensors), found a pipe or a device: {path}."
+        return f"Expected a {what} (.safetensors), found a pipe or a device: {path}."
     if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
         return f"{path} is a PyTorch checkpoint. Convert it first: `umlite weights convert {path}`."
     return (

@@ -111,7 +111,6 @@ def _portable(run: dict[str, Any]) -> dict[str, Any]:
         return {}
     scan, weights = dict(run["input"]), dict(run["weights"])
     scan["path"], weights["file"] = Path(scan["path"]).name, Path(weights["file"]).name
-    weights["packs"] = [{**pack, "file": Path(pack["file"]).name} for pack in weights["packs"]]
     scan.pop("series_uid", None)
     return {**run, "input": scan, "weights": weights, "wanted": Wanted(format="umlite").to_dict()}
 
