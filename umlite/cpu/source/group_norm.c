@@ -25,7 +25,10 @@ INLINE void add_lines(const int lines, const pending_t *f, long first, int n, lo
     UNROLL(h, lines * VECS) s[h] += value[i][h] = pending_value(f, first + i, c + h * LANES);
   UNROLL(h, lines * VECS) mean[h] = s[h] * splat(1.f / n);
   ROLLED(i, n, 1)
-    UNROLL(h, lines * VECS) q[h] += (value[i][h] - mean[h]) * (value[i][h] - mean[h]);
+    UNROLL(h, lines * VECS) {
+      const vec d = value[i][h] - mean[h];
+      q[h] = plus(q[h], d, d);
+    }
   UNROLL(h, lines * VECS)
     add_moments(s[h], mean[h], q[h], n, total + h * LANES, squares + h * LANES);
 }

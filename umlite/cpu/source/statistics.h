@@ -33,11 +33,11 @@ INLINE void add_statistics(const vec *x, int n, int stride, double *S1, double *
   for (i = 0; i + 4 <= n; i += 4)
     UNROLL(k, 4) {
       const vec d = x[(i + k) * stride] - mean;
-      s[k] += d * d;
+      s[k] = plus(s[k], d, d);
     }
   for (; i < n; i++) {
     const vec d = x[i * stride] - mean;
-    s[0] += d * d;
+    s[0] = plus(s[0], d, d);
   }
   add_moments(total, mean, (s[0] + s[1]) + (s[2] + s[3]), n, S1, S2);
 }
