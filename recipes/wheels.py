@@ -51,10 +51,9 @@ PLATFORMS = {
     "manylinux_2_28_x86_64": Platform("x86_64-linux-gnu.2.28", X86),
     "manylinux_2_28_aarch64": Platform("aarch64-linux-gnu.2.28", {"neon": "generic"}),
     "macosx_11_0_arm64": Platform("aarch64-macos.11.0", {"neon": "apple_m1"}, "dylib"),
-    "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", X86, "dylib"),
     "win_amd64": Platform("x86_64-windows-gnu", X86, "dll", ()),
 }
-"""Tag of a wheel -> what is compiled for it."""
+"""Tag of a wheel -> what is compiled for it. No Mac on x86-64: the last torch for one is 2.2."""
 
 
 def libraries_of(platform: Platform, folder: Path, command: Sequence[str], processes: Processes) -> list[Path]:
