@@ -58,6 +58,12 @@ long pointwise_scratch(const layer_t *L) {
   return sums_floats(L) + L->threads * L->block * (L->x.channels + L->outputs);
 }
 
+// Into the second cache: y of a block before its products, x of the block that follows.
+INLINE void fetch(const float *p, long floats, const int write) {
+  for (long i = 0; i < floats; i += LINE)
+    if (write) __builtin_prefetch(p + i, 1, 2);
+    else __builtin_prefetch(p + i, 0, 2);
+}
 typedef struct {
   const layer_t *L;
   long next;
@@ -72,7 +78,9 @@ static void blocks_share(void *given, const member_t *me) {
     const long first = b * L->block, n = voxels - first < L->block ? voxels - first : L->block;
     double *sums = L->gamma ? all + 2 * b * N : NULL;
     if (sums) memset(sums, 0, (size_t)(2 * N) * sizeof *sums);
+    if (L->accumulate && !L->up) fetch(target(L, first, 0), n * N, 1);
     FILLS[mode_of(&L->x)](L, first, n, V);
+    if (b + 1 < blocks) fetch(L->x.data + (first + n) * K, n * K, 0);
     for (long parity = 0; parity < (L->up ? 8 : 1); parity++) {
       gemm(n, K, N, V, L->weights + parity * K * N, P, V);
       finish_block(L, first, n, parity, P, sums);
