@@ -59,6 +59,12 @@ def test_scan(scan_file: Path) -> None:
 
 
 @pytest.mark.slow
+def test_extension_forms() -> None:
+    (row,) = report("extension_forms")["rows"]
+    assert row["own_controller"] > row["nearest_head"]
+
+
+@pytest.mark.slow
 def test_packs() -> None:
     rows = report("packs")["rows"]
     assert [row["added"] for row in rows] == [0, 1, 10, 200]
