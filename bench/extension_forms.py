@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def forms(generator: ParameterGenerator, samples: Sequence[Samples], scans: int) -> dict[str, float]:
-    """Dice of each form over the samples of the judges. Each learns from the probe, and the others stop it."""
+    """Dice of each form over the samples of the judges. All begin at the probe; some scans stop learning."""
     train, stopping, judges = samples[:scans], samples[scans : scans + STOPPING], samples[scans + STOPPING :]
     judge = Learner(train, judges)
     probe = starts.of_probe(generator, train, torch.Generator().manual_seed(0))
