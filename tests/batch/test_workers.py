@@ -1,4 +1,4 @@
-"""Several processes when memory runs out, a signal comes, streams are closed, or scans are DICOM."""
+"""Several processes when memory runs out, a signal comes, or scans are DICOM."""
 
 from __future__ import annotations
 
@@ -123,17 +123,6 @@ def test_a_second_signal_ends_it_at_once(small_weights: Path, tmp_path: Path) ->
     assert errors == "Interrupted: no partial file was left.\n"
     assert lines == ""
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
-def test_a_closed_stderr(small_weights: Path, tmp_path: Path) -> None:
-    scans_of(tmp_path, "a", "b")
-    base = f"-c liver --no-checks --weights {small_weights} --device cpu --overlap 0"
-    line = f"{sys.executable} -m umlite segment a.nii b.nii -o out --workers 2 {base} 2>&-"
-    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "2 of 2 scans segmented" in done.stdout
 
 
 @pytest.mark.slow

@@ -22,11 +22,10 @@ from umlite.batch import errand as says
 from umlite.batch.errand import Errand, work
 from umlite.batch.jobs import Job
 from umlite.batch.overlap import INTERRUPTED, STUCK_S
+from umlite.batch.shares import shares
 from umlite.batch.told import Told
 from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError, GivenUpError
-from umlite.machine.gpus import may_have_gpu
-from umlite.machine.threads import available_threads
 from umlite.progress import Notify, no_notice
 
 _LOOK_S = 0.5
@@ -294,22 +293,3 @@ def _signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def shares(options: EngineOptions, workers: int) -> list[EngineOptions]:
-    """The options of each process: its part of threads and memory, and one of several GPUs."""
-    threads = max(1, (options.threads or available_threads()[0]) // workers)
-    ram = None if options.max_ram is None else options.max_ram // workers
-    devices = _gpus(options.device)
-    return [
-        replace(options, threads=threads, max_ram=ram, device=devices[n % len(devices)] if devices else options.device)
-        for n in range(workers)
-    ]
-
-
-def _gpus(device: str) -> list[str]:
-    if device not in ("auto", "cuda") or not may_have_gpu():
-        return []
-    import torch
-
-    return [f"cuda:{n}" for n in range(torch.cuda.device_count())]
