@@ -9,20 +9,21 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from umlite.progress import Progress
+from umlite.block import Block, above_block, can_draw
+from umlite.progress import Progress, no_progress
 
 PIPE_WIDTH = 160
 EVERY_S = 120.0
 """Between two lines about a scan's progress where there is no terminal."""
 _WIDEST = 100_000
+_BAR = 20
 _lost: list[OSError] = []
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that control, reorder or break text."""
@@ -56,7 +57,8 @@ def show(text: str) -> None:
 def tell(text: str) -> None:
     """Print a line on stderr."""
     try:
-        print(plain(text), file=sys.stderr, flush=True)
+        with above_block(sys.stderr):
+            print(plain(text), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return  # nobody reads, or the stream is closed, and the exit code still tells
 
@@ -116,32 +118,54 @@ def confirmed(question: str) -> bool:
 @contextmanager
 def window_bars(silent: bool) -> Iterator[Callable[[str], Progress]]:
     """Give a function that starts a scan's progress: a bar on a terminal, else lines now and then, on stderr."""
-    from rich import progress as rich
-
-    console = Console(stderr=True, emoji=False)
-    if not silent and not console.is_terminal:
+    if silent:
+        yield lambda _name: no_progress
+        return
+    if not can_draw(sys.stderr):
         yield _progress_lines
         return
-    with rich.Progress(
-        rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("windows"),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-        disable=silent or not console.is_terminal,
-    ) as bars:
+    bars: list[Bar] = []
+    with Block(lambda _width: [bar.line() for bar in bars[-1:]], sys.stderr):
 
         def start(name: str) -> Progress:
-            for task in bars.task_ids:
-                bars.remove_task(task)
-            current = bars.add_task(plain(name), total=None)
-            return lambda done, total: bars.update(current, completed=done, total=total)
+            bars[:] = [Bar(name)]
+            return bars[0].update
 
         yield start
+
+
+class Bar:
+    """A line about a scan whose windows run. name: of the scan."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.done, self.total = name, 0, 0
+        self._start = time.monotonic()
+
+    def update(self, done: int, total: int) -> None:
+        """Note windows done and all windows, as a `Progress` does."""
+        self.done, self.total = done, total
+
+    def line(self) -> str:
+        """A bar, the windows, the time, and the name last, where it may be cut."""
+        seconds = time.monotonic() - self._start
+        if not self.total:
+            return f"{duration(seconds)}  {plain(self.name)}"
+        full = _BAR * self.done // self.total
+        left = seconds / self.done * (self.total - self.done) if self.done else 0
+        time_left = f", about {duration(left)} left" if left else f", {duration(seconds)}"
+        bar = f"[{'#' * full}{'.' * (_BAR - full)}]"
+        return f"{bar} {self.done} of {self.total} windows{time_left}  {plain(self.name)}"
+
+
+def duration(seconds: float) -> str:
+    """A time for a person."""
+    minutes = seconds / 60
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    hours = round(minutes / 60)
+    return f"{hours} h" if hours < 72 else f"{hours / 24:.1f} days"
 
 
 def _progress_lines(name: str) -> Progress:
@@ -173,7 +197,8 @@ def download_bar(silent: bool) -> Iterator[Callable[[int, int], None]]:
 
 def _print(console: Console, what: Text | Table) -> None:
     try:
-        console.print(what, soft_wrap=isinstance(what, Text))
+        with above_block(sys.stdout):
+            console.print(what, soft_wrap=isinstance(what, Text))
     except OSError as error:  # a full disk under a log must not cost results
         _lost.append(error)
 

@@ -68,7 +68,7 @@ class Batch:
         if self.ray is not None:
             yield from run_on_ray(self._errand(jobs), iter(jobs), done, self.ray, notify=watcher.notify)
         elif self.crew is not None:
-            yield from Crew(self._errand(jobs), self.crew, done, watcher.notify).run(iter(jobs))
+            yield from Crew(self._errand(jobs), self.crew, done, watcher).run(iter(jobs))
         elif len(jobs) == 1:
             progress_of = watcher.progress_of
             outcomes = run_jobs(self.model, jobs, self.orders, progress_of=progress_of, forecast_of=forecast_of)

@@ -12,7 +12,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,13 +20,13 @@ from typing import Any
 
 from umlite.batch import errand as says
 from umlite.batch.errand import Errand, work
+from umlite.batch.interruptions import signals_wait
 from umlite.batch.jobs import Job
 from umlite.batch.overlap import INTERRUPTED, STUCK_S
+from umlite.batch.run import Watcher
 from umlite.batch.shares import shares
 from umlite.batch.told import Told
-from umlite.engines.options import EngineOptions
 from umlite.errors import DeviceError, GivenUpError
-from umlite.progress import Notify, no_notice
 
 _LOOK_S = 0.5
 _STACKS_S = 1.0
@@ -52,9 +52,10 @@ class CrewOptions:
 class _Worker:
     """A process with the jobs that it was given and has not ended, in the order in which it got them.
 
-    since: when its present scan had its turn. heard: when it last said anything.
+    number: from 1. since: when its present scan had its turn. heard: when it last said anything.
     """
 
+    number: int
     process: BaseProcess
     connection: Connection
     given: dict[str, Job] = field(default_factory=dict)
@@ -72,13 +73,14 @@ class Crew:
         errand: what each of them does, with the options of the whole run.
         options: how many they are, and how long a scan may take.
         done: the report of a job that needs none of them; else None.
-        notify: gets sentences for a person.
+        watcher: looks on.
     """
 
     def __init__(
-        self, errand: Errand, options: CrewOptions, done: Callable[[Job], Told | None], notify: Notify = no_notice
+        self, errand: Errand, options: CrewOptions, done: Callable[[Job], Told | None], watcher: Watcher = Watcher()
     ) -> None:
-        self._errand, self._options, self._done, self._notify = errand, options, done, notify
+        self._errand, self._options, self._done = errand, options, done
+        self._notify, self._at_work = watcher.notify, watcher.at_work
         self._shares = shares(errand.options, options.workers)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
@@ -101,7 +103,7 @@ class Crew:
         if not self._again:
             return
         try:
-            self._workers = [self._started(share) for share in self._shares]
+            self._workers = [self._started(number) for number in range(1, len(self._shares) + 1)]
             while self._is_busy(jobs):
                 self._turn(jobs)
                 yield from self._drained()
@@ -196,11 +198,16 @@ class Crew:
             worker.wants += 1
         elif kind == says.LOADED:
             worker.is_loaded, worker.since = True, time.monotonic()
+            self._at_work(worker.number, "reading", 0, 0)
             self._false_starts = 0
         elif kind == says.TOLD:
             worker.given.pop(str(value.job.output), None)
             worker.since = time.monotonic()
             self._told.append(value)
+            if not worker.given:
+                self._at_work(worker.number, "waiting", 0, 0)
+        elif kind == says.MOVED:
+            self._at_work(worker.number, *value)
         elif kind == says.AGAIN:
             del worker.given[str(value.output)]
             self._alone.append(value)
@@ -210,6 +217,7 @@ class Crew:
     def _dismiss(self, worker: _Worker, error: Exception, *, go_on: bool) -> None:
         """Do without a process that cannot go on. Raises its error where it was the last one, if the run goes on."""
         self._workers.remove(worker)
+        self._at_work(worker.number, "ended", 0, 0)
         self._again.extend(worker.given.values())
         worker.process.join(_END_S)
         worker.process.kill()
@@ -244,7 +252,7 @@ class Crew:
                 self._alone.append(job)
         if worker.given:
             self._notify(f"A process ended ({why}) and is replaced; its {len(worker.given)} scans are tried again.")
-        self._workers.insert(at, self._started(self._shares[at]))
+        self._workers.insert(at, self._started(worker.number))
 
     def _give_up(self, worker: _Worker, why: str) -> None:
         """End a process that is stuck with a scan; its other scans are computed by the next one."""
@@ -263,33 +271,21 @@ class Crew:
     def _set_aside(self, job: Job, sentence: str, about: str) -> None:
         self._told.append(Told(job, error=GivenUpError(sentence, about=about)))
 
-    def _started(self, share: EngineOptions) -> _Worker:
+    def _started(self, number: int) -> _Worker:
+        self._at_work(number, "loading the network", 0, 0)
         ours, theirs = self._context.Pipe()
-        errand = replace(self._errand, options=share)
+        errand = replace(self._errand, options=self._shares[number - 1])
         process = self._context.Process(target=work, args=(errand, theirs), daemon=True)
         try:
-            with _signals_wait():
+            with signals_wait():
                 process.start()
         except OSError as error:
             raise DeviceError(
                 f"The system refuses another process ({error.strerror or error}). Start fewer of them.", about="workers"
             ) from error
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(number, process, ours)
 
     def _send(self, worker: _Worker, kind: str, value: Any = None) -> None:
         with suppress(OSError):  # it is dead, which its connection tells next
             worker.connection.send((kind, value))
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Within: signals that interrupt a run wait, also in a process that starts here, until it says what they do."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, says.INTERRUPTIONS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

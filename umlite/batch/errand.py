@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from umlite.batch.interruptions import INTERRUPTIONS
 from umlite.batch.jobs import Job
 from umlite.batch.model import Model
 from umlite.batch.orders import Orders
@@ -34,7 +36,6 @@ WANT, LOADED, MOVED, TOLD, AGAIN, SAID, FAILED = "want", "loaded", "moved", "tol
 it had others, has a sentence, cannot go on."""
 JOB, STOP = "job", "stop"
 """What it is told: a job (None for the end), or to write what is computed and end."""
-INTERRUPTIONS = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 _EVERY_S = 1.0
 
 
@@ -107,7 +108,7 @@ def work(errand: Errand, connection: Connection) -> None:
             errand.orders,
             say=told,
             forecast_of=lambda segmenter: errand.forecast(errand.options, segmenter),
-            watcher=Watcher(lambda _name: _now_and_then(wire), say),
+            watcher=Watcher(partial(_now_and_then, wire), say),
             started=running.append,
             again=lambda job: wire.send(AGAIN, job),
         )
@@ -134,13 +135,14 @@ def _listen(connection: Connection, jobs: SimpleQueue[Job | None], running: list
             jobs.put(value)
 
 
-def _now_and_then(wire: _Wire) -> Progress:
+def _now_and_then(wire: _Wire, name: str) -> Progress:
+    """Say how far a scan is, but not for every window."""
     last = 0.0
 
-    def progress(_done: int, _total: int) -> None:
+    def progress(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last > _EVERY_S:
+        if time.monotonic() - last > _EVERY_S or done == total:
             last = time.monotonic()
-            wire.send(MOVED)
+            wire.send(MOVED, (name, done, total))
 
     return progress

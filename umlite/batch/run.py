@@ -37,10 +37,13 @@ class Watcher:
     Args:
         progress_of: makes a scan's `Progress` from its name.
         notify: gets sentences for a person.
+        at_work: gets the number of a process from 1, the name of the scan whose windows it runs (or what else it does),
+            windows done and all windows.
     """
 
     progress_of: Callable[[str], Progress] = lambda _name: no_progress
     notify: Notify = no_notice
+    at_work: Callable[[int, str, int, int], None] = lambda _process, _name, _done, _total: None
 
 
 def run_jobs(

@@ -38,7 +38,7 @@ from umlite.errors import RequestError
 from umlite.machine.sizes import format_size
 from umlite.products.wanted import Wanted
 from umlite.request import Request
-from umlite.terminal import show, show_json, tell, window_bars
+from umlite.terminal import show, show_json, tell
 
 MOST_NAMED = 20
 """Scans that a dry run names on the terminal because they will fail."""
@@ -138,7 +138,7 @@ def segment(
         from umlite.batch.crew import CrewOptions
         from umlite.batch.model import Model
         from umlite.batch.orders import Orders
-        from umlite.batch.run import Watcher
+        from umlite.commands.live import shown
         from umlite.commands.scans import Given, jobs_of
         from umlite.commands.tally import FAILED, Tally
         from umlite.weights.packs import pack_paths
@@ -163,8 +163,8 @@ def segment(
             failed = output / (FAILED if shard is None else f"failed_{shard.replace('/', '_of_')}.jsonl")
         crew = CrewOptions(workers or 1, scan_timeout) if workers or scan_timeout else None
         tally = Tally(len(todo), request, silent=silent, keep=as_json, jsonl=jsonl, failed=failed)
-        with closing(tally), window_bars(silent) as progress_of:
-            outcomes = Batch(model, orders, loading, forecast_for, crew, ray).run(todo, Watcher(progress_of, tell))
+        with closing(tally), shown(tally) as watcher:
+            outcomes = Batch(model, orders, loading, forecast_for, crew, ray).run(todo, watcher)
             with closing(outcomes):  # an interruption waits for the scan that is being written
                 for one in outcomes:
                     tally.add(one)

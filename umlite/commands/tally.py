@@ -85,15 +85,19 @@ class Tally:
         self._lines.write({"status": told.code, **{k: v for k, v in entry.items() if k != "manifest"}})
         self._show(told)
 
-    def summary(self) -> str:
-        """A sentence about all scans of the run."""
+    def standing(self) -> str:
+        """How far the run is: the scans by what became of them, and their pace."""
         before = f", {self.skipped} done before" if self.skipped else ""
         copied = f", {self.copied} of them as copies" if self.copied else ""
         failed = f", {self.failed} failed" if self.failed else ""
         hours = (time.monotonic() - self._start) / 3600
         pace = f", {self.done / hours:,.0f} an hour" if self.done > 1 else ""
+        return f"{self.done} of {self.count} scans segmented{copied}{before}{failed}{pace}"
+
+    def summary(self) -> str:
+        """A sentence about all scans of the run."""
         listed = f" {self._failed} lists them for another run." if self.failed and self._failures.path else ""
-        return f"{self.done} of {self.count} scans segmented{copied}{before}{failed}{pace}.{listed}"
+        return f"{self.standing()}.{listed}"
 
     def scans(self) -> dict[str, Any]:
         """Entries and counts of all scans, ready for JSON; empty before the first."""
