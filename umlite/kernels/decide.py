@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,12 +31,16 @@ def decide_bits_ref(sums: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decide_bits_on_host(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """The same on a CPU, a plane at a time. No operation: torch imports its compiler at the first one."""
+    """The same on a CPU, a plane at a time. No operation: torch imports its compiler at the first one.
+
+    numpy adds the planes on one thread: torch's threads would wait for the next plane as busily as they work.
+    """
     kind = _kind(len(sums))
     bits = torch.zeros(sums.shape[1:], dtype=kind, device=sums.device)
     broken = torch.zeros((), dtype=kind, device=sums.device)
     for plane, target in zip(sums.unbind(1), bits.unbind(0), strict=True):  # a plane's temporaries stay in cache
-        finite = bool(plane.sum().isfinite())  # else look closer: large sums may overflow together
+        with np.errstate(all="ignore"):
+            finite = bool(np.isfinite(plane.numpy().sum()))  # else look closer: large sums may overflow together
         for k, values in enumerate(plane):
             target |= (values > 0).to(kind) << k
             if not finite:

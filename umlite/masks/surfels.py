@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -86,18 +87,25 @@ def _loops(inside: set[Corner]) -> list[list[Point]]:
     return loops
 
 
-def _largest_fan(loop: list[Point]) -> npt.NDArray[np.float64]:
+def _largest_fan(loop: list[Point]) -> list[Point]:
     """Area vectors of the loop's triangles around one of its points, the one that gives the largest area."""
     fans = []
-    for start in range(len(loop)):
-        spokes = np.roll(np.array(loop), -start, axis=0)
-        spokes = spokes[1:] - spokes[0]
-        fans.append(np.cross(spokes[:-1], spokes[1:]) / 2)
-    return max(fans, key=lambda fan: round(float(np.linalg.norm(fan, axis=1).sum()), 9))
+    for start, first in enumerate(loop):
+        rest = loop[start + 1 :] + loop[:start]
+        fans.append([_area_vector(first, one, two) for one, two in itertools.pairwise(rest)])
+    return max(fans, key=lambda fan: round(sum(math.hypot(*vector) for vector in fan), 9))
+
+
+def _area_vector(a: Point, b: Point, c: Point) -> Point:
+    px, py, pz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    qx, qy, qz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    return (py * qz - pz * qy) / 2, (pz * qx - px * qz) / 2, (px * qy - py * qx) / 2
 
 
 def _on_face(axis: int, side: int, u: int, v: int) -> Corner:
-    x, y, z = np.insert([u, v], axis, side).tolist()
+    corner = [u, v]
+    corner.insert(axis, side)
+    x, y, z = corner
     return x, y, z
 
 
