@@ -11,6 +11,7 @@ import threading
 from types import FrameType
 
 from umlite.errors import Terminated
+from umlite.machine.imports import quick_imports
 
 _INTERRUPTED = 130
 _received: list[int] = []
@@ -33,8 +34,8 @@ def _run() -> int:
     try:
         _open_streams()
         _take_signals()
-        from umlite.cli import app
-
+        with quick_imports():
+            from umlite.cli import app
         app()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

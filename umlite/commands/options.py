@@ -19,6 +19,7 @@ from umlite.commands.reporting import reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import OutputError, RequestError
 from umlite.files import expanded, open_file, output_path
+from umlite.machine.imports import quick_imports
 from umlite.machine.memory import check_address_space
 from umlite.machine.sizes import parse_size
 from umlite.products.wanted import Wanted
@@ -204,10 +205,11 @@ def load(
     with contextlib.suppress(OSError):
         places.append(cache_folder())
     ensure_temporary_folder(places)
-    import torch
+    with quick_imports():
+        import torch
 
-    from umlite.api import Segmenter
-    from umlite.weights.packs import pack_paths
+        from umlite.api import Segmenter
+        from umlite.weights.packs import pack_paths
 
     segmenter = Segmenter(
         weights, options, packs=pack_paths(packs) if isinstance(packs, str) else packs or (), notify=tell

@@ -35,6 +35,7 @@ from umlite.commands.options import (
 from umlite.commands.reporting import SOME_FAILED, reported
 from umlite.engines.options import EngineOptions
 from umlite.errors import RequestError
+from umlite.machine.imports import quick_imports
 from umlite.machine.sizes import format_size
 from umlite.products.wanted import Wanted
 from umlite.request import Request
@@ -134,14 +135,15 @@ def segment(
     """Segment CT scans, with masks on each scan's own grid."""
     tally: Tally | None = None
     with reported(as_json, lambda: {} if tally is None else tally.scans()):
-        from umlite.batch.batch import Batch, part_of, shard_of
-        from umlite.batch.crew import CrewOptions
-        from umlite.batch.model import Model
-        from umlite.batch.orders import Orders
-        from umlite.commands.live import shown
-        from umlite.commands.scans import Given, jobs_of
-        from umlite.commands.tally import FAILED, Tally
-        from umlite.weights.packs import pack_paths
+        with quick_imports():
+            from umlite.batch.batch import Batch, part_of, shard_of
+            from umlite.batch.crew import CrewOptions
+            from umlite.batch.model import Model
+            from umlite.batch.orders import Orders
+            from umlite.commands.live import shown
+            from umlite.commands.scans import Given, jobs_of
+            from umlite.commands.tally import FAILED, Tally
+            from umlite.weights.packs import pack_paths
 
         if as_json and jsonl == "-":
             raise RequestError("One JSON object and JSON lines cannot share stdout: choose one of them.", about="jsonl")
