@@ -1,4 +1,4 @@
-"""The products of a run, from what is wanted."""
+"""The products of a run, from what is wanted. Those that draw or measure are imported only where they are wanted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from umlite.products.elsewhere import check_given
 from umlite.products.formats import DICOM_SEG, LABEL_MAP, Format
 from umlite.products.layout import BIDS
 from umlite.products.masks import Probabilities
-from umlite.products.mesh.product import Meshes
-from umlite.products.pictures.preview import Preview
 from umlite.products.product import Product
-from umlite.products.report.product import Report
-from umlite.products.tables import StatisticsTables
 from umlite.products.wanted import Wanted
 
 
@@ -47,14 +43,22 @@ def products_of(wanted: Wanted, chosen: Format, *, probabilities: bool = False, 
     if wanted.color_table:
         products.append(ColorTable(wanted.names))
     if wanted.statistics:
+        from umlite.products.tables import StatisticsTables
+
         products.append(StatisticsTables())
     if wanted.mesh is not None:
+        from umlite.products.mesh.product import Meshes
+
         products.append(Meshes(wanted.mesh, wanted.names))
     if wanted.preview is not None:
+        from umlite.products.pictures.preview import Preview
+
         products.append(Preview(wanted.preview))
     if wanted.key_images:
         products.append(KeyImages())
     if wanted.report is not None:
+        from umlite.products.report.product import Report
+
         products.append(Report(wanted.report))
     return tuple(products)
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from umlite.classes import AnatomyClass
 from umlite.concepts import SIDES, Code, category_of, concept_of
 from umlite.masks.bitmask import BitMask, Box
-from umlite.masks.on_scan import MasksOnScan
 from umlite.outputs.file_set import Files
 from umlite.products.place import Place
 from umlite.products.product import Finished, NamedProduct
 from umlite.results.label_map import label_dtype
 from umlite.results.overlaps import OverlapTally
-from umlite.results.segmentation import Segmentation
 from umlite.results.staged_file import StagedFile
+
+if TYPE_CHECKING:
+    from umlite.masks.on_scan import MasksOnScan
+    from umlite.results.segmentation import Segmentation
 
 _LPS = np.diag([-1.0, -1.0, 1.0])
 _CATEGORIES = "Segmentation category and type - DICOM master list"

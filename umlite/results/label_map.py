@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from umlite.classes import KINDS, AnatomyClass
 from umlite.masks.bitmask import BitMask
-from umlite.masks.on_scan import MasksOnScan
+
+if TYPE_CHECKING:
+    from umlite.masks.on_scan import MasksOnScan
 
 
 class LabelMap:

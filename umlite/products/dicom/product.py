@@ -1,4 +1,4 @@
-"""DICOM objects as products of a run."""
+"""DICOM objects as products of a run. What writes them is imported when one is wanted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from umlite.classes import AnatomyClass
 from umlite.errors import RequestError
 from umlite.outputs.file_set import Files
 from umlite.products.dicom.identity import Maker
-from umlite.products.dicom.key_images import KeyImagePaths, write_key_images
-from umlite.products.dicom.origin import Origin, origin_of
-from umlite.products.dicom.report import write_report
-from umlite.products.dicom.segmentation import Encoding, rehearse_seg, write_seg
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 
 if TYPE_CHECKING:
     from umlite.dicom.series import Series
+    from umlite.products.dicom.origin import Origin
+    from umlite.products.dicom.segmentation import Encoding
 
 REPORT = "report.dcm"
 KEY_IMAGES = ("key_images.dcm", "key_montage.dcm", "key_note.dcm")
@@ -48,9 +46,13 @@ class DicomSeg(Product):
         return [place.main, place.beside(REPORT)] if self._with_report else [place.main]
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: ARG002  the same anywhere
-        rehearse_seg(origin_of(_series(series, "format")))
+        _rehearse(series, "format")
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
+        from umlite.products.dicom.origin import origin_of
+        from umlite.products.dicom.report import write_report
+        from umlite.products.dicom.segmentation import write_seg
+
         result, origin, maker = finished.result, origin_of(_series(finished.series, "format")), maker_of(finished)
         seg = write_seg(files.new(place.main), result, origin, maker, self._encoding)
         if self._with_report:
@@ -65,11 +67,14 @@ class KeyImages(Product):
         return [place.beside(name) for name in KEY_IMAGES]
 
     def check(self, place: Place, series: Series | None) -> None:  # noqa: ARG002  the same anywhere
-        rehearse_seg(origin_of(_series(series, "key_images")))
+        _rehearse(series, "key_images")
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
         if not finished.statistics.lesions:
             return
+        from umlite.products.dicom.key_images import KeyImagePaths, write_key_images
+        from umlite.products.dicom.origin import origin_of
+
         images, whole, note = (files.new(path) for path in self.paths(place, finished.result.classes))
         origin = origin_of(_series(finished.series, "key_images"))
         paths = KeyImagePaths(images, whole, note)
@@ -80,6 +85,14 @@ def maker_of(finished: Finished) -> Maker:
     """The weights that made a result, by the hash of their file, or else of the file that they were converted from."""
     card = finished.result.card
     return Maker(card.name, finished.run.get("weights", {}).get("sha256") or card.source.sha256, card.notice)
+
+
+def _rehearse(series: Series | None, option: str) -> None:
+    """Raise where no DICOM objects can be made of a series."""
+    from umlite.products.dicom.origin import origin_of
+    from umlite.products.dicom.segmentation import rehearse_seg
+
+    rehearse_seg(origin_of(_series(series, option)))
 
 
 def _series(series: Series | None, option: str) -> Series:

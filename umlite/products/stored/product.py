@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Extension
 
 from umlite import __version__
 from umlite.classes import AnatomyClass, word_bytes
@@ -23,7 +22,6 @@ from umlite.outputs.file_set import Files
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
 from umlite.products.wanted import Wanted
-from umlite.results.writing import nifti_file, result_header
 from umlite.weights.model_card import KEY
 
 KIND, SCHEMA = "umlite result", 1
@@ -41,6 +39,10 @@ class StoredResult(Product):
         return [place.main]
 
     def write(self, files: Files, place: Place, finished: Finished) -> None:
+        from nibabel.nifti1 import Nifti1Extension
+
+        from umlite.results.writing import nifti_file, result_header
+
         result = finished.result
         dtype, volumes = layout(len(result.masks.names))
         shape = (*result.scan.shape, volumes) if volumes > 1 else result.scan.shape
