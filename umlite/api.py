@@ -29,6 +29,7 @@ from umlite.results.probabilities import Probabilities
 from umlite.results.segmentation import Segmentation
 from umlite.sweep.adaptive.decide import decide_adaptively
 from umlite.sweep.lesion_logits import LesionLogits
+from umlite.sweep.parts import decide_in_parts
 from umlite.sweep.probability_file import ProbabilityFile
 from umlite.sweep.runner import WindowCounts
 from umlite.sweep.sweep import blended_logits, decide_volume
@@ -74,6 +75,7 @@ class Decided:
         probabilities: a file with them; None unless they were requested.
         timings: seconds of the steps "read", "prepare" and "windows".
         lesion_logits: logits of the requested lesions; None unless details were requested.
+        notes: sentences on how they were computed.
     """
 
     scan: Scan
@@ -85,6 +87,7 @@ class Decided:
     probabilities: ProbabilityFile | None
     timings: dict[str, float]
     lesion_logits: LesionLogits | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -247,30 +250,40 @@ class Segmenter:
         *,
         progress: Progress = no_progress,
         folder: str | os.PathLike[str] | None = None,
+        parts: int = 1,
     ) -> Decided:
         """Run the windows of a prepared scan.
 
         Args:
             prepared: the scan.
             request, progress, folder: see `segment`.
+            parts: how many the classes are divided into, to be computed one after the other. That takes less memory for
+                the same masks, and `parts` times as long; not for adaptive windows or probabilities.
 
         Raises:
             RequestError, DeviceError, WeightsError, OutputError: see `segment`.
         """
         asked = Request.of(request)
+        if parts > 1 and not asked.can_be_parted:
+            raise RequestError("Adaptive windows and probabilities need all classes at once: leave the parts out.")
         wanted = self.check_request(asked)
         names = self.needed_names(wanted, details=asked.details)
         soft = ProbabilityFile(None if folder is None else Path(folder), names) if asked.keeps_probabilities else None
         logits = LesionLogits([c.name for c in wanted if c.kind == "tumor"]) if asked.details else None
         run = decide_volume if asked.windows == "all" else decide_adaptively
+        notes = (f"Memory was short: the classes were computed in {parts} parts.",) if parts > 1 else ()
         watch = Stopwatch()
         with watch("windows"), memory_errors(f"for {len(names)} classes of this scan"):
             heads = [self.classes.head_of(name) for name in names]
-            bits, counts, undecided = run(
-                self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress, soft, logits
-            )
+            given = (self.engine, prepared.volume.voxels, heads, names, asked.overlap, progress)
+            if parts > 1:
+                bits, counts, undecided = *decide_in_parts(parts, *given, logits), 0
+            else:
+                bits, counts, undecided = run(*given, soft, logits)
         timings = prepared.timings | watch.seconds
-        return Decided(prepared.scan, prepared.volume.frame, wanted, bits, counts, undecided, soft, timings, logits)
+        return Decided(
+            prepared.scan, prepared.volume.frame, wanted, bits, counts, undecided, soft, timings, logits, notes
+        )
 
     def finish(self, decided: Decided) -> Segmentation:
         """Post-process the masks, class by class, and collect the result with its warnings and notes."""
@@ -293,7 +306,7 @@ class Segmenter:
             decided.windows,
             decided.timings | watch.seconds,
             warnings,
-            notes,
+            (*decided.notes, *notes),
             self.card,
             decided.undecided_voxels,
             None if soft is None else Probabilities(soft, decided.frame),

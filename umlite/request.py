@@ -57,6 +57,11 @@ class Request:
         """Whether probabilities are kept, for themselves or for surfaces."""
         return self.probabilities or self.surfaces
 
+    @property
+    def can_be_parted(self) -> bool:
+        """Whether some classes can be computed after the others, which share no choice of windows and no file."""
+        return self.windows == "all" and not self.keeps_probabilities
+
     @classmethod
     def of(cls, asked: Request | Classes = None, **changes: Any) -> Request:
         """Make a request from classes or from another request, with some fields changed."""

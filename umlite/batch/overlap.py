@@ -203,7 +203,7 @@ class Overlap(Generic[Said]):
 
         if ready.predicted is None or ready.predicted.windows <= batch:
             self._wait_for_writing()
-        return self._steps.decide(ready, progress)
+        return self._steps.decide(ready, progress, lambda: not self._room.is_shared)
 
     def _wait_for_writing(self) -> None:
         """Wait until the scan before is written, so that a kill costs no more than one computed result."""

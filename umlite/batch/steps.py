@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from umlite.batch.jobs import Job
@@ -15,6 +16,7 @@ from umlite.batch.saving import Saver
 from umlite.batch.standing import Standing, standing_of
 from umlite.batch.terms import Terms, terms_of
 from umlite.cost.actual import Cost
+from umlite.errors import DeviceError
 from umlite.machine.memory import peak_bytes, start_peak
 from umlite.outputs.temporary import existing
 from umlite.products.content import Content, content_of
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from umlite.cost.forecast import Forecast
     from umlite.cost.prediction import Prediction
 
+MOST_PARTS = 4
+"""Parts that the classes of a scan are divided into, at most, where memory is refused for all of them at once."""
 _MANY = 64
 
 
@@ -95,12 +99,22 @@ class Steps:
         predicted = None if forecast is None else forecast.of(prepared, terms.request)
         return Ready(job, terms, prepared, content, predicted)
 
-    def decide(self, ready: Ready, progress: Progress = no_progress) -> Answered:
-        """Run the windows."""
+    def decide(
+        self, ready: Ready, progress: Progress = no_progress, is_alone: Callable[[], bool] = lambda: True
+    ) -> Answered:
+        """Run the windows. Where memory is refused to a scan that is alone, in parts of its classes."""
         job, request = ready.job, ready.terms.request
         folder = existing(job.place.folder_beside("probabilities")) if request.keeps_probabilities else None
-        decided = self._model.segmenter.decide(ready.prepared, request, progress=progress, folder=folder)
-        return Answered(job, ready.terms, decided, ready.content, ready.predicted)
+        most = min(MOST_PARTS, len(ready.terms.classes)) if request.can_be_parted else 1
+        decide = partial(self._model.segmenter.decide, ready.prepared, request, progress=progress, folder=folder)
+        parts = 1
+        while True:
+            try:
+                return Answered(job, ready.terms, decide(parts=parts), ready.content, ready.predicted)
+            except DeviceError:
+                if 2 * parts > most or not is_alone():
+                    raise
+            parts *= 2  # here, where the error no longer holds what was in memory
 
     def finish(self, answered: Answered) -> Outcome:
         """Clean the masks and write all files of the result."""

@@ -41,7 +41,7 @@ class Segmentation:
         timings: seconds of the steps "read", "prepare", "windows" and "postprocess". Masks are resampled to the scan's
             grid while they are written.
         warnings: sentences about the scan or the weights that a user should know.
-        notes: sentences about post-processing rules that could not be applied.
+        notes: sentences on how it was computed, and about post-processing rules that could not be applied.
         card: describes the weights.
         undecided_voxels: voxels of the model's grid whose result could differ with all windows; 0 unless adaptive.
         probabilities: None unless they were requested.

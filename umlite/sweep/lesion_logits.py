@@ -45,10 +45,10 @@ class LesionLogits:
         Args:
             inside: the box of the field that holds the volume.
             part: sums with their `total`.
-            names: class names in the order of the sums.
+            names: class names in the order of the sums; others get nothing.
         """
         assert part.total is not None
-        for name in self.names:
+        for name in (name for name in self.names if name in names):
             self._parts[name].append(self._positive(inside, part, part.sums[names.index(name)], part.total))
 
     def at(self, name: str, places: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
