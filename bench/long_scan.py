@@ -72,11 +72,11 @@ def measured(scan: Path, weights: str, threads: int, packs: Sequence[Path] = ())
     command = [sys.executable, "-m", "umlite", "segment", str(scan), "-o", str(scan.parent / "masks"), "--json"]
     command += ["--weights", weights, "--device", "cpu", "--threads", str(threads), "--overwrite"]
     command += ["--with", ",".join(map(str, packs))] if packs else []
-    peak_kb = 0
+    peak = 0
     with open(scan.parent / "report.json", "w+") as output:
         process = subprocess.Popen(command, stdout=output)
         while process.poll() is None:
-            peak_kb = max(peak_kb, _peak_kb(process.pid))
+            peak = max(peak, peak_kb(process.pid))
             time.sleep(POLL_S)
         if process.returncode:
             raise SystemExit(f"umlite segment ended with {process.returncode}.")
@@ -84,7 +84,7 @@ def measured(scan: Path, weights: str, threads: int, packs: Sequence[Path] = ())
         (result,) = json.load(output)["scans"]
     counts, steps = result["windows"], result["timings_s"]
     return {
-        "peak_gb": round(peak_kb * 1024 / 1e9, 3),
+        "peak_gb": round(peak * 1024 / 1e9, 3),
         "windows": counts["run"],
         "windows_total": counts["total"],
         "seconds": round(sum(steps.values()), 2),
@@ -93,8 +93,8 @@ def measured(scan: Path, weights: str, threads: int, packs: Sequence[Path] = ())
     }
 
 
-def _peak_kb(process: int) -> int:
-    """Since the process began or, as it does once its network is loaded, began to count anew."""
+def peak_kb(process: int) -> int:
+    """A process's peak memory since it began or, as it does once its network is loaded, began to count anew."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

@@ -225,10 +225,10 @@ class Teacher:
         self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
     ) -> tuple[Controller, float, Curve]:
         """Try every start for some steps, and go on with the best."""
-        begun = self._starts(learner.train, nearest, task)
-        tried = [learner.learn(start, name, TRIAL_STEPS) for name, start in begun]
-        for _, value, curve in tried:
-            self.notify(f"From {curve.start}: Dice {value:.3f} of held-out samples after {TRIAL_STEPS} steps")
+        tried = []
+        for name, start in self._starts(learner.train, nearest, task):
+            tried.append(learner.learn(start, name, TRIAL_STEPS))
+            self.notify(f"From {name}: Dice {tried[-1][1]:.3f} of held-out samples after {TRIAL_STEPS} steps")
         best, value, trial = max(tried, key=lambda one: one[1])
         controller, final, curve = learner.learn(best, trial.start)
         return (controller, final, curve) if final > value else (best, value, trial)
