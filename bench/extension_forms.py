@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from bench.extension import draw_phantoms
+from bench.extension_scans import draw_phantoms
 from bench.report import begin, finish
 from umlite import Segmenter
 from umlite.extension import starts

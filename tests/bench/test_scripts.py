@@ -65,6 +65,21 @@ def test_extension_forms() -> None:
 
 
 @pytest.mark.slow
+def test_extension() -> None:
+    (row,) = report("extension")["rows"]
+    assert row["unchanged"]["passed"]
+    assert row["pack"]["mean"] > row["probe"]["mean"] - 0.1
+    assert row["anew_steps"] >= 1
+
+
+@pytest.mark.slow
+def test_extension_full() -> None:
+    (row,) = report("extension_full", "--backbone", "unet")["rows"]
+    assert row["unchanged"]["passed"]
+    assert row["disk_mb"] < 0.4 * row["windows"]
+
+
+@pytest.mark.slow
 def test_packs() -> None:
     rows = report("packs")["rows"]
     assert [row["added"] for row in rows] == [0, 1, 10, 200]
