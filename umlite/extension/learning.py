@@ -81,9 +81,13 @@ class Learner:
     def _learn(self, start: Controller, name: str, most_steps: int) -> tuple[Controller, float, Curve]:
         windows = self._train
         random = torch.Generator().manual_seed(self.seed)
-        weight, bias = start.weight.clone().requires_grad_(), start.bias.clone().requires_grad_()
-        scale = torch.cat([image[None] for image, *_ in windows]).square().mean().sqrt().item() or 1.0
-        rates = (LEARNING_RATE / scale / 4, LEARNING_RATE)
+        images = torch.stack([image for image, *_ in windows])
+        usual = images.mean(0)
+        # The head of the usual image, and what an image changes by being another: from few windows, little is learned
+        # of that, where a map of the image itself would answer nonsense for any other image.
+        weight = start.weight.clone().requires_grad_()
+        bias = (start.bias + start.weight @ usual).requires_grad_()
+        rates = (LEARNING_RATE / (images.square().mean().sqrt().item() or 1.0) / 4, LEARNING_RATE)
         optimiser = torch.optim.Adam([{"params": [weight]}, {"params": [bias]}])
         best, best_dice, waited = start, self.dice(start), 0
         points: list[tuple[int, float, float]] = []
@@ -93,13 +97,14 @@ class Learner:
         for step in range(1, most_steps + 1):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * min(1.0, step / 20) * (1 - 0.9 * step / most_steps)
-            loss = _loss(Controller(weight, bias), [windows[n] for n in _drawn(full, len(windows), random)])
+            drawn = [windows[n] for n in _drawn(full, len(windows), random)]
+            loss = _loss(Controller(weight, bias - weight @ usual), drawn)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             recent.append(float(loss.detach()))
             if step % VALIDATE_EVERY == 0 or step == most_steps:
-                now = Controller(weight.detach().clone(), bias.detach().clone())
+                now = Controller(weight.detach().clone(), (bias - weight @ usual).detach())
                 dice = self.dice(now)
                 points.append((step, sum(recent) / len(recent), dice))
                 recent = []
