@@ -19,14 +19,20 @@ from umlite.volume.reading import read_scan
 
 FIRST_SEED = 2_000_000  # phantoms that no training saw
 SPACING_MM = (2.0, 2.0, 4.0)
-PARTS = 2
-"""Of every real scan, one above the other, so that one patient gives scans to learn from and one to stop by."""
+PARTS, PARTS_ALONE = 2, 4
+"""Of every real scan, one above the other, so that one patient gives scans to learn from and one to stop by; and of
+the only one with a class, whose parts judge too."""
 EXAMPLE = "example_ct"
 STRUCTURES = {
+    "liver": ("liver",),
     "aorta": ("aorta",),
     "right_lung": ("lung_lower_lobe_right", "lung_middle_lobe_right", "lung_upper_lobe_right"),
 }
-PATIENTS = {"aorta": (EXAMPLE, "totalseg_aorta"), "right_lung": (EXAMPLE, "elastix_lung", "slicerio_ctchest")}
+PATIENTS = {
+    "liver": (EXAMPLE,),
+    "aorta": (EXAMPLE, "totalseg_aorta"),
+    "right_lung": (EXAMPLE, "elastix_lung", "slicerio_ctchest"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,26 +64,25 @@ def draw_phantoms(folder: Path, count: int, classes: Sequence[str]) -> None:
 
 
 def of_patients(data: Path, folder: Path, name: str) -> list[Fold]:
-    """Every patient judges once, whole; parts of the others are learned from.
+    """Every patient judges once, whole; parts of the others are learned from. Of one patient alone, the parts judge.
 
-    data: the folder that recipes.demo_weights.patients describes. name: aorta or right_lung.
+    data: the folder that recipes.demo_weights.patients describes. name: one of PATIENTS.
     """
-    whole, parts = {}, {}
+    alone = len(PATIENTS[name]) == 1
     for patient in PATIENTS[name]:
         hu, mask, affine = labelled_part(data, patient, name)
         write_case(folder / name / "whole" / patient, hu, affine, {name: mask})
-        cuts = np.linspace(0, hu.shape[2], PARTS + 1).astype(int)
+        shown = np.flatnonzero(mask.any((0, 1)))
+        first, last = (shown[0], shown[-1] + 1) if alone else (0, hu.shape[2])
+        cuts = np.linspace(first, last, (PARTS_ALONE if alone else PARTS) + 1).astype(int)
         for n, (low, high) in enumerate(itertools.pairwise(cuts.tolist())):
             moved = affine.copy()
             moved[:3, 3] += low * affine[:3, 2]
             case = folder / name / "parts" / f"{patient}_{n}"
             write_case(case, hu[..., low:high], moved, {name: mask[..., low:high]})
-    whole = {one.name: one for one in find_labelled(folder / name / "whole", name)[0]}
-    parts = {one.name: one for one in find_labelled(folder / name / "parts", name)[0]}
-    return [
-        Fold([part for case, part in parts.items() if not case.startswith(judge)], [whole[judge]], judge)
-        for judge in PATIENTS[name]
-    ]
+    parts = find_labelled(folder / name / "parts", name)[0]
+    judges = parts if alone else find_labelled(folder / name / "whole", name)[0]
+    return [Fold([one for one in parts if not one.name.startswith(j.name)], [j], j.name) for j in judges]
 
 
 def labelled_part(
