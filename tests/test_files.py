@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from umlite.errors import OutputError
-from umlite.files import MOST_JSON_BYTES, expanded, output_path, read_json
+from umlite.files import MOST_JSON_BYTES, expanded, file_sha256, kept_sha256, output_path, read_json
 
 NOBODY = "~no-such-user"
 
@@ -63,3 +63,12 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     with pytest.raises(OSError, match="not a regular file"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_hash_is_that_of_the_content_now(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    for content in (b"one", b"two", b"three"):
+        path.write_bytes(content)
+        assert kept_sha256(path) == kept_sha256(path) == file_sha256(path)
+    with pytest.raises(FileNotFoundError):
+        kept_sha256(tmp_path / "absent")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from umlite.class_table import ClassTable
 from umlite.engines.options import EngineOptions
-from umlite.files import file_sha256
+from umlite.files import kept_sha256
 from umlite.machine.gpus import may_have_gpu
 from umlite.weights.loading import read_card
 from umlite.weights.model_card import ModelCard
@@ -67,7 +67,7 @@ class Model:
     @functools.cached_property
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of the weights' file and of each pack."""
-        return tuple(file_sha256(path) for path in (self.path, *self.packs))
+        return tuple(kept_sha256(path) for path in (self.path, *self.packs))
 
     @functools.cached_property
     def precision(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import umlite
 from umlite.api import Segmenter
 from umlite.errors import OutputError, RequestError
-from umlite.files import file_sha256, make_folder, read_json
+from umlite.files import kept_sha256, make_folder, read_json
 from umlite.machine.cache_folder import cache_folder
 from umlite.machine.processor import processor_name
 from umlite.outputs.file_set import replacing
@@ -88,6 +88,6 @@ def _file(segmenter: Segmenter) -> Path:
     """The file of a calibration, named after everything that its numbers depend on."""
     setup = segmenter.setup
     options = replace(setup.options, max_ram=None, max_vram=None)  # limits decide whether a scan runs, not how fast
-    facts = [FORMAT, umlite.__version__, processor_name(), file_sha256(segmenter.weights_path)]
+    facts = [FORMAT, umlite.__version__, processor_name(), kept_sha256(segmenter.weights_path)]
     facts += [options.to_dict(), setup.weight_limit_bytes]
     return _folder() / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"

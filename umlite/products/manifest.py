@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from umlite.files import file_sha256
+from umlite.files import file_sha256, kept_sha256
 from umlite.products.elsewhere import given_path
 from umlite.products.place import Place
 from umlite.weights.packs import read_pack_card
@@ -50,7 +50,7 @@ def run_facts(
         "weights": {
             "name": card.name,
             "file": os.path.abspath(weights),
-            "sha256": file_sha256(weights),
+            "sha256": kept_sha256(weights),
             "packs": [pack_facts(pack) for pack in packs],
             "license": card.license,
             "notice": card.notice,
@@ -71,7 +71,7 @@ def run_facts(
 def pack_facts(path: Path) -> dict[str, Any]:
     """What a manifest says of a pack: its name and hash find it again, and its folder is nobody's business."""
     classes = list(read_pack_card(path).classes)
-    return {"file": path.name, "sha256": file_sha256(path), "classes": classes}
+    return {"file": path.name, "sha256": kept_sha256(path), "classes": classes}
 
 
 def input_facts(path: Path, content: Content, series: Series | None = None) -> dict[str, Any]:
