@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from umlite.weights.loading import save_model
 
 settings.register_profile("umlite", deadline=None)  # a shared core may be taken away for seconds
 settings.load_profile("umlite")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell without job control starts what it puts behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that tests interrupt would inherit it
 
 
 @functools.cache
