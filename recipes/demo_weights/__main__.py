@@ -70,6 +70,9 @@ def make_parser() -> argparse.ArgumentParser:
     patients.add_argument("report", type=Path, help=".json file to write")
     patients.add_argument("weights", type=Path, nargs="+", help="weights files to compare, the oldest first")
     patients.add_argument("--data", type=Path, required=True, help="folder of the scans")
+    pictures = command("pictures", _pictures, "draw the pictures of docs/demo.md with the bundled weights")
+    pictures.add_argument("data", type=Path, help="folder of the scans")
+    pictures.add_argument("docs", type=Path, help="folder of the pictures")
     return parser
 
 
@@ -170,6 +173,12 @@ def _patients(options: argparse.Namespace) -> None:
     from recipes.demo_weights.real_dice import measure_patients
 
     print(measure_patients(options.weights, options.data, options.report))
+
+
+def _pictures(options: argparse.Namespace) -> None:
+    from recipes.demo_weights.pictures import draw
+
+    draw(options.data, options.docs)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -84,6 +84,8 @@ def _measure_patient(segmenter: Segmenter, patient: Patient, data: Path) -> list
         score = round(dice(found, true), 4)
         volumes = (round(float(m.sum()) * ml, 2) for m in (found, true))
         rows.append(Measured(patient.name, patient.trained, patient.licence, name, score, *volumes))
+    if patient.height < 1:
+        return rows  # what it does not show is known of a part of it
     false_ml = round(sum(result.volumes_ml[name] for name in patient.absent), 2)
     return [*rows, Measured(patient.name, patient.trained, patient.licence, ABSENT, None, false_ml, 0.0)]
 

@@ -52,7 +52,7 @@ _RARE = {
     "liver_tumor": 1.5,
     "colon_tumor": 1.5,
     "kidney_cyst": 1.5,
-    "lung_tumor": 0.8,
+    "lung_tumor": 3.0,
     "bladder": 7.0,
     "prostate": 0.3,
     "left_head_of_femur": 0.3,
