@@ -15,7 +15,7 @@ from umlite.models.universal import UniversalModel
 from umlite.weights.loading import load_model, save_model
 from umlite.weights.model_card import ModelCard
 
-NOTICE = "Demo weights, trained on phantoms and one scan: for trying the software only, not for any other use."
+NOTICE = "Demo weights, trained on phantoms and a few scans: for trying the software only, not for any other use."
 
 
 def export(tensors: Mapping[str, Tensor], path: Path) -> None:

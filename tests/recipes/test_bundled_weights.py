@@ -16,7 +16,7 @@ from umlite import Segmenter
 from umlite.phantom import draw_spec, render_phantom
 from umlite.results.metrics import dice
 
-SHORT_BARS = {"liver": 0.94, "spleen": 0.92, "left_kidney": 0.92, "aorta": 0.95, "postcava": 0.94}
+SHORT_BARS = {"liver": 0.94, "spleen": 0.91, "left_kidney": 0.92, "aorta": 0.95, "postcava": 0.94}
 MEAN_BARS = {
     "liver": 0.95,
     "spleen": 0.93,
