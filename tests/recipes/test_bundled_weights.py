@@ -20,7 +20,7 @@ SHORT_BARS = {"liver": 0.94, "spleen": 0.91, "left_kidney": 0.92, "aorta": 0.95,
 MEAN_BARS = {
     "liver": 0.95,
     "spleen": 0.93,
-    "left_kidney": 0.88,
+    "left_kidney": 0.87,
     "gallbladder": 0.89,
     "aorta": 0.9,
     "stomach": 0.93,
