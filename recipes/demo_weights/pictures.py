@@ -1,4 +1,4 @@
-"""The pictures of docs/demo.md: what `umlite demo` draws of a phantom and of two patients whose licence allows it."""
+"""The pictures of docs/demo.md: what `umlite demo` draws of a phantom and of three patients whose licence allows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from PIL import Image
 from recipes.demo_weights.patients import named
 from umlite.demo import run_demo
 
-PATIENTS = {"demo_abdomen.png": "cptac_pda_abdomen", "demo_chest.png": "totalseg_aorta"}
+PATIENTS = {
+    "demo_abdomen.png": "cptac_pda_abdomen",
+    "demo_chest.png": "totalseg_aorta",
+    "demo_stack.png": "example_ct_dicom",
+}
 _STEP = 12
 """Greys of a picture are rounded to multiples of it, which makes the file a third as large."""
 
