@@ -9,7 +9,8 @@ import torch
 
 from support.samples import small_card, small_model
 from umlite import Segmenter
-from umlite.checks.verification import ClassAgreement, spread_evenly, verify
+from umlite.checks.compared_windows import spread_evenly
+from umlite.checks.verification import ClassAgreement, verify
 from umlite.errors import RequestError
 from umlite.weights.loading import save_model
 

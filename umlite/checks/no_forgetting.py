@@ -8,14 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from umlite.api import Segmenter
-from umlite.checks.verification import spread_evenly
-from umlite.errors import InputError, RequestError
+from umlite.checks.compared_windows import ComparedWindows, check_count
+from umlite.errors import RequestError
 from umlite.extension.unchanged import Comparison, compare_windows
 from umlite.phantom import make_phantom
 from umlite.progress import Progress, no_progress
 from umlite.request import Request
-from umlite.sweep.runner import constant_windows
-from umlite.windows import pad_to_window, window_at, window_grid
 
 PHANTOM_SEED, PHANTOM_SPACING_MM = 0, (3.0, 3.0, 3.0)
 
@@ -45,26 +43,19 @@ def check_unchanged(
     """
     if not extended.packs:
         raise RequestError("Expected packs whose effect on other classes is to be checked, found none.", about="packs")
-    if windows is not None and windows < 1:
-        raise RequestError(f"Expected at least 1 window to compare, found {windows}.", about="sample")
+    check_count(windows)
     asked = request or Request()
     if scan is None:
-        source, windows = make_phantom(PHANTOM_SEED, PHANTOM_SPACING_MM).image(), 1
-        volume = base.prepare(source).volume
+        phantom = make_phantom(PHANTOM_SEED, PHANTOM_SPACING_MM).image()
+        compared, windows = ComparedWindows.of(base, phantom, asked.overlap), 1
     else:
-        volume = base.prepare(scan, force_geometry=asked.force_geometry).volume
-    if volume.is_empty:
-        raise InputError(f"{scan} has nothing above {base.card.hu_range[0]:g} HU, so there is nothing to compare.")
-    padded, _ = pad_to_window(volume.voxels, base.card.window)
-    grid = window_grid((padded.shape[0], padded.shape[1], padded.shape[2]), base.card.window, asked.overlap)
-    constant = constant_windows(padded, base.card.window, asked.overlap)
-    varied = [start for start in grid if start not in constant] or grid
-    starts = varied if windows is None else spread_evenly(varied, windows)
+        compared = ComparedWindows.of(base, scan, asked.overlap, force_geometry=asked.force_geometry)
+    starts = compared.starts(windows)
 
     def read() -> Iterator[Tensor]:
         for done, start in enumerate(starts):
             progress(done, len(starts))
-            yield padded[window_at(start, base.card.window)]
+            yield compared.at(start)
         progress(len(starts), len(starts))
 
     return compare_windows(base, extended, read())

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from umlite.api import Segmenter
-from umlite.errors import InputError, RequestError
+from umlite.checks.compared_windows import ComparedWindows, check_count
+from umlite.errors import RequestError
 from umlite.gpu.transfer import synchronise
 from umlite.progress import Progress, no_progress
 from umlite.request import Classes, Request
 from umlite.results.metrics import dice_of_counts
-from umlite.sweep.runner import constant_windows
-from umlite.windows import Size, pad_to_window, window_at, window_grid
 
 DEFAULT_TOLERANCE = 1e-3
 """Share of a class's standard deviation: enough for reordered float32 arithmetic. Half precision needs more."""
@@ -166,17 +165,12 @@ def verify(
     """
     asked = Request.of(request)
     names, overlap = [c.name for c in chosen.check_request(asked)], asked.overlap
-    if windows is not None and windows < 1:
-        raise RequestError(f"Expected at least 1 window to compare, found {windows}.", about="sample")
+    check_count(windows)
     if not tolerance >= 0:
         raise RequestError(f"Expected a tolerance of at least 0, found {tolerance}.", about="tolerance")
-    volume = chosen.prepare(scan, force_geometry=asked.force_geometry).volume
-    if volume.is_empty:
-        raise InputError(f"{scan} has nothing above {chosen.card.hu_range[0]:g} HU, so there is nothing to compare.")
+    compared = ComparedWindows.of(chosen, scan, overlap, force_geometry=asked.force_geometry)
+    volume, grid = compared.volume, compared.grid
     agreements = tuple(ClassAgreement(name) for name in names)
-    window = chosen.card.window
-    padded, _ = pad_to_window(volume.voxels, window)
-    grid = window_grid((padded.shape[0], padded.shape[1], padded.shape[2]), window, overlap)
     if windows is None:
         total = 2 * len(grid)
         expected, theirs = _timed(
@@ -189,11 +183,10 @@ def verify(
         )
         _compare(agreements, expected, found)
         return Verification(agreements, len(grid), len(grid), theirs, ours, tolerance)
-    constant = constant_windows(padded, window, overlap)
-    sampled = spread_evenly([start for start in grid if start not in constant] or grid, windows)
+    sampled = compared.starts(windows)
     theirs, ours = 0.0, 0.0
     for done, start in enumerate(sampled, start=1):
-        x = padded[window_at(start, window)][None, None]
+        x = compared.at(start)[None, None]
         expected, seconds = _timed(reference, functools.partial(_one_window, reference, x, names))
         theirs += seconds
         found, seconds = _timed(chosen, functools.partial(_one_window, chosen, x, names))
@@ -201,12 +194,6 @@ def verify(
         _compare(agreements, expected, found)
         progress(done, len(sampled))
     return Verification(agreements, len(sampled), len(grid), theirs, ours, tolerance)
-
-
-def spread_evenly(starts: Sequence[Size], count: int) -> list[Size]:
-    """At most `count` windows, spread evenly over their order: one from the middle of each part."""
-    count = min(count, len(starts))
-    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
 
 
 def _compare(agreements: Sequence[ClassAgreement], expected: Tensor, found: Tensor) -> None:
