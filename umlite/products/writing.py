@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,7 @@ def write_products(
     start = time.perf_counter()
     with ExitStack() as stack:
         sets = _Sets(stack, place.home, overwrite)
-        outputs: list[_Part] = []
-        for product in products:
-            before = len(sets.staged)
-            product.write(sets, place, finished)
-            outputs.append((product, sets.staged[before:]))
+        outputs = _write_each(products, sets, lambda product: product.write(sets, place, finished))
         checks = finished.checks
         parts = dict(finished.seconds)
         parts["write"] = time.perf_counter() - start - sum(parts.values())
@@ -104,18 +100,26 @@ def copy_products(
     start = time.perf_counter()
     with ExitStack() as stack:
         sets = _Sets(stack, place.home, overwrite)
-        outputs: list[_Part] = []
-        for product in products:
-            before = len(sets.staged)
-            try:
-                product.copy(sets, original.place, place, original.classes, scan)
-            except OSError as error:
-                raise output_error(error, place.main) from error
-            outputs.append((product, sets.staged[before:]))
+        try:
+            outputs = _write_each(
+                products, sets, lambda product: product.copy(sets, original.place, place, original.classes, scan)
+            )
+        except OSError as error:
+            raise output_error(error, place.main) from error
         parts = {"copy": time.perf_counter() - start}
         manifest = {**facts, "timings_s": {"copy": round(parts["copy"], 3)}}
         _add_manifest(sets, place, manifest, outputs, manifest_path)
     return Written(_names(outputs), manifest_path, manifest, parts)
+
+
+def _write_each(products: Sequence[Product], sets: _Sets, write: Callable[[Product], None]) -> list[_Part]:
+    """Write the files of products, one after the other, and tell which are whose."""
+    parts = []
+    for product in products:
+        before = len(sets.staged)
+        write(product)
+        parts.append((product, sets.staged[before:]))
+    return parts
 
 
 def _add_manifest(
