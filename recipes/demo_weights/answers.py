@@ -15,6 +15,7 @@ from recipes.demo_weights.patients import ABDOMINAL, LABELS, NEVER, PATIENTS, Pa
 from recipes.demo_weights.real_scans import Lesson
 from recipes.demo_weights.recipe import CLASSES, HU_RANGE, SPACING_MM
 from umlite.api import Segmenter
+from umlite.evaluation.tolerances import is_lesion
 from umlite.outputs.file_set import replacing
 from umlite.volume.preparation import Volume, prepare_volume
 from umlite.volume.reading import Scan
@@ -95,7 +96,7 @@ def clean(patient: Patient, hu: NDArray[np.float32], p: NDArray[np.float32]) -> 
     present, known = p > YES, (p > YES) | (p < NO)
     middle = _middle(hu)
     for name, c in number.items():
-        if _is_lesion(name):
+        if is_lesion(name):
             present[c], known[c] = False, p[c] < NO
             continue
         found = p[c] > 0.5
@@ -108,7 +109,7 @@ def clean(patient: Patient, hu: NDArray[np.float32], p: NDArray[np.float32]) -> 
             kept = np.zeros_like(kept)
         known[c] = np.where(kept, (p[c] > YES) | ~found, (p[c] < NO) & ~kept)
         present[c] = kept & known[c]
-    organs = [c for name, c in number.items() if not _is_lesion(name)]
+    organs = [c for name, c in number.items() if not is_lesion(name)]
     grown = np.zeros(hu.shape, np.bool_)
     for name, seeds in patient.grown.items():
         whole = grow(hu, [p[number[n]] > 0.5 for n in (name, *seeds)], middle)
@@ -174,10 +175,6 @@ def _add_labels(patient: Patient, scan: Scan, volume: Volume, data: Path, presen
         c = CLASSES.index(name)
         present[c] = np.where(inside, on_grid(mask), present[c])
         known[c] |= inside
-
-
-def _is_lesion(name: str) -> bool:
-    return name.endswith(("tumor", "cyst"))
 
 
 def _body(hu: NDArray[np.float32]) -> Mask:

@@ -14,6 +14,7 @@ from recipes.demo_weights.contrast import BACKGROUND, change_contrast
 from recipes.demo_weights.deformation import random_grid, sample, smooth_noise
 from recipes.demo_weights.lesions import paint_lesions
 from umlite.errors import InputError
+from umlite.evaluation.tolerances import is_lesion
 from umlite.training.image import TrainingImage, class_bits, make_image, mirror
 
 SHARES = {
@@ -113,7 +114,7 @@ def _organs(present: NDArray[np.uint32], classes: tuple[str, ...]) -> NDArray[np
     """One organ per voxel, by the number of its class plus one; 0 where there is none."""
     organs = np.zeros(present.shape, np.uint8)
     for c, name in enumerate(classes):
-        if not name.endswith(("tumor", "cyst")):
+        if not is_lesion(name):
             organs[present & class_bits([name], classes) != 0] = c + 1
     return organs
 
