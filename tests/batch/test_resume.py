@@ -20,6 +20,7 @@ from umlite.batch.orders import Orders
 from umlite.batch.outcome import Outcome
 from umlite.batch.run import run_jobs
 from umlite.engines.options import EngineOptions
+from umlite.outputs.staging import Staging, hidden_names
 from umlite.products.formats import LABEL_MAP
 from umlite.products.place import Place
 from umlite.products.wanted import Wanted
@@ -68,6 +69,18 @@ def test_a_finished_scan_is_skipped_without_its_network(small_weights: Path, job
         assert outcome.manifest == json.loads((job.output / "manifest.json").read_text())
         assert sorted(file.name for file in outcome.files) == ["liver.nii.gz", "spleen.nii.gz"]
     assert content(job.output) == before
+
+
+def test_what_a_run_left_above_folders_it_had_not_made_yet_goes(segmenter: Segmenter, job: Job, tmp_path: Path) -> None:
+    dead, living = Staging(tmp_path), Staging(tmp_path)
+    dead.make()
+    dead.release()  # as the death of its process does
+    living.make()
+    try:
+        assert again(segmenter, job).skipped
+        assert hidden_names(tmp_path) == [living.folder]
+    finally:
+        living.remove()
 
 
 def test_force_computes_again_what_its_own_manifest_lists(segmenter: Segmenter, job: Job) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from umlite.batch.terms import Terms
 from umlite.errors import OutputError, UmliteError
 from umlite.files import output_error
 from umlite.outputs.file_set import rehearse, wait_for_others
-from umlite.outputs.leftovers import recover
+from umlite.outputs.leftovers import own_parents, recover
 from umlite.outputs.temporary import existing
 from umlite.products.place import Place
 from umlite.products.product import Finished, Product
@@ -36,11 +37,22 @@ class Saver:
         self._clean: set[Path] = set()
 
     def clean(self, job: Job) -> None:
-        """Finish or remove what killed runs left in the folder of a result. Raises OutputError where neither works."""
-        folder = existing(job.place.home)
-        if folder not in self._clean:
-            recover(folder)
+        """Finish or remove what killed runs left in the folder of a result, and in those above.
+
+        A run whose folder did not exist yet had its hidden files in a parent. Raises OutputError where neither works in
+        the folder itself.
+        """
+        home = existing(job.place.home)
+        if home in self._clean:
+            return
+        recover(home)
+        self._clean.add(home)
+        for folder in own_parents(home):
+            if folder in self._clean:
+                return
             self._clean.add(folder)
+            with suppress(OutputError):  # that set is of other results
+                recover(folder)
 
     def check(self, job: Job, terms: Terms) -> bool:
         """Find out before the computation whether the result can be written, by doing what writing it will do.

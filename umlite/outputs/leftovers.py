@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from umlite.errors import OutputError
@@ -69,6 +70,17 @@ def settle(home: Path, user: int) -> bool:
         os.rename(marker, trash)  # in one step: a marker that is being removed file by file would tell nothing
         remove(trash)
     return True
+
+
+def own_parents(folder: Path) -> Iterator[Path]:
+    """The parents of a folder, as far up as they belong to the same user and lie on the same disk."""
+    with contextlib.suppress(OSError):
+        lower = os.stat(folder)
+        for parent in Path(os.path.abspath(folder)).parents:
+            upper = os.stat(parent)
+            if (upper.st_uid, upper.st_dev) != (lower.st_uid, lower.st_dev):
+                return
+            yield parent
 
 
 def who(marker: Path) -> str:
