@@ -33,7 +33,7 @@ from umlite.extension.learning import Controller
 from umlite.extension.measured import held_out_dice
 from umlite.extension.samples import Sampler, content_hash
 from umlite.extension.starts import of_probe
-from umlite.extension.unchanged import compare_scans
+from umlite.extension.unchanged import hash_scans
 from umlite.files import file_sha256
 from umlite.kernels.implementations import REFERENCE
 from umlite.weights.loading import load_model
@@ -92,13 +92,13 @@ def main() -> None:
 def taught(trial: Trial, fold: Fold) -> dict[str, Any]:
     """One row: a class learned from some scans."""
     segmenter = Segmenter(trial.base, device="cpu")
-    teacher = Teacher(segmenter, trial.folder / "samples")
+    teacher = Teacher(segmenter, trial.folder / f"samples_of_{len(fold.scans)}")
     start, cpu = time.perf_counter(), time.process_time()
     found = teacher.teach(fold.scans, Task(trial.name, held_out=HELD_OUT))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     extended = with_pack(trial, "pack", found.pack)
     sampler = Sampler(segmenter, teacher.base, teacher.folder, 0)
-    same = compare_scans(segmenter, extended, fold.scans, sampler)
+    before, after = (hash_scans(one, len(segmenter.classes), fold.scans, sampler) for one in (segmenter, extended))
     row = {
         "class": trial.name,
         "scans": len(fold.scans),
@@ -112,7 +112,7 @@ def taught(trial: Trial, fold: Fold) -> dict[str, Any]:
         "start": found.curve.start,
         "curve": found.curve.points,
         "samples_mb": round(found.kept_bytes / 1e6, 1),
-        "unchanged": same.to_dict(),
+        "unchanged": before.compare(after).to_dict(),
     }
     if trial.anew:
         network = trial.folder / f"anew_{trial.name}.safetensors"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,16 +23,19 @@ def pack(small_weights: Path, tmp_path: Path) -> Path:
     return saved_pack(tmp_path, small_weights, ["heart"])
 
 
+def loader(weights: Path) -> Callable[[Sequence[Path]], Segmenter]:
+    return lambda packs: Segmenter(weights, packs=packs, device="cpu")
+
+
 def test_on_a_scan_and_on_a_phantom(small_weights: Path, pack: Path, scan_file: Path) -> None:
-    base, extended = Segmenter(small_weights, device="cpu"), Segmenter(small_weights, packs=[pack], device="cpu")
     done = []
-    found = check_unchanged(base, extended, scan_file, progress=lambda n, of: done.append((n, of)))
+    found = check_unchanged(loader(small_weights), [pack], scan_file, progress=lambda n, of: done.append((n, of)))
     assert found.passed
     assert found.classes == 32
-    assert found.windows == done[-1][0] == done[-1][1] > 4
+    assert 2 * found.windows == done[-1][0] == done[-1][1] > 8  # of both networks
     assert found.logits == found.windows * 32 * 16**3
-    assert check_unchanged(base, extended, scan_file, windows=2).windows == 2
-    phantom = check_unchanged(base, extended)
+    assert check_unchanged(loader(small_weights), [pack], scan_file, windows=2).windows == 2
+    phantom = check_unchanged(loader(small_weights), [pack])
     assert (phantom.passed, phantom.windows) == (True, 1)
 
 
@@ -66,10 +72,28 @@ def test_a_difference_is_found_and_named(small_weights: Path, pack: Path, scan_f
 
 
 def test_what_cannot_be_checked(small_weights: Path, pack: Path) -> None:
-    base, extended = Segmenter(small_weights, device="cpu"), Segmenter(small_weights, packs=[pack], device="cpu")
     with pytest.raises(RequestError, match="packs whose effect"):
-        check_unchanged(base, base)
+        check_unchanged(loader(small_weights), [])
     with pytest.raises(RequestError, match="at least 1 window"):
-        check_unchanged(base, extended, windows=0)
+        check_unchanged(loader(small_weights), [pack], windows=0)
     assert "--with" in umlite("verify", "--unchanged", "--weights", small_weights, code=2)
     assert "Expected a scan" in umlite("verify", "--weights", small_weights, code=2)
+
+
+@pytest.mark.parametrize("options", [{"kernels": "native"}, {"engine": "reference"}])
+def test_one_network_at_a_time_is_in_memory(small_weights: Path, pack: Path, options: dict[str, str]) -> None:
+    """Its memory goes with its last use, and waits for no collection of garbage."""
+    engines: list[weakref.ref] = []
+
+    def load(packs: Sequence[Path]) -> Segmenter:
+        assert all(engine() is None for engine in engines)
+        segmenter = Segmenter(small_weights, packs=packs, device="cpu", **options)
+        engines.append(weakref.ref(segmenter.engine))
+        return segmenter
+
+    gc.disable()
+    try:
+        assert check_unchanged(load, [pack]).passed
+    finally:
+        gc.enable()
+    assert len(engines) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from umlite.api import Segmenter
 from umlite.checks.compared_windows import ComparedWindows, check_count
 from umlite.errors import RequestError
-from umlite.extension.unchanged import Comparison, compare_windows
+from umlite.extension.unchanged import Comparison, hash_windows
 from umlite.phantom import make_phantom
 from umlite.progress import Progress, no_progress
 from umlite.request import Request
@@ -19,8 +19,8 @@ PHANTOM_SEED, PHANTOM_SPACING_MM = 0, (3.0, 3.0, 3.0)
 
 
 def check_unchanged(
-    base: Segmenter,
-    extended: Segmenter,
+    load: Callable[[Sequence[Path]], Segmenter],
+    packs: Sequence[Path],
     scan: Path | None = None,
     request: Request | None = None,
     *,
@@ -30,32 +30,35 @@ def check_unchanged(
     """Compare all classes of a network, with packs and without them, to the bit.
 
     Args:
-        base: the network.
-        extended: the same with packs.
+        load: gives the network with some packs. It is called twice, so that one network at a time is in memory.
+        packs: those to check.
         scan: a scan whose windows are compared. None: the middle window of a phantom from a seed.
         request: overlap and geometry count.
         windows: number of windows, evenly spread over those that are not constant. None: all of them.
-        progress: called with the number of windows done and the number of all windows.
+        progress: called with the number of windows done and the number of all windows, of both networks.
 
     Raises:
         InputError: the scan has nothing to compare.
         RequestError: no packs, or no windows.
     """
-    if not extended.packs:
+    if not packs:
         raise RequestError("Expected packs whose effect on other classes is to be checked, found none.", about="packs")
     check_count(windows)
-    asked = request or Request()
+    asked, base = request or Request(), load(())
     if scan is None:
         phantom = make_phantom(PHANTOM_SEED, PHANTOM_SPACING_MM).image()
         compared, windows = ComparedWindows.of(base, phantom, asked.overlap), 1
     else:
         compared = ComparedWindows.of(base, scan, asked.overlap, force_geometry=asked.force_geometry)
-    starts = compared.starts(windows)
+    starts, classes = compared.starts(windows), len(base.classes)
 
-    def read() -> Iterator[Tensor]:
-        for done, start in enumerate(starts):
-            progress(done, len(starts))
+    def read(first: int) -> Iterator[Tensor]:
+        for done, start in enumerate(starts, first):
+            progress(done, 2 * len(starts))
             yield compared.at(start)
-        progress(len(starts), len(starts))
 
-    return compare_windows(base, extended, read())
+    before = hash_windows(base, classes, read(0))
+    del base
+    after = hash_windows(load(packs), classes, read(len(starts)))
+    progress(2 * len(starts), 2 * len(starts))
+    return before.compare(after)

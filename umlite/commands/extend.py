@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +27,11 @@ from umlite.files import check_free
 from umlite.terminal import show, show_json, show_table, tell
 
 if TYPE_CHECKING:
-    from umlite.extension.extend import Extension
+    from umlite.api import Segmenter
+    from umlite.extension.extend import Extension, Task
+    from umlite.extension.labelled import Labelled
+    from umlite.extension.unchanged import HashedLogits
+    from umlite.weights.packs import Pack
 
 EXPERT = "Expert"
 
@@ -62,11 +68,11 @@ def extend(
 ) -> None:
     """Teach a network a class from labelled scans. All its other classes stay the same to the bit."""
     with reported(as_json):
-        from umlite.extension.extend import Task, Teacher
+        from umlite.extension.extend import Task
         from umlite.extension.labelled import find_labelled
         from umlite.extension.measured import held_out_dice, interval
         from umlite.extension.samples import Sampler
-        from umlite.extension.unchanged import compare_scans
+        from umlite.extension.unchanged import hash_scans
         from umlite.weights.packs import Pack, write_pack
 
         if not 0 < held_out < 1:
@@ -74,26 +80,20 @@ def extend(
         check_free([output], overwrite=overwrite)
         scans, others = find_labelled(data, name_in_data or name)
         tell(f"{len(scans)} labelled scans" + (f"; {others} more are not labelled with it" if others else ""))
-        base = load(weights, EngineOptions(device="cpu", threads=threads), output.parent)
-        text = None if embedding is None else _embedding(embedding)
-        task = Task(name, replaces, held_out, seed, text, license)
-        teacher = Teacher(base, work or output.with_name(f"{output.name}.work"), tell)
-        try:
-            found = teacher.teach(scans, task)
-        except KeyboardInterrupt:
-            tell(f"The features so far are kept in {teacher.folder}: the same command goes on from there.")
-            raise
-        write_pack(output, found.pack, overwrite=overwrite)  # kept before it is measured, which takes a while
-        extended = load(base.weights_path, EngineOptions(device="cpu", threads=threads), None, [output])
-        by_name = {one.name: one for one in scans}
-        used = [by_name[case] for case in (*found.trained_on, *found.held_out)]
-        same = compare_scans(base, extended, used, Sampler(base, teacher.base, teacher.folder, seed))
+        options, folder = EngineOptions(device="cpu", threads=threads), work or output.with_name(f"{output.name}.work")
+        task = Task(name, replaces, held_out, seed, None if embedding is None else _embedding(embedding), license)
+        write = partial(write_pack, output, overwrite=overwrite)
+        found, before = _learned(load(weights, options, output.parent), folder, scans, task, write)
+        extended = load(weights, options, None, [output])
+        used, held = ([one for one in scans if one.name in cases] for cases in (found.used, found.held_out))
+        sampler = Sampler(extended, found.pack.card.base, folder, seed)
+        same = before.compare(hash_scans(extended, len(before.names), used, sampler))
         if not same.passed:  # no assert statement, which `python -O` leaves out
             raise AssertionError(str(same))
         tell(f"{same}.")
-        tell(f"Measuring on {len(found.held_out)} held-out scans")
+        tell(f"Measuring on {len(held)} held-out scans")
         new = found.pack.card.classes[0]
-        values = held_out_dice(extended, new, [by_name[case] for case in found.held_out])
+        values = held_out_dice(extended, new, held)
         card = replace(
             found.pack.card,
             measured={new: interval(values)} if values else {},
@@ -105,6 +105,25 @@ def extend(
             show_json({"file": str(output), **found.to_dict(), **measured})
         else:
             _show(found, values, output)
+
+
+def _learned(
+    base: Segmenter, folder: Path, scans: list[Labelled], task: Task, write: Callable[[Pack], None]
+) -> tuple[Extension, HashedLogits]:
+    """What was learned, and the logits before. `base` goes with the return: one network at a time is in memory."""
+    from umlite.extension.extend import Teacher
+    from umlite.extension.samples import Sampler
+    from umlite.extension.unchanged import hash_scans
+
+    teacher = Teacher(base, folder, tell)
+    try:
+        found = teacher.teach(scans, task)
+    except KeyboardInterrupt:
+        tell(f"The features so far are kept in {folder}: the same command goes on from there.")
+        raise
+    write(found.pack)  # kept before it is compared and measured, which takes a while
+    used = [one for one in scans if one.name in found.used]
+    return found, hash_scans(base, len(base.classes), used, Sampler(base, teacher.base, folder, task.seed))
 
 
 def _show(found: Extension, values: list[float], output: Path) -> None:

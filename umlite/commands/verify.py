@@ -81,14 +81,21 @@ def _verify_unchanged(
     as_json: bool,
 ) -> None:
     from umlite.checks.no_forgetting import check_unchanged
+    from umlite.weights.packs import pack_paths
 
-    extended = load(weights, options, packs=packs)
-    base = load(extended.weights_path, options)
+    files = pack_paths(packs)
     name = "phantom" if scan is None else scan.name
     with window_bars(as_json) as progress_of:
-        found = check_unchanged(base, extended, scan, request, windows=sample, progress=progress_of(name))
+        found = check_unchanged(
+            lambda some: load(weights, options, packs=some),
+            files,
+            scan,
+            request,
+            windows=sample,
+            progress=progress_of(name),
+        )
     if as_json:
-        facts = {"scan": None if scan is None else str(scan), "packs": [str(pack) for pack in extended.packs]}
+        facts = {"scan": None if scan is None else str(scan), "packs": [str(pack) for pack in files]}
         show_json({**facts, **found.to_dict()})
     else:
         show(f"{found}.")

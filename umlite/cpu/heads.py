@@ -51,7 +51,6 @@ class Heads:
     def __init__(self, model: UniversalModel, feature: Activation, bottleneck: Activation, threads: int) -> None:
         self._kernels, self._norms = load("heads"), load("group_norm")
         self.feature, self.bottleneck, self.threads = feature, bottleneck, threads
-        self._generator = model.generator
         head = model.config.head
         if head.channels > MOST_INNER_CHANNELS:
             raise WeightsError(
@@ -76,7 +75,7 @@ class Heads:
         self._bottleneck_norm = _GroupNorm(self._norms, norm, bottleneck, threads)
         self._gap_weight = conv.weight.detach().flatten(1).double().numpy()
         self._gap_bias = conv.bias.detach().double().numpy()
-        self._folded = functools.lru_cache(maxsize=4)(self._fold)
+        self._folded = functools.lru_cache(maxsize=4)(model.generator.fold)
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -163,9 +162,6 @@ class Heads:
                 )
             )
         )
-
-    def _fold(self, classes: tuple[int, ...]) -> nn.Module:
-        return self._generator.fold(classes)
 
 
 class _GroupNorm:

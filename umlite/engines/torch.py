@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from umlite.engines.engine import Engine
 from umlite.engines.setup import Setup
@@ -34,10 +34,7 @@ class TorchEngine(Engine):
         self._batch = setup.options.batch or 1
         if setup.options.compile:
             self._features = torch.compile(self.model.features, fullgraph=True, dynamic=False)
-        self._folded = functools.lru_cache(maxsize=4)(self._fold)
-
-    def _fold(self, classes: tuple[int, ...]) -> nn.Module:
-        return self.model.generator.fold(classes)
+        self._folded = functools.lru_cache(maxsize=4)(self.model.generator.fold)
 
     @torch.inference_mode()
     def window_features(self, window: Tensor) -> tuple[Tensor, Tensor]:

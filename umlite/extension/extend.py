@@ -76,6 +76,11 @@ class Extension:
     nearest: tuple[tuple[str, float], ...]
     kept_bytes: int
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Names of all cases that were used."""
+        return (*self.trained_on, *self.held_out)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the numbers, ready for JSON."""
         return {

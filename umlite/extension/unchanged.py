@@ -1,15 +1,18 @@
-"""No forgetting: the logits of all classes of a network with packs and without them, compared to the bit."""
+"""No forgetting: the logits of all classes of a network with packs and without them, compared to the bit.
+
+A network's logits are kept as one hash per class, so that one network at a time is in memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from umlite.classes import REPLACED
 from umlite.extension.labelled import Labelled
 from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
 from umlite.kernels.implementations import REFERENCE
@@ -57,46 +60,73 @@ class Comparison:
         return f"{compared} {verdict}"
 
 
-def compare_windows(base: Segmenter, extended: Segmenter, windows: Iterable[Tensor]) -> Comparison:
-    """Compare whole windows [D, H, W]. extended: the network of `base` with packs."""
-    names, compared, logits, different = list(base.classes.names), 0, 0, dict[str, None]()
-    kept = kept_names(base, extended)
+class HashedLogits:
+    """Logits of a network's first classes, added window by window: how many there are, and a SHA-256 per class.
+
+    Args:
+        names: of the classes.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._hashes = [hashlib.sha256() for _ in names]
+        self._counts = {"windows": 0, "logits": 0, "sampled_windows": 0, "sampled_logits": 0}
+
+    def add(self, logits: Tensor, kind: str = "") -> None:
+        """Add a window's logits [C, ...]. kind: "sampled_" for those of kept voxels."""
+        for one, digest in zip(logits.cpu(), self._hashes, strict=True):
+            digest.update(one.contiguous().numpy().data.cast("B"))
+        self._counts[f"{kind}windows"] += 1
+        self._counts[f"{kind}logits"] += logits.numel()
+
+    def compare(self, after: HashedLogits) -> Comparison:
+        """Compare with the logits of the same classes in the same windows."""
+        pairs = zip(self.names, self._hashes, after._hashes, strict=True)
+        different = tuple(name for name, one, other in pairs if one.digest() != other.digest())
+        return Comparison(len(self.names), **self._counts, different=different)
+
+
+def hash_windows(segmenter: Segmenter, classes: int, windows: Iterable[Tensor]) -> HashedLogits:
+    """Compute whole windows [D, H, W].
+
+    Args:
+        segmenter: a network, or the same with packs, which keep its classes in their places.
+        classes: number of classes of the network without packs.
+        windows: those to compute.
+    """
+    names = segmenter.classes.names[:classes]
+    hashed = HashedLogits(names)
     for window in windows:
-        before = base.window_logits(window[None, None], names)[0]
-        after = extended.window_logits(window[None, None], kept)[0]
-        different |= dict.fromkeys(n for n, a, b in zip(names, before, after, strict=True) if not torch.equal(a, b))
-        compared, logits = compared + 1, logits + before.numel()
-    return Comparison(len(names), compared, logits, different=tuple(different))
+        hashed.add(segmenter.window_logits(window[None, None], list(names))[0])
+    return hashed
 
 
-def compare_scans(base: Segmenter, extended: Segmenter, scans: Sequence[Labelled], sampler: Sampler) -> Comparison:
-    """Compare the middle window of each scan, and the kept voxels of all its windows. sampler: of `base`."""
-    found = compare_windows(base, extended, (w for one in scans if (w := _middle_window(base, one)) is not None))
-    model, _ = load_model(base.weights_path, REFERENCE, base.packs)
-    other, _ = load_model(extended.weights_path, REFERENCE, extended.packs)
-    names, different, logits, windows = base.classes.names, dict.fromkeys(found.different), 0, 0
+def hash_scans(segmenter: Segmenter, classes: int, scans: Sequence[Labelled], sampler: Sampler) -> HashedLogits:
+    """Compute the middle window of each scan, and the kept voxels of all its windows.
+
+    Args:
+        segmenter, classes: as of `hash_windows`.
+        scans: those whose windows are computed.
+        sampler: gives the kept voxels.
+    """
+    hashed = hash_windows(segmenter, classes, _middle_windows(segmenter, scans))
+    generator = load_model(segmenter.weights_path, REFERENCE, segmenter.packs)[0].generator
     for one in scans:
-        samples = sampler.of(one, content_hash(one))
-        for before, after in zip(*(_logits(m.generator, samples, len(names)) for m in (model, other)), strict=True):
-            different |= dict.fromkeys(n for n, a, b in zip(names, before, after, strict=True) if not torch.equal(a, b))
-            windows, logits = windows + 1, logits + before.numel()
-    return Comparison(found.classes, found.windows, found.logits, windows, logits, tuple(different))
+        for logits in _sampled_logits(generator, sampler.of(one, content_hash(one)), classes):
+            hashed.add(logits, "sampled_")
+    return hashed
 
 
-def kept_names(base: Segmenter, extended: Segmenter) -> list[str]:
-    """What the classes of `base` are called in `extended`: a replaced one has another name."""
-    own = extended.classes.names[: len(base.classes)]
-    return [name if name in own else f"{name}{REPLACED}" for name in base.classes.names]
-
-
-def _middle_window(base: Segmenter, labelled: Labelled) -> Tensor | None:
-    volume = base.engine.prepare(read_scan(labelled.scan))
-    windows = list(windows_of(volume, torch.zeros(volume.voxels.shape, dtype=torch.bool), base.card.window))
-    return windows[len(windows) // 2][0] if windows else None
+def _middle_windows(segmenter: Segmenter, scans: Sequence[Labelled]) -> Iterator[Tensor]:
+    for one in scans:
+        volume = segmenter.engine.prepare(read_scan(one.scan))
+        nothing = torch.zeros(volume.voxels.shape, dtype=torch.bool)
+        if windows := [window for window, *_ in windows_of(volume, nothing, segmenter.card.window)]:
+            yield windows[len(windows) // 2]
 
 
 @torch.inference_mode()
-def _logits(generator: ParameterGenerator, samples: Samples, classes: int) -> Iterable[Tensor]:
+def _sampled_logits(generator: ParameterGenerator, samples: Samples, classes: int) -> Iterator[Tensor]:
     """Logits [classes, V] of the kept voxels of each window, of the generator's first classes."""
     fold = generator.fold(range(classes))
     for n, image in enumerate(samples.image):
