@@ -215,6 +215,20 @@ def test_lungs_are_told_apart_by_x_whatever_the_network_called_them() -> None:
     assert np.array_equal(alone["right_lung"], large_x)
 
 
+def test_a_lung_that_a_speck_gives_the_other_name_is_noted() -> None:
+    """Half a chest: one lung in view, rightly named, and a few false voxels of the other."""
+    _, lung = two_lungs()
+    speck = np.zeros_like(lung)
+    speck[17, 15, 17] = True
+    cleaned, notes = run(empty_masks() | {"right_lung": lung, "left_lung": speck}, ("right_lung", "left_lung"))
+    assert np.array_equal(cleaned["left_lung"], lung)
+    assert np.array_equal(cleaned["right_lung"], speck)
+    assert notes == (
+        "right_lung and left_lung are told apart by place alone, which renames the predicted right_lung to left_lung: "
+        "the only other piece has less than a tenth of its size. Check which one the scan shows.",
+    )
+
+
 def test_both_lungs_under_one_name_are_told_apart() -> None:
     small_x, large_x = two_lungs()
     masks = empty_masks() | {"right_lung": small_x | large_x}

@@ -25,6 +25,8 @@ Mask = npt.NDArray[np.bool_]
 RULES: dict[str, Rule] = {c.name: c.rule for c in PUBLISHED if c.rule is not None}
 """Rules by canonical name. Classes without a rule stay as predicted, and so do classes outside the published table."""
 
+SPECK_SHARE = 0.1
+"""Of the larger of two sides: a smaller piece may be no lung."""
 HOST_RADIUS = 2
 """Half width, in voxels, of the 5 x 5 x 5 box by which host organs are closed and dilated."""
 
@@ -124,11 +126,28 @@ def _tell_sides(
     if len(components) < 2:
         return as_predicted, f"{both} are kept as predicted: together they are one connected region, not two."
     left, right = sorted(components, key=_mean_x)
-    note = None
+    note = _exchanged_by_a_speck(names, predicted, (right, left))
     for component in components:
         if all(2 * _count(_intersection(own, component)) > _count(own) for own in predicted):
             note = f"{both} mostly lie in one connected region, so that one mask may cover both."
     return dict(zip(names, (right, left), strict=True)), note
+
+
+def _exchanged_by_a_speck(
+    names: tuple[str, ...], predicted: list[_Region], assigned: tuple[_Region, _Region]
+) -> str | None:
+    """A note where a region loses its predicted name to one so small that it may not be the other side at all."""
+    large = int(_count(assigned[1]) > _count(assigned[0]))
+    small = 1 - large
+    size = _count(assigned[large])
+    if SPECK_SHARE * size <= _count(assigned[small]):
+        return None
+    if 2 * _count(_intersection(predicted[small], assigned[large])) <= size:
+        return None
+    return (
+        f"{' and '.join(names)} are told apart by place alone, which renames the predicted {names[small]} to "
+        f"{names[large]}: the only other piece has less than a tenth of its size. Check which one the scan shows."
+    )
 
 
 def _region(bits: BitMask, name: str, boxes: dict[str, Box]) -> _Region:
