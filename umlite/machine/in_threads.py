@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_LOOK_S = 0.1
+"""Longest wait. A signal that comes right before a wait does not end it, and Python sees it only when the wait ends."""
 
 
 def in_threads(
@@ -29,11 +31,18 @@ def in_threads(
         try:
             with ThreadPoolExecutor(min(threads, len(items))) as pool:
                 try:
-                    return list(pool.map(work, items))
+                    return [_result(future) for future in [pool.submit(work, item) for item in items]]
                 except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
                     interrupt()
                     raise
         except RuntimeError as error:
             if "start new thread" not in str(error):
                 raise
     return [work(item) for item in items]
+
+
+def _result(future: Future[Result]) -> Result:
+    while not wait([future], _LOOK_S).done:
+        pass
+    return future.result()
