@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from support.recipes import Recipe
 from support.samples import make_scan, small_card, small_model
-from umlite.cpu import compiler
+from umlite.cpu import compiler, libraries
 from umlite.errors import DeviceError
 from umlite.weights.loading import save_model
 
@@ -40,10 +40,19 @@ def _compiles() -> bool:
     return True
 
 
+def _has_kernels() -> bool:
+    try:
+        return bool(libraries.description())
+    except compiler.CompilerError:
+        return False
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     if item.get_closest_marker("compiler") and not _compiles():
         pytest.skip("needs a C compiler")
+    if item.get_closest_marker("kernels") and not _has_kernels():
+        pytest.skip("needs compiled kernels")
     yield from _skipped_without_a_compiler()
 
 

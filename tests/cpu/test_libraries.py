@@ -317,7 +317,7 @@ def test_two_processes_at_once(sources: Path, tmp_path: Path) -> None:
     assert kept(tmp_path) == ["one", "two"]
 
 
-@pytest.mark.compiler
+@pytest.mark.kernels
 def test_loading_leaves_denormals_alone() -> None:
     """Some compilers link code into a library that makes the whole process flush them to zero."""
     program = (

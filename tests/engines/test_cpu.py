@@ -124,9 +124,10 @@ def test_the_backbone_is_dropped_and_loaded_again_for_another_window() -> None:
 def test_without_a_compiler_torch_takes_over_and_says_so(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from umlite.cpu import libraries
+    from umlite.cpu import libraries, prebuilt
 
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setattr(prebuilt, "BUILT", tmp_path / "built")  # as in an installation from source
     for state in ("_loaded", "_failed", "_built"):
         monkeypatch.setattr(libraries, state, {})
     said: list[str] = []
@@ -154,7 +155,7 @@ def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert torch.equal(first.window_logits(window, [0]), again.window_logits(window, [0]))
 
 
-@pytest.mark.compiler
+@pytest.mark.kernels
 def test_a_scan_does_not_wait_for_torch_to_import_its_compiler() -> None:
     program = """
 import sys
