@@ -12,6 +12,7 @@ from umlite.training.embeddings import class_prompt, embed_classes
 
 def test_prompt_is_the_published_one() -> None:
     assert class_prompt("Gall Bladder") == "A computerized tomography of a gall bladder"
+    assert class_prompt("left_atrium") == "A computerized tomography of a left atrium"
 
 
 def test_embeddings_need_the_encoder_or_are_unit_vectors() -> None:

@@ -54,6 +54,9 @@ def extend(
     embedding: Annotated[
         Path | None, path_option("--embedding", help="Text features to start from (.npy).", rich_help_panel=EXPERT)
     ] = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Start from the text of its name too.", rich_help_panel=EXPERT)
+    ] = False,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of scans that judge.", rich_help_panel=EXPERT)
     ] = 0.2,
@@ -77,11 +80,16 @@ def extend(
 
         if not 0 < held_out < 1:
             raise RequestError(f"Expected a share above 0 and below 1, found {held_out}.", about="held_out")
+        if text and embedding is not None:
+            raise RequestError(
+                "Expected the text of the name or text features from a file, found both.", about=("text", "embedding")
+            )
         check_free([output], overwrite=overwrite)
         scans, others = find_labelled(data, name_in_data or name)
         tell(f"{len(scans)} labelled scans" + (f"; {others} more are not labelled with it" if others else ""))
         options, folder = EngineOptions(device="cpu", threads=threads), work or output.with_name(f"{output.name}.work")
-        task = Task(name, replaces, held_out, seed, None if embedding is None else _embedding(embedding), license)
+        features = None if embedding is None else _embedding(embedding)
+        task = Task(name, replaces, held_out, seed, features, text, license)
         write = partial(write_pack, output, overwrite=overwrite)
         found, before = _learned(load(weights, options, output.parent), folder, scans, task, write)
         extended = load(weights, options, None, [output])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Task:
         held_out: share of scans that judge, at least one.
         seed: of everything that is chosen at random.
         embedding: text features of the class for a start; None for none.
+        text: whether the text features of its name, by the encoder that training has, are such a start.
         license: of the pack.
         hard: whether voxels that a first answer gets wrong are learned from too.
     """
@@ -49,6 +50,7 @@ class Task:
     held_out: float = HELD_OUT
     seed: int = 0
     embedding: Tensor | None = None
+    text: bool = False
     license: str = ""
     hard: bool = True
 
@@ -124,10 +126,14 @@ class Teacher:
         """Learn a class from scans.
 
         Raises:
-            RequestError: a name that the network has or cannot have, or too few scans.
+            RequestError: a name that the network has or cannot have, text that cannot be used, or too few scans.
             InputError: every scan is unusable.
         """
         name = self._name(task)
+        if task.text:
+            from umlite.extension.text import encoded
+
+            task = replace(task, embedding=encoded(self._generator, self.segmenter.classes.names, name))
         if task.embedding is not None:
             self.notify(self._by_text(task.embedding))
         sampler = Sampler(self.segmenter, self.base, self.folder, task.seed)
