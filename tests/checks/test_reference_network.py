@@ -37,6 +37,13 @@ def test_monais_swin_unetr_as_the_oracle() -> None:
     torch.testing.assert_close(ReferenceNetwork(model)(x), model(x), atol=1e-4, rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_monais_segresnet_as_the_oracle() -> None:
+    model = small_model("segresnet", classes=5)
+    x = torch.rand(2, 1, 16, 24, 16)
+    torch.testing.assert_close(ReferenceNetwork(model)(x), model(x), atol=1e-5, rtol=1e-5)
+
+
 def test_a_width_that_monai_refuses() -> None:
     with pytest.raises(RequestError, match="multiples of 12"):
         ReferenceNetwork(narrow_swin(16))

@@ -24,7 +24,13 @@ from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import window_at
 
 CPU = torch.device("cpu")
-KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
+KINDS = [
+    ("unet", "shared"),
+    ("unet", "embedding"),
+    ("unet", "per_class"),
+    ("swin_unetr", "shared"),
+    ("segresnet", "linear"),
+]
 CLASSES = [4, 1, 2]
 STARTS = [(0, 0, 0), (8, 0, 5), (8, 3, 5), (1, 2, 3), (0, 0, 8)]
 
@@ -107,7 +113,7 @@ def test_windows_added_at_an_origin_into_a_part_of_a_buffer(batch: int, origin: 
     assert (buffer == 7).all(), "voxels outside the part changed"
 
 
-@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow), "segresnet"])
 def test_a_scan(backbone: str) -> None:
     reference, engine = engines(backbone, batch=4)
     side = engine.card.window[0]
@@ -139,9 +145,8 @@ def test_float16_in_the_backbone_alone() -> None:
     assert 1e-5 < errors.square().mean().sqrt() < 0.02  # float16 has been used, and only rounds
     assert errors.max() < 0.15
     kinds = {name.split(".")[0]: p.dtype for name, p in engine.features.named_parameters()}
-    assert kinds == {"backbone": torch.float16, "norm": torch.float32, "convolution": torch.float32} | {
-        "generator": torch.float32
-    }
+    assert kinds == {"backbone": torch.float16, "norm": torch.float32, "generator": torch.float32}
+    assert {tensor.dtype for tensor in engine.features.head_layer} == {torch.float32}
 
 
 def test_a_number_beyond_float16_is_an_error_and_float32_has_it() -> None:

@@ -21,7 +21,13 @@ from umlite.models.universal import UniversalModel
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model
 
-KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
+KINDS = [
+    ("unet", "shared"),
+    ("unet", "embedding"),
+    ("unet", "per_class"),
+    ("swin_unetr", "shared"),
+    ("segresnet", "linear"),
+]
 SHAPES = [(40, 33, 48), (5, 40, 16), (16, 16, 16), (1, 1, 1)]
 
 
@@ -73,7 +79,7 @@ def test_reference_blends_as_monai(shape, overlap: float) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["unet", "swin_unetr"])
+@pytest.mark.parametrize("backbone", ["unet", "swin_unetr", "segresnet"])
 def test_batches_and_single_windows_agree(backbone: str) -> None:
     _, single = engines(backbone, "shared", batch=1)
     _, batched = engines(backbone, "shared", batch=3)
@@ -91,7 +97,7 @@ def test_leaving_classes_out_changes_no_other_class() -> None:
     assert relative_error(blended_logits(fast, voxels, [3, 1], 0.5), everything[[3, 1]]) < 1e-5
 
 
-@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow), "segresnet"])
 def test_compiled_equals_eager(tmp_path: Path, backbone: str) -> None:
     model = small_model(backbone)
     path = tmp_path / "net.safetensors"

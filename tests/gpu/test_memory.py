@@ -51,8 +51,9 @@ def test_a_published_window_takes_a_gigabyte_or_less_in_float16(
     assert four == pytest.approx(4 * one, rel=0.05)
 
 
-def test_of_one_window_with_its_logits() -> None:
-    config = small_model(classes=5).config
+@pytest.mark.parametrize("backbone", ["unet", "segresnet"])
+def test_of_one_window_with_its_logits(backbone: str) -> None:
+    config = small_model(backbone, classes=5).config
     half, whole = (bytes_of_one_window(config, (16, 16, 16), dtype) for dtype in (torch.float16, torch.float32))
     logits = 5 * 4 * 16**3
     assert half - logits == pytest.approx((whole - logits) / 2, rel=0.05)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from umlite.kernels.dynamic_heads import CHUNK_VOXELS, dynamic_heads, dynamic_heads_ref
+from umlite.kernels.dynamic_heads import CHUNK_VOXELS, as_three_layers, dynamic_heads, dynamic_heads_ref
 
 
 def grouped_convolutions(h: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
@@ -34,6 +34,18 @@ def test_same_as_grouped_convolutions(operation, shape, classes: int, channels: 
     assert (operation(h, params) - expected).abs().max() <= 2e-6 * expected.abs().max()
 
 
+@pytest.mark.parametrize("operation", [dynamic_heads_ref, dynamic_heads], ids=["reference", "fast"])
+@pytest.mark.parametrize(("classes", "channels"), [(1, 1), (25, 16), (3, 5)])
+def test_heads_of_one_layer(operation, classes: int, channels: int) -> None:
+    torch.manual_seed(0)
+    h, params = torch.randn(2, channels, 5, 7, 3), torch.randn(2, classes, channels + 1)
+    weights, bias = params.double().split((channels, 1), dim=2)
+    expected = torch.einsum("nck,nkxyz->ncxyz", weights, h.double()) + bias[..., None, None]
+    assert (operation(h, params) - expected).abs().max() <= 1e-6 * expected.abs().max()
+    three = as_three_layers(params, channels)
+    torch.testing.assert_close(operation(h.relu(), three), operation(h.relu(), params), atol=1e-5, rtol=1e-5)
+
+
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     h, params = torch.randn(1, 8, 5, 7, 9), torch.randn(1, 4, 153)
@@ -51,4 +63,5 @@ def test_non_contiguous_input() -> None:
 
 
 def test_is_one_node_of_a_compiled_graph() -> None:
-    torch.library.opcheck(dynamic_heads, (torch.randn(1, 8, 3, 4, 5), torch.randn(1, 2, 153)))
+    for numbers in (153, 9):
+        torch.library.opcheck(dynamic_heads, (torch.randn(1, 8, 3, 4, 5), torch.randn(1, 2, numbers)))

@@ -133,6 +133,15 @@ def test_widths_that_are_no_multiple_of_four() -> None:
 
 
 @pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("variant", [FMA], indirect=True, ids=["multiply-add"])
+@pytest.mark.parametrize("dtype", [F32, F16], ids=str)
+def test_heads_of_one_layer(dtype: torch.dtype) -> None:
+    feature, stem, params = inputs(dtype, (2, 3, 5), 3, channels=16)
+    stem = Stem(stem.scale, stem.shift, torch.eye(16), torch.zeros(16))
+    check(feature, stem, params[..., :17].contiguous(), *apart((2, 3, 5)))
+
+
+@pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize(
     ("variant", "dtype"), [EVERY[0], *EVERY[3:]], indirect=["variant"], ids=["multiply-add", "product", "product bf16"]
 )

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from umlite.classes import PUBLISHED
-from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.weights.model_card import ModelCard
 
 SMALL_UNET = UNetConfig(channels=(16, 16, 32, 32))
 SMALL_SWIN = SwinUNETRConfig(feature_size=16, heads=(2, 2, 4, 4), attention_window=3)
+SMALL_SEGRESNET = SegResNetConfig(blocks_down=(1, 2, 1, 1), blocks_up=(1, 1, 2))
 WIDTHS = {
     "shared": {"task_width": 20, "hidden_width": 0},
     "embedding": {"task_width": 24, "hidden_width": 0},
@@ -22,10 +23,13 @@ WIDTHS = {
 
 def small_model(backbone: str = "unet", generator: str = "shared", classes: int = 32, seed: int = 0) -> UniversalModel:
     """A narrow network with random weights whose logits take both signs."""
-    config = NetworkConfig(
-        SMALL_UNET if backbone == "unet" else SMALL_SWIN,
-        HeadConfig(classes, generator, embedding_width=24, gap_width=32, **WIDTHS[generator]),
-    )
+    if backbone == "segresnet":
+        config = NetworkConfig(SMALL_SEGRESNET, HeadConfig.linear(classes, SMALL_SEGRESNET.filters))
+    else:
+        config = NetworkConfig(
+            SMALL_UNET if backbone == "unet" else SMALL_SWIN,
+            HeadConfig(classes, generator, embedding_width=24, gap_width=32, **WIDTHS[generator]),
+        )
     torch.manual_seed(seed)
     model = UniversalModel(config)
     for name, tensor in model.state_dict().items():
@@ -41,7 +45,7 @@ def small_card(model: UniversalModel, **changes: object) -> ModelCard:
     """Published class names, coarse spacing and the smallest useful window."""
     count = model.config.head.classes
     names = tuple(PUBLISHED[i].name if i < len(PUBLISHED) else f"extra_{i + 1}" for i in range(count))
-    side = 16 if isinstance(model.config.backbone, UNetConfig) else 64
+    side = 64 if isinstance(model.config.backbone, SwinUNETRConfig) else 16
     names = changes.pop("classes", names)  # type: ignore[assignment]
     fields = {"spacing_mm": (4.0, 4.0, 4.0), "window": (side,) * 3, "license": "Apache-2.0", **changes}
     return ModelCard("small", model.config, names, **fields)  # type: ignore[arg-type]
@@ -71,12 +75,14 @@ def published_state(model: UniversalModel, prefix: str = "module.") -> dict[str,
         "generator.text_to_vision.": "text_to_vision.",
         "head_input.": "precls_conv.",
     }
+    if isinstance(model.config.backbone, SegResNetConfig):
+        ours = {"head_input.0.": "conv_final.0.", "generator.heads.": "conv_final.2.conv."}
     state = {}
     for name, tensor in model.state_dict().items():
         for mine, published in ours.items():
             if name.startswith(mine):
                 name = published + name[len(mine) :]
-        if isinstance(model.config.backbone, SwinUNETRConfig):
+        if not isinstance(model.config.backbone, UNetConfig):
             name = name.removeprefix("backbone.")
         state[prefix + name] = tensor.clone()
         if name.endswith("bn1.bias"):

@@ -16,7 +16,13 @@ from umlite.kernels.implementations import REFERENCE
 from umlite.weights.conversion import UNSTATED_LICENSE, convert_checkpoint
 from umlite.weights.loading import load_model, read_card
 
-KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
+KINDS = [
+    ("unet", "shared"),
+    ("unet", "embedding"),
+    ("unet", "per_class"),
+    ("swin_unetr", "shared"),
+    ("segresnet", "linear"),
+]
 
 
 def convert(tmp_path: Path, content: object, **options):
@@ -36,7 +42,7 @@ def assert_same_network(path: Path, model) -> None:
 def test_released_layout(tmp_path: Path, backbone: str, generator: str) -> None:
     model = small_model(backbone, generator)
     content = {"net": published_state(model), "optimizer": {"state": {}}, "scheduler": {"last_epoch": 3}, "epoch": 61}
-    conversion = convert(tmp_path, content)
+    conversion = convert(tmp_path, content, class_names=["published"] if backbone == "segresnet" else None)
     assert_same_network(conversion.path, model)
     card = read_card(conversion.path)
     assert card == conversion.card
@@ -64,6 +70,51 @@ def test_swin_keys_with_and_without_backbone(tmp_path: Path) -> None:
     with_prefix = {k if k.startswith(heads) else f"backbone.{k}": v for k, v in state.items()}
     assert with_prefix.keys() != state.keys()
     assert_same_network(convert(tmp_path, {"net": with_prefix}).path, model)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
+def test_segresnet_keys_with_any_prefix(tmp_path: Path, prefix: str) -> None:
+    model = small_model("segresnet", classes=25)
+    conversion = convert(tmp_path, {"net": published_state(model, prefix)}, class_names=["published"])
+    assert_same_network(conversion.path, model)
+    assert conversion.card.classes == tuple(c.name for c in PUBLISHED[:25])
+
+
+def test_names_of_a_segresnet_are_never_assumed(tmp_path: Path) -> None:
+    state = published_state(small_model("segresnet", classes=25))
+    with pytest.raises(
+        WeightsError, match=r"25 classes and does not say which.*'published' alone.*spleen, right_kidney"
+    ):
+        convert(tmp_path, state)
+    names = [c.name for c in reversed(PUBLISHED[:25])]
+    assert convert(tmp_path, state, class_names=names).card.classes == tuple(names)
+    with pytest.raises(WeightsError, match="names are known for 25 and 32"):
+        convert(tmp_path, published_state(small_model("segresnet", classes=7)), class_names=["published"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("convInit.conv.weight", (), "no usable"),
+        ("convInit.conv.weight", (16, 4, 3, 3, 3), r"convInit.conv.weight is \[16, 4, 3, 3, 3\]"),
+        ("convInit.conv.weight", (12, 1, 3, 3, 3), "No network can be built"),
+        ("convInit.conv.weight", (0, 1, 3, 3, 3), "No network can be built"),
+        ("conv_final.2.conv.weight", (25,), "no usable"),
+        ("conv_final.2.conv.weight", (25, 32, 1, 1, 1), "No network can be built"),
+        ("conv_final.2.conv.bias", (24,), r"generator.heads.bias is \[24\]"),
+        ("up_samples.0.1.deconv.weight", (64, 64, 3, 3, 3), "unexpected backbone.up_samples.0.1.deconv.weight"),
+        ("down_layers.3.2.conv1.conv.weight", (128, 128, 3, 3, 3), "missing backbone.down_layers.3.2.norm1.weight"),
+        ("up_layers.0.0.conv1.conv.weight", None, "No network can be built"),
+    ],
+)
+def test_a_segresnet_of_other_shapes(tmp_path: Path, name: str, shape: tuple[int, ...] | None, message: str) -> None:
+    state = published_state(small_model("segresnet", classes=25), "")
+    if shape is None:
+        del state[name]
+    else:
+        state[name] = torch.zeros(shape)
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path, state, class_names=["published"])
 
 
 def test_learned_rows_stored_as_an_embedding_layer(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The network as the published pipeline runs it, written plainly: the slow side of a speed comparison.
 
-Swin UNETR is MONAI's own (Apache-2.0), with the corners that the published patch merging gathers; the U-Net is eager
-torch. The heads are three grouped convolutions over the head input repeated once per class (arXiv 2301.00785).
-MONAI is imported only when a Swin UNETR is built.
+Swin UNETR is MONAI's own (Apache-2.0), with the corners that the published patch merging gathers, and so is SegResNet;
+the U-Net is eager torch. The heads are three grouped convolutions over the head input repeated once per class
+(arXiv 2301.00785), or SegResNet's one. MONAI is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from umlite.errors import RequestError
 from umlite.kernels.dynamic_heads import split_parameters
 from umlite.kernels.implementations import REFERENCE
-from umlite.models.config import SwinUNETRConfig
+from umlite.models.config import SegResNetConfig, SwinUNETRConfig
+from umlite.models.linear_heads import LinearHeads
 from umlite.models.swin_unetr import MERGED_CORNERS
 from umlite.models.universal import UniversalModel
 from umlite.weights.loading import load_model
@@ -31,7 +32,7 @@ class ReferenceNetwork(nn.Module):
         model: gives the parameters; its U-Net, generator and head input run unchanged.
 
     Raises:
-        RequestError: the backbone is a Swin UNETR and MONAI is not installed.
+        RequestError: the backbone is a Swin UNETR or a SegResNet, and MONAI is not installed.
     """
 
     def __init__(self, model: UniversalModel) -> None:
@@ -40,6 +41,8 @@ class ReferenceNetwork(nn.Module):
         self.backbone = model.backbone
         if isinstance(config, SwinUNETRConfig):
             self.backbone = MonaiSwinUNETR(config, model.backbone)
+        elif isinstance(config, SegResNetConfig):
+            self.backbone = MonaiSegResNet(config, model.backbone)
         self.generator, self.head_input = model.generator, model.head_input
         self.classes = model.config.head.heads
         self.eval().requires_grad_(False)
@@ -47,6 +50,8 @@ class ReferenceNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         bottleneck, feature = self.backbone(x)
         head_input = self.head_input(feature)
+        if isinstance(self.generator, LinearHeads):
+            return self.generator.heads(head_input)
         params = self.generator(self.generator.image_vector(bottleneck), range(self.classes))
         return torch.cat([grouped_heads(h[None], p) for h, p in zip(head_input, params, strict=True)])
 
@@ -72,9 +77,7 @@ class MonaiSwinUNETR(nn.Module):
         try:
             from monai.networks.nets import swin_unetr as monai_swin
         except ImportError as error:
-            raise RequestError(
-                f"The reference pipeline needs MONAI ({error}): install it with `pip install 'umlite[bench]'`."
-            ) from error
+            raise _without_monai(error) from error
 
         class PublishedMerging(monai_swin.PatchMerging):
             """The corners that the published weights were trained with; two of them twice."""
@@ -109,6 +112,39 @@ class MonaiSwinUNETR(nn.Module):
         return bottleneck, n.decoder1(y, n.encoder1(x))
 
 
+class MonaiSegResNet(nn.Module):
+    """MONAI's SegResNet without its last layers, with the parameters of umlite's.
+
+    Args:
+        config: sizes of the network.
+        source: the SegResNet that gives the parameters.
+
+    Raises:
+        RequestError: MONAI is not installed.
+    """
+
+    def __init__(self, config: SegResNetConfig, source: nn.Module) -> None:
+        super().__init__()
+        try:
+            from monai.networks.nets.segresnet import SegResNet
+        except ImportError as error:
+            raise _without_monai(error) from error
+        network: Any = SegResNet(
+            init_filters=config.filters,
+            norm=("GROUP", {"num_groups": config.groups}),
+            blocks_down=config.blocks_down,
+            blocks_up=config.blocks_up,
+        )
+        own = {k: v for k, v in network.state_dict().items() if k.startswith("conv_final.")}
+        network.load_state_dict({**source.state_dict(), **own})
+        network.use_conv_final = False
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        bottleneck, levels = self.network.encode(x)
+        return bottleneck, self.network.decode(bottleneck, levels[::-1])
+
+
 def grouped_heads(head_input: Tensor, params: Tensor) -> Tensor:
     """The heads as published: one window [1, K, D, H, W] and its parameters [classes, P] -> [1, classes, D, H, W]."""
     classes, channels = len(params), head_input.shape[1]
@@ -134,3 +170,7 @@ def load_reference(weights: Path, device: str | torch.device = "cpu") -> tuple[R
 def _is_monais_alone(name: str) -> bool:
     """Whether a parameter exists in MONAI's network but not in umlite's weights files."""
     return name.endswith("relative_position_index") or name.startswith("out.")
+
+
+def _without_monai(error: ImportError) -> RequestError:
+    return RequestError(f"The reference pipeline needs MONAI ({error}): install it with `pip install 'umlite[bench]'`.")

@@ -132,12 +132,15 @@ def _lines(card: ModelCard, data: dict[str, Any]) -> list[tuple[str, str]]:
 
 @weights_app.command("convert", cls=PanelledCommand)
 def convert_weights(
-    checkpoint: Annotated[Path, path_argument(help="Published or SuPreM checkpoint (.pth).")],
+    checkpoint: Annotated[Path, path_argument(help="Published, SuPreM or MONAI SegResNet checkpoint (.pth).")],
     output: Annotated[Path | None, output_option(help="File to write. Default: install it.")] = None,
     name: Annotated[str | None, typer.Option(help="Name to install under. Default: the file's name.")] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(help="Names with commas, or @FILE, in the order of the heads. Default: the published ones."),
+        typer.Option(
+            help="Names with commas, or @FILE, in the order of the heads. Default: the published ones. "
+            "A SegResNet has no default: 'published' says that its order is theirs."
+        ),
     ] = None,
     license: Annotated[str | None, typer.Option(help="Licence of the checkpoint, which is kept in the file.")] = None,
     trained_on: Annotated[str, typer.Option(help="Data that it was trained on, kept in the file.")] = "",

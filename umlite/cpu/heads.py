@@ -16,6 +16,7 @@ from umlite.cpu.mirror import Mirror, address
 from umlite.cpu.pending import Pending, pending
 from umlite.errors import WeightsError
 from umlite.machine.memory import refused
+from umlite.models.parameter_generator import ParameterGenerator
 from umlite.models.universal import UniversalModel
 
 MOST_INNER_CHANNELS = 64
@@ -57,17 +58,16 @@ class Heads:
                 f"Expected heads of at most {MOST_INNER_CHANNELS} channels on the native CPU path, found "
                 f"{head.channels}: use another engine."
             )
-        norm, conv = model.head_input[0], model.head_input[2]
+        norm = model.head_input[0]
         assert isinstance(norm, nn.GroupNorm)
-        assert isinstance(conv, nn.Conv3d)
-        assert conv.bias is not None
         self._feature_norm = _GroupNorm(self._norms, norm, feature, threads)
-        mix = conv.weight.detach().flatten(1)
+        mix, bias = model.head_layer()
         self._mix = np.zeros((padded(mix.shape[1]), padded(mix.shape[0])), np.float32)
         self._mix[: mix.shape[1], : mix.shape[0]] = mix.t().numpy()
         self._mix_bias = np.zeros(padded(mix.shape[0]), np.float32)
-        self._mix_bias[: mix.shape[0]] = conv.bias.detach().numpy()
+        self._mix_bias[: mix.shape[0]] = bias.numpy()
         self.inner = int(mix.shape[0])
+        assert isinstance(model.generator, ParameterGenerator)
         norm, conv = model.generator.gap[0], model.generator.gap[3]
         assert isinstance(norm, nn.GroupNorm)
         assert isinstance(conv, nn.Conv3d)

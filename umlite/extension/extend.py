@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from umlite.class_table import ClassTable
-from umlite.errors import RequestError, UmliteError
+from umlite.errors import RequestError, UmliteError, WeightsError
 from umlite.extension import starts
 from umlite.extension.labelled import Labelled
 from umlite.extension.learning import Controller, Curve, Learner
 from umlite.extension.samples import Sampler, Samples, content_hash
 from umlite.kernels.implementations import REFERENCE
+from umlite.models.parameter_generator import ParameterGenerator
 from umlite.progress import Notify, no_notice
 from umlite.weights.loading import load_model
 from umlite.weights.packs import Pack, PackCard, Step, network_sha256
@@ -119,7 +120,14 @@ class Teacher:
     base: str = field(init=False)
 
     def __post_init__(self) -> None:
-        model, _ = load_model(self.segmenter.weights_path, REFERENCE)
+        """Raise WeightsError for a network without a parameter generator."""
+        model, card = load_model(self.segmenter.weights_path, REFERENCE)
+        if not isinstance(model.generator, ParameterGenerator):
+            raise WeightsError(
+                f"{card.name} is a {card.network.backbone.kind}: classes are added to networks with a parameter "
+                "generator, and it has none. Use a Universal Model (U-Net or Swin UNETR).",
+                about="weights",
+            )
         self.base, self._generator = network_sha256(model.state_dict()), model.generator
 
     def teach(self, scans: Sequence[Labelled], task: Task) -> Extension:

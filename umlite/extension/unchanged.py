@@ -16,6 +16,7 @@ from torch import Tensor
 from umlite.extension.labelled import Labelled
 from umlite.extension.samples import Sampler, Samples, content_hash, windows_of
 from umlite.kernels.implementations import REFERENCE
+from umlite.models.linear_heads import LinearHeads
 from umlite.models.parameter_generator import ParameterGenerator
 from umlite.training.network import dynamic_heads_batched
 from umlite.volume.reading import read_scan
@@ -126,7 +127,7 @@ def _middle_windows(segmenter: Segmenter, scans: Sequence[Labelled]) -> Iterator
 
 
 @torch.inference_mode()
-def _sampled_logits(generator: ParameterGenerator, samples: Samples, classes: int) -> Iterator[Tensor]:
+def _sampled_logits(generator: ParameterGenerator | LinearHeads, samples: Samples, classes: int) -> Iterator[Tensor]:
     """Logits [classes, V] of the kept voxels of each window, of the generator's first classes."""
     fold = generator.fold(range(classes))
     for n, image in enumerate(samples.image):

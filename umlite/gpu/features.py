@@ -38,10 +38,14 @@ class WindowFeatures(nn.Module):
         layout = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.backbone = model.backbone.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
         self.generator = model.generator
-        norm, _, convolution = model.head_input
+        norm = model.head_input[0]
         assert isinstance(norm, nn.GroupNorm)
-        assert isinstance(convolution, nn.Conv3d)
-        self.norm, self.convolution = norm, convolution
+        self.norm = norm
+        weight, bias = model.head_layer()
+        self.register_buffer("mix", weight)
+        self.register_buffer("mix_bias", bias)
+        self.mix: Tensor
+        self.mix_bias: Tensor
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         bottleneck, feature = self.backbone(windows)
@@ -52,9 +56,7 @@ class WindowFeatures(nn.Module):
     @property
     def head_layer(self) -> tuple[Tensor, Tensor]:
         """Weight [K, F] and bias [K], float32, of the layer from the normalised feature to the heads' input."""
-        bias = self.convolution.bias
-        assert bias is not None
-        return self.convolution.weight.flatten(1), bias
+        return self.mix, self.mix_bias
 
 
 @contextmanager

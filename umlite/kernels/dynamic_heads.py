@@ -1,7 +1,7 @@
 """Class-specific heads: three tiny layers per class, their weights made per window (arXiv 2405.18356, section 3).
 
 For 8 channels the 153 numbers of a class are, in this order: w1 (8x8, row = output channel), w2 (8x8), w3 (1x8),
-b1 (8), b2 (8), b3 (1).
+b1 (8), b2 (8), b3 (1). Heads of one layer have K weights and a bias instead; the count of their numbers tells.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ CHUNK_VOXELS = 4096
 def dynamic_heads_ref(h: Tensor, params: Tensor) -> Tensor:
     """Plain torch, one window and one class after the other.
 
-    h: [N, K, D, H, W]. params: [N, classes, 2*K*K + 3*K + 1]. Returns logits [N, classes, D, H, W].
+    h: [N, K, D, H, W]. params: [N, classes, 2*K*K + 3*K + 1] or [N, classes, K + 1]. Returns logits
+    [N, classes, D, H, W].
     """
+    single = of_one_layer(params, h.shape[1])
     logits = h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
     for n in range(h.shape[0]):
         voxels = h[n].flatten(1)
         for c in range(params.shape[1]):
+            if single:
+                logits[n, c] = (params[n, c, :-1] @ voxels + params[n, c, -1]).view(h.shape[2:])
+                continue
             w1, w2, w3, b1, b2, b3 = split_parameters(params[n, c], h.shape[1])
             y = torch.relu(w1 @ voxels + b1[:, None])
             y = torch.relu(w2 @ y + b2[:, None])
@@ -36,6 +41,8 @@ def dynamic_heads_torch(h: Tensor, params: Tensor) -> Tensor:
     n, k, *grid = h.shape
     classes = params.shape[1]
     voxels = h.reshape(n, k, -1)
+    if of_one_layer(params, k):
+        return torch.baddbmm(params[..., -1:], params[..., :-1], voxels).view(n, classes, *grid)
     logits = h.new_empty(n, classes, math.prod(grid))
     for i in range(n):
         w1, w2, w3, b1, b2, b3 = split_parameters(params[i], k)
@@ -55,6 +62,19 @@ dynamic_heads = torch.library.custom_op("umlite::dynamic_heads", dynamic_heads_t
 @dynamic_heads.register_fake
 def _(h: Tensor, params: Tensor) -> Tensor:
     return h.new_empty(h.shape[0], params.shape[1], *h.shape[2:])
+
+
+def of_one_layer(params: Tensor, k: int) -> bool:
+    """Whether these are parameters of heads of one layer that read k channels."""
+    return params.shape[-1] == k + 1
+
+
+def as_three_layers(params: Tensor, k: int) -> Tensor:
+    """Parameters [..., K + 1] of one layer as those of three that compute the same of inputs that are not negative."""
+    eye = torch.eye(k, dtype=params.dtype, device=params.device).flatten().expand(*params.shape[:-1], -1)
+    weight, bias = params.split((k, 1), dim=-1)
+    nothing = torch.zeros_like(weight)
+    return torch.cat((eye, eye, weight, nothing, nothing, bias), dim=-1)
 
 
 def split_parameters(params: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

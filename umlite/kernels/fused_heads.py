@@ -48,6 +48,8 @@ def fused_heads(
 ) -> None:
     """The same; on a GPU one launch a window, whose logits stay in registers. One node for torch.compile.
 
+    Heads of one layer need a head input that is not negative: with the identity as `weight` and no bias it is.
+
     Raises DeviceError on a GPU without Triton.
     """
     logits = dynamic_heads_torch(head_input(feature, scale, shift, weight, bias), params.to(feature.dtype))

@@ -97,7 +97,8 @@ def use_winograd(module: nn.Module) -> nn.Module:
     """Replace every 3^3 convolution that becomes faster, in place."""
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Conv3d):
-            if child.kernel_size == (3, 3, 3) and min(child.in_channels, child.out_channels) >= LEAST_CHANNELS:
+            dense = child.kernel_size == (3, 3, 3) and child.stride == (1, 1, 1)
+            if dense and min(child.in_channels, child.out_channels) >= LEAST_CHANNELS:
                 setattr(module, name, WinogradConv3d(child.weight, child.bias))
         else:
             use_winograd(child)

@@ -1,4 +1,4 @@
-"""Published and SuPreM checkpoints (.pth) to one weights file."""
+"""Published and SuPreM checkpoints (.pth), SegResNets of MONAI among them, to one weights file."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from umlite.weights.unpickling import OtherTensor, StoredTensor
 
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 MOST_KEY = 500  # characters
+PUBLISHED_ORDER = "published"
+"""In place of class names: the first of the published classes, in their order."""
 UNSTATED_LICENSE = "not stated (the published checkpoints are CC BY-NC-ND 4.0)"
 
 # Published name -> ours; anything else belongs to the backbone, whose prefix Swin UNETR's keys leave out.
@@ -34,6 +36,8 @@ HEAD_NAMES = {
     "controllers.": "generator.controllers.",
     "text_to_vision.": "generator.text_to_vision.",
     "precls_conv.": "head_input.",
+    "conv_final.0.": "head_input.0.",
+    "conv_final.2.conv.": "generator.heads.",
 }
 # Stored, and never used by the network: statistics that its normalisation ignores, output layers the heads replace.
 UNUSED = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$|^backbone\.(out_tr|out)\.")
@@ -71,13 +75,14 @@ def convert_checkpoint(
 ) -> Conversion:
     """Write the checkpoint's network to `path` (safetensors), in float32.
 
-    class_names: in the order of the heads. By default the published 32, or the first 25 of them (SuPreM).
-    Raises WeightsError when the file is no checkpoint of a Universal Model, OutputError when `path` cannot be written.
+    class_names: in the order of the heads. By default the published 32, or the first 25 of them (SuPreM). Those of a
+    SegResNet must be given, or `[PUBLISHED_ORDER]` to say that they are the first of the published ones.
+    Raises WeightsError when the file is no checkpoint of such a network, OutputError when `path` cannot be written.
     """
     with open_checkpoint(checkpoint) as stored:
         tensors, dropped = published_tensors(stored.tensors, checkpoint)
         config = NetworkConfig.from_shapes({n: t.shape for n, t in tensors.items()})
-        names = _class_names(class_names, config.head.classes)
+        names = _class_names(class_names, config)
         check_shapes(expected_tensors(config), tensors, checkpoint)
         _check_position_index({n: t for n, t in dropped.items() if n.endswith(POSITION_INDEX)}, config, stored)
         numbers = {n: stored.read(t).to(torch.float32, copy=True) for n, t in tensors.items()}
@@ -114,10 +119,11 @@ def published_tensors(
 def _our_name(key: str) -> str:
     while wrapper := next((w for w in WRAPPERS if key.startswith(w)), None):
         key = key.removeprefix(wrapper)
+    bare = key.removeprefix("backbone.")
     for published, ours in HEAD_NAMES.items():
-        if key == published or (published.endswith(".") and key.startswith(published)):
-            return ours + key[len(published) :]
-    return key if key.startswith("backbone.") else f"backbone.{key}"
+        if bare == published or (published.endswith(".") and bare.startswith(published)):
+            return ours + bare[len(published) :]
+    return f"backbone.{bare}"
 
 
 def _check_position_index(stored: Mapping[str, StoredTensor], config: NetworkConfig, checkpoint: Checkpoint) -> None:
@@ -133,15 +139,25 @@ def _check_position_index(stored: Mapping[str, StoredTensor], config: NetworkCon
         )
 
 
-def _class_names(given: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if given is None:
+def _class_names(given: Sequence[str] | None, network: NetworkConfig) -> tuple[str, ...]:
+    count = network.head.classes
+    first = [c.name for c in PUBLISHED[:count]]
+    if given is None and network.head.generator == "linear":
+        raise WeightsError(
+            f"The checkpoint is a {network.backbone.kind} of {count} classes and does not say which. Data sets order "
+            "the same organs differently, and a wrong order puts one organ's name on another. Give all "
+            f"{count} names in the order of its outputs; or {PUBLISHED_ORDER!r} alone, if you know that its order is "
+            f"that of the Universal Model: {', '.join(first[:4])}, ...",
+            about="class_names",
+        )
+    if given is None or list(given) == [PUBLISHED_ORDER]:
         if count not in (25, len(PUBLISHED)):
             raise WeightsError(
                 f"The checkpoint holds {count} classes, and names are known for 25 and {len(PUBLISHED)}. "
                 f"Give all {count} names in the order of its heads.",
                 about="class_names",
             )
-        given = [c.name for c in PUBLISHED[:count]]
+        given = first
     if len(given) != count:
         raise WeightsError(
             f"The checkpoint holds {count} classes, but {len(given)} names were given.", about="class_names"

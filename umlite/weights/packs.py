@@ -205,6 +205,12 @@ def with_packs(
 
 def card_with(card: ModelCard, packs: Sequence[PackCard], label: str) -> ModelCard:
     """The card of a network with packs. Raises WeightsError as `with_packs`."""
+    if card.network.head.generator == "linear":
+        raise WeightsError(
+            f"{label} is a {card.network.backbone.kind}: packs add classes to networks with a parameter generator, and "
+            "it has none. Leave packs out.",
+            about="packs",
+        )
     names = list(card.classes)
     for pack in packs:
         names = [f"{name}{REPLACED}" if name in pack.replaces else name for name in names]

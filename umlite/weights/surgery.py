@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PER_CLASS = "generator.controllers."
+_ROWS = ("generator.embedding", "generator.heads.weight", "generator.heads.bias")  # tensors with a row per class
 
 
 def drop(path: Path, classes: str, output: Path, *, overwrite: bool = False) -> tuple[str, ...]:
@@ -130,7 +131,8 @@ def _keep(tensors: Mapping[str, Tensor], card: ModelCard, kept: Sequence[int]) -
     if not own:
         raise WeightsError("A network keeps at least one of the classes that it was trained with.", about="classes")
     made = {name: t for name, t in tensors.items() if not name.startswith((_PER_CLASS, ADDED))}
-    made["generator.embedding"] = tensors["generator.embedding"][own]
+    for name in (n for n in _ROWS if n in tensors):
+        made[name] = tensors[name][own]
     for name, tensor in tensors.items():
         if name.startswith(_PER_CLASS):
             number, rest = name.removeprefix(_PER_CLASS).split(".", 1)

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from umlite.kernels.dynamic_heads import as_three_layers, of_one_layer
 from umlite.kernels.triton.fused_heads_dot import WIDTH, fused_heads_dot
 from umlite.kernels.triton.fused_heads_fma import fused_heads_fma
 from umlite.kernels.triton.launch import architecture, on_device_of
@@ -69,12 +70,14 @@ def launch_fused_heads(
 
     feature: [N, F, D, H, W] float32, float16 or bfloat16, any strides. params: [N, classes, P]. starts: [N, 3] int64,
     each window's first voxel in `sums`. Windows go in the order given: they may overlap, and the sums are the same
-    every time.
+    every time. Heads of one layer run as three whose first two change nothing.
     """
     windows, features, _, rows, columns = feature.shape
     classes, channels = params.shape[1], len(stem.weight)
     if not feature.numel() or not classes:
         return
+    if of_one_layer(params, channels):
+        params = as_three_layers(params, channels)
     flat = feature.flatten(2)
     voxels = flat.shape[2]
     problem = Problem(feature.dtype, channels, features, voxels, max(flat.stride(1), sums.stride(0)))
