@@ -8,6 +8,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from support.segmentations import blobs, oblique_affine
+from umlite.masks import extent
 from umlite.masks.extent import Clusters, hull_of_slices, longest_diameter, width_across
 
 
@@ -46,8 +47,10 @@ def test_width_of_a_rectangle() -> None:
     assert width_across(places, axes, np.array([1.0, 0, 0])) == pytest.approx(18)
 
 
+@pytest.mark.parametrize("pairs", [1, 100, 1 << 20])
 @pytest.mark.parametrize("seed", range(5))
-def test_distance_of_clusters(seed: int) -> None:
+def test_distance_of_clusters(seed: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extent, "_MOST_PAIRS", pairs)
     rng = np.random.default_rng(seed)
     axes = oblique_affine(rng, sheared=seed % 2 == 1)[:3, :3]
     one = np.unique(rng.integers(0, 60, (400, 3)), axis=0).astype(np.int32)

@@ -13,6 +13,8 @@ import SimpleITK
 from scipy import ndimage
 
 from support.segmentations import blobs, oblique_affine, segmentation_of
+from umlite.products.product import Finished
+from umlite.results import lesions
 from umlite.results import statistics as module
 from umlite.results.statistics import statistics
 from umlite.volume.reading import read_scan
@@ -207,6 +209,20 @@ def check_lesion(lesion, part, masks, hu, affine, axis) -> None:
     apart = (places[:, None] - np.argwhere(masks["aorta"])[None]) @ axes.T
     assert lesion.nearest_vessel == "aorta"
     assert lesion.vessel_distance_mm == pytest.approx(np.linalg.norm(apart, axis=2).min(), abs=1e-9)
+
+
+def test_of_a_mask_of_noise_the_largest_lesions_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesions, "MOST_DESCRIBED", 3)
+    masks = {"liver_tumor": np.zeros((18, 15, 13), bool), "colon_tumor": np.zeros((18, 15, 13), bool)}
+    for at in range(5):
+        masks["liver_tumor"][2 : 3 + at, 2, 2 * at] = True
+    masks["colon_tumor"][3, 3, [0, 4, 8]] = True
+    finished = Finished(segmentation_of(masks, np.zeros((18, 15, 13), np.int16), np.eye(4)))
+    found = finished.statistics
+    sizes = {one.id: one.voxels for one in found.lesions if one.class_name == "liver_tumor"}
+    assert sizes == {"liver_tumor_1": 5, "liver_tumor_2": 4, "liver_tumor_3": 3}
+    assert [c.components for c in found.classes] == [5, 3]
+    assert finished.remarks == ["liver_tumor is in 5 pieces, of which the 3 largest are described as lesions."]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -115,17 +115,19 @@ class Clusters:
 
     def distance(self, other: Clusters) -> float:
         """Distance between the nearest voxel centres of two sets, mm."""
-        apart = np.linalg.norm(self.centres_mm[:, None] - other.centres_mm[None], axis=2)
-        reach = self.radii_mm[:, None] + other.radii_mm[None]
-        near = np.argwhere(apart - reach <= (apart + reach).min())
-        least = (apart - reach)[tuple(near.T)]
-        best = np.inf
-        for place in np.argsort(least):
-            if least[place] >= best:
-                break
-            a, b = near[place]
-            points = self.points_mm[a][:, None] - other.points_mm[b][None]
-            best = min(best, float(np.linalg.norm(points, axis=2).min()))
+        best, rows = np.inf, max(1, _MOST_PAIRS // len(other.centres_mm))
+        for start in range(0, len(self.centres_mm), rows):
+            some = slice(start, start + rows)
+            apart = np.linalg.norm(self.centres_mm[some, None] - other.centres_mm[None], axis=2)
+            reach = self.radii_mm[some, None] + other.radii_mm[None]
+            near = np.argwhere(apart - reach <= min(best, (apart + reach).min()))
+            least = (apart - reach)[tuple(near.T)]
+            for place in np.argsort(least):
+                if least[place] >= best:
+                    break
+                a, b = near[place]
+                points = self.points_mm[start + a][:, None] - other.points_mm[b][None]
+                best = min(best, float(np.linalg.norm(points, axis=2).min()))
         return best
 
 

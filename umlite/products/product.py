@@ -51,9 +51,11 @@ class Finished:
         """Numbers of all classes and lesions. Raises InputError where the scan cannot be read again."""
         start = time.perf_counter()
         try:
-            return measure(self.result)
+            found = measure(self.result)
         finally:
             self.seconds["statistics"] = time.perf_counter() - start
+        self.remarks.extend(found.remarks)
+        return found
 
     @functools.cached_property
     def findings(self) -> tuple[Finding, ...] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from umlite.results.tally import ClassTally, Hu
 
 LogitsAt = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 _FIXED_SUMS = 6
+MOST_DESCRIBED = 1000
+"""Lesions of one class. Only a mask of noise has more, hundreds of thousands of which would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,14 @@ class LesionTally:
         found, which = np.unique(labels[inside], return_inverse=True)
         places = [along + start for along, start in zip(inside, first_voxel, strict=True)]
         logits = np.zeros(len(which)) if self._logits_at is None else self._logits_at(np.stack(places, 1))
-        columns: list[npt.NDArray[Any]] = [np.ones(len(which)), hu[inside], *places, logits]
-        columns += [mask_in(masks, name)[inside] for name in self.surroundings]
-        sums = np.stack([np.bincount(which, weights=column.astype(np.float64)) for column in columns], 1)
+        columns: Iterator[npt.NDArray[Any]] = itertools.chain(
+            (np.ones(len(which)), hu[inside], *places, logits),
+            (mask_in(masks, name)[inside] for name in self.surroundings),
+        )
+        sums = np.stack([np.bincount(which, weights=column) for column in columns], 1).astype(np.float64)
         most = np.full(len(found), -np.inf)
         np.maximum.at(most, which, logits)
-        self._sums.append((found, sums.astype(np.float64), most))
+        self._sums.append((found, sums, most))
 
     def by_component(
         self, numbers: npt.NDArray[np.int64], count: int
@@ -164,7 +169,7 @@ class Surroundings:
 def describe_lesions(
     name: str, hosts: Sequence[str], tally: ClassTally, sums: LesionTally, around: Surroundings
 ) -> list[Lesion]:
-    """Describe every component of one class, the largest first.
+    """Describe the components of one class, the largest first: all, or MOST_DESCRIBED of them.
 
     Args:
         name: name of the tumour or cyst.
@@ -178,7 +183,7 @@ def describe_lesions(
     owners = numbers[labels]
     order = np.argsort(owners, kind="stable")
     parts = np.split(places[order], np.cumsum(np.bincount(owners, minlength=count))[:-1]) if count else []
-    by_size = np.argsort(-totals[:, 0], kind="stable")
+    by_size = np.argsort(-totals[:, 0], kind="stable")[:MOST_DESCRIBED]
     return [
         _describe(f"{name}_{rank}", name, _Component(totals[i], most, i, sums.surroundings, parts[i]), hosts, around)
         for rank, i in enumerate(by_size.tolist(), start=1)

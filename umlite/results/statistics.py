@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ class Statistics:
 
     Args:
         classes: the requested classes, in order.
-        lesions: lesions of the requested tumours and cysts, class by class, the largest first.
+        lesions: lesions of the requested tumours and cysts, class by class, the largest first; see `remarks`.
         overlaps: pairs of requested classes that share voxels, the first pair of classes first.
         slice_axis: the scan's axis across its axial slices (0 to 2), the one closest to head and feet.
     """
@@ -93,6 +94,16 @@ class Statistics:
     lesions: tuple[Lesion, ...]
     overlaps: tuple[Overlap, ...]
     slice_axis: int
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """One sentence for each class that has more than MOST_DESCRIBED lesions."""
+        listed = Counter(lesion.class_name for lesion in self.lesions)
+        return tuple(
+            f"{c.name} is in {c.components:,} pieces, of which the {n:,} largest are described as lesions."
+            for c in self.classes
+            if c.components > (n := listed[c.name]) > 0
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
