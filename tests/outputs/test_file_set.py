@@ -394,6 +394,24 @@ def test_what_a_killed_run_left_goes(out: Path) -> None:
     assert hidden_names(out) == []
 
 
+def test_a_folder_that_another_run_removes_while_it_is_looked_at(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out.mkdir()
+    dead = staging.Staging(out)
+    dead.make()
+    dead.release()
+    scandir = os.scandir
+
+    def too_late(path: str | os.PathLike[str] = ".") -> object:
+        if Path(path) == dead.folder and dead.folder.exists():
+            dead.lock_path.unlink()
+            dead.folder.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", too_late)
+    recover(out)
+    assert not dead.folder.exists()
+
+
 def left_behind(out: Path, monkeypatch: pytest.MonkeyPatch, **owner: object) -> Path:
     """A marker whose run ended among its moves, as far as files tell."""
     with monkeypatch.context() as patch:

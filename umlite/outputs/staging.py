@@ -118,7 +118,7 @@ def hidden_names(home: Path) -> list[Path]:
 @contextmanager
 def taken_over(path: Path) -> Iterator[bool]:
     """Whether the run that made a staging folder (or a hidden file) is over; nobody else takes it meanwhile."""
-    lock_path = next(iter(path.glob("*.lock")), None)
+    lock_path = _lock_in(path)
     if lock_path is None:
         yield _nobodys_by_name(path)
         return
@@ -143,9 +143,17 @@ def taken_over(path: Path) -> Iterator[bool]:
 
 def owner_of(folder: Path) -> Owner | None:
     """Who made a staging folder, if that can be told."""
-    for lock_path in folder.glob("*.lock"):
+    lock_path = _lock_in(folder)
+    if lock_path is not None:
         with contextlib.suppress(OSError), open_file(lock_path) as file:
             return _owner(file)
+    return None
+
+
+def _lock_in(folder: Path) -> Path | None:
+    """The locked file of a staging folder. None where it has none, or another run is removing it."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return next((folder / entry.name for entry in entries if entry.name.endswith(".lock")), None)
     return None
 
 

@@ -106,7 +106,7 @@ def _fetch(url: str, path: Path, progress: Progress | None) -> Download:
         part = _part(path, offer.sha256)
         for other in path.parent.glob(f".{path.name}.*.part"):
             if other != part or not other.is_file():
-                other.unlink()
+                other.unlink(missing_ok=True)
         _check_space(url, path.parent, offer)
         _receive(offer, part, progress)
     if (sha256 := file_sha256(part)) != (offer.sha256 or sha256):
