@@ -68,11 +68,17 @@ class Setting:
 
 
 NOWHERE = """
-mount --bind "$W" /mnt; mount -t tmpfs none /tmp; mkdir -p "$W"; mount --move /mnt "$W"
+mount -t tmpfs none /mnt; mkdir /mnt/0 /mnt/1 /mnt/2
+seen=("$W" "$PYTHONPATH" "$PREFIX")
+for i in 0 1 2; do mount --bind "${seen[i]}" /mnt/$i; done
+mount -t tmpfs none /tmp
+for i in 0 1 2; do
+  case "${seen[i]}" in "$W"|/tmp/*) mkdir -p "${seen[i]}"; mount --move /mnt/$i "${seen[i]}";; *) umount /mnt/$i;; esac
+done; umount /mnt
 mount --bind "$W/out" "$W/out"; mount -o remount,bind,ro "$W"; mount -o remount,ro /tmp; cd "$W"
 for folder in /var/tmp /dev/shm; do mount -t tmpfs -o ro none $folder; done
 """
-"""Only $W/out can be written, of all that a program may think of."""
+"""Only $W/out can be written, of all that a program may think of. Checkout and environment may lie in /tmp."""
 
 SETTINGS = {
     "no HOME": Setting(user=12345, environment={"HOME": None, "USER": None, "LOGNAME": None}),
@@ -134,7 +140,8 @@ def prepared(folder: Path) -> None:
 def outcome(folder: Path, setting: Setting, verb: list[str]) -> tuple[int, str]:
     """Exit code, and all that was said."""
     changes = {"HOME": str(folder / "home"), "CC": "false", "OMP_NUM_THREADS": "1", "W": str(folder),
-               "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), **setting.environment}  # fmt: skip
+               "PYTHONPATH": str(ROOT), "PREFIX": sys.prefix, "TMPDIR": str(folder / "tmp"),
+               **setting.environment}  # fmt: skip
     if changes["HOME"] == "home":
         changes["HOME"] = str(folder / "home")
     environment = {**os.environ, **{name: value for name, value in changes.items() if value is not None}}
