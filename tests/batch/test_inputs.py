@@ -58,6 +58,12 @@ def test_a_folder_without_scans_may_hold_dicom(tree: Path) -> None:
     assert inputs.roots == {}
 
 
+def test_a_result_in_place_of_a_scan_is_noted(tree: Path) -> None:
+    notes: list[str] = []
+    assert expand([tree / "done"], notify=notes.append).paths == [tree / "done"]
+    assert notes == [f"{tree / 'done'} holds a result of an earlier run, which is no scan."]
+
+
 def test_links_are_followed_once(tree: Path) -> None:
     (tree / "deep" / "loop").symlink_to("..")
     (tree / "link.nii").symlink_to("a.nii")

@@ -143,6 +143,8 @@ def _search(top: Path, root: Path, output: Path | None, inputs: Inputs, notify: 
     folders = list(_walk(top, output, notify))
     with_scans = [folder for folder, scans, _ in folders if scans]
     if not with_scans:
+        if _is_manifest(top / NAME):
+            notify(f"{top} holds a result of an earlier run, which is no scan.")
         inputs.add(top, None if top == root else root)
         return
     above = {parent for folder in with_scans for parent in (folder, *folder.parents)}

@@ -50,7 +50,7 @@ class Found:
         if wanted is None or wanted.strip().lower() == "all":
             chosen = [one for one in self.series if one.is_scan and (wanted is not None or not one.reason)]
             if not chosen:
-                raise InputError(self._nothing(), about="series")
+                raise InputError(self._nothing(), about="series" if self.series else ())
         else:
             chosen = self._named([word.strip() for word in wanted.split(",") if word.strip()])
         return tuple(dataclasses.replace(one, fill_gaps=fill_gaps) for one in chosen)
@@ -78,8 +78,9 @@ class Found:
             if self.damaged:
                 more = f" {len(self.damaged) - 1} more are damaged too." if len(self.damaged) > 1 else ""
                 return f"{self._where} holds no DICOM that can be read, expected a CT series: {self.damaged[0]}{more}"
-            kind = "is a ZIP archive without" if self.paths[0].is_file() and _is_zip(self.paths[0]) else "holds no"
-            return f"{self._where} {kind} DICOM files: expected a CT series. Check the path."
+            if self.paths[0].is_file() and _is_zip(self.paths[0]):
+                return f"{self._where} is a ZIP archive without DICOM files: expected a CT series. Check the path."
+            return f"{self._where} holds no DICOM files, and no scans as NIfTI or NRRD files. Check the path."
         told = "; ".join(f"series {s.number} ({s.reason})" for s in self.series[:5])
         more = f"; and {len(self.series) - 5} more" if len(self.series) > 5 else ""
         advice = (
