@@ -1,6 +1,7 @@
 """One window through the network: umlite against the reference pipeline, alternating in one process.
 
     python -m bench.forward                    # both published networks, 1, 8 and 32 classes
+    python -m bench.forward --backbone unet,segresnet --classes 25
     python -m bench.forward --quick            # seconds: narrow networks, to try the script
 
 The reference side always computes all classes, as the published pipeline does. Ratios are taken pair by pair. With
@@ -61,7 +62,9 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--backbone", default="unet,swin_unetr", help="unet, swin_unetr or both (default)")
+    parser.add_argument(
+        "--backbone", default="unet,swin_unetr", help="of unet, swin_unetr, segresnet; the first two by default"
+    )
     parser.add_argument("--weights", type=Path, help="a weights file in place of the recipe's; names its backbone")
     parser.add_argument("--classes", default="1,8,32", help="how many classes to ask for, comma separated")
     parser.add_argument("--pairs", type=int, default=5, help="measured pairs, after one that is not (default 5)")

@@ -8,38 +8,48 @@ from pathlib import Path
 import torch
 
 from umlite.classes import PUBLISHED
-from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.weights.loading import read_card, save_model
 from umlite.weights.model_card import ModelCard
 
 SEED = 0
-FULL = {"unet": UNetConfig(), "swin_unetr": SwinUNETRConfig()}
+ORGANS = 25  # classes of a SegResNet
+FULL = {"unet": UNetConfig(), "swin_unetr": SwinUNETRConfig(), "segresnet": SegResNetConfig()}
 QUICK = {
     "unet": UNetConfig(channels=(16, 16, 32, 32)),
     "swin_unetr": SwinUNETRConfig(feature_size=24, depths=(1, 1, 1, 1), attention_window=3),
+    "segresnet": SegResNetConfig(blocks_down=(1, 1, 1, 1)),
 }
-QUICK_WINDOW = {"unet": 32, "swin_unetr": 64}
+QUICK_WINDOW = {"unet": 32, "swin_unetr": 64, "segresnet": 32}
 
 
 def recipe_weights(backbone: str, *, quick: bool = False, folder: Path | None = None) -> Path:
     """A weights file of the recipe: made once in `folder` (the system's temporary one by default), then reused.
 
-    backbone: "unet" or "swin_unetr". quick: a narrow network with a small window, to try the benchmarks themselves.
+    backbone: "unet", "swin_unetr" or "segresnet". quick: a narrow network with a small window, to try the benchmarks.
     """
     name = f"recipe_{backbone}{'_quick' if quick else ''}"
     path = (folder or Path(tempfile.gettempdir()) / "umlite-bench") / f"{name}.safetensors"
-    config = NetworkConfig((QUICK if quick else FULL)[backbone], HeadConfig(len(PUBLISHED), groups=8 if quick else 16))
+    config = _config(backbone, quick=quick)
     if path.exists() and read_card(path).network == config:
         return path
     model = UniversalModel(config).eval().requires_grad_(False)
     fill(model, SEED)
     side = QUICK_WINDOW[backbone] if quick else 96
     spacing = (4.0, 4.0, 4.0) if quick else (1.5, 1.5, 1.5)
-    card = ModelCard(name, config, tuple(c.name for c in PUBLISHED), spacing, window=(side, side, side))
+    names = tuple(c.name for c in PUBLISHED[: config.head.classes])
+    card = ModelCard(name, config, names, spacing, window=(side, side, side))
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(path, model.state_dict(), card)
     return path
+
+
+def _config(backbone: str, *, quick: bool) -> NetworkConfig:
+    sizes = (QUICK if quick else FULL)[backbone]
+    if isinstance(sizes, SegResNetConfig):
+        return NetworkConfig(sizes, HeadConfig.linear(ORGANS, sizes.filters, sizes.groups))
+    return NetworkConfig(sizes, HeadConfig(len(PUBLISHED), groups=8 if quick else 16))
 
 
 def fill(model: torch.nn.Module, seed: int) -> None:

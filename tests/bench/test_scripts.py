@@ -46,8 +46,9 @@ def test_exactness() -> None:
 
 
 @pytest.mark.slow
-def test_forward_of_swin_unetr() -> None:
-    (network,) = report("forward", "--backbone", "swin_unetr")["networks"]
+@pytest.mark.parametrize("backbone", ["swin_unetr", "segresnet"])
+def test_forward_of_other_networks(backbone: str) -> None:
+    (network,) = report("forward", "--backbone", backbone)["networks"]
     assert network["ours"][0]["ratio"]["median"] > 0
     assert network["memory"]["ours"]["peak_gb"] > 0
 

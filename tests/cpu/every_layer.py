@@ -19,8 +19,7 @@ from umlite.cpu.activation import Activation, padded
 from umlite.cpu.assembly import Assembly, Norm
 from umlite.cpu.blend import blend
 from umlite.cpu.heads import Heads
-from umlite.cpu.swin_unetr import NativeSwinUNETR
-from umlite.cpu.unet import NativeUNet
+from umlite.engines.cpu import NATIVE
 from umlite.machine.processor import Machine
 
 
@@ -59,10 +58,23 @@ def run(algorithm: algorithms.Algorithm, up: bool, residual: str, shared: bool, 
         sys.exit(f"{algorithm.name}: not finite")
 
 
+def run_halved_and_doubled(rng: np.random.Generator) -> None:
+    """A strided convolution, and the interpolation back."""
+    net = Assembly(Machine(threads=3), keep=False)
+    x, y = activation(rng, (10, 6, 14), 19, "none"), net.tensor((5, 3, 7), 24)
+    norm, weight = Norm.plain(24), rng.standard_normal((24, 19, 3, 3, 3)).astype(np.float32)
+    net.strided_convolution("halved", weight, x, y, norm=norm)
+    net.upsampling("doubled", y, fine := net.tensor((10, 6, 14), 24), norm=norm)
+    net.prepare()
+    net.run()
+    if not np.isfinite(fine.data).all():
+        sys.exit("halved and doubled: not finite")
+
+
 def network(backbone: str, window: tuple[int, int, int]) -> None:
     """A window through a small network: logits, logits added into a slab, logits blended into one."""
     model = small_model(backbone)
-    made = (NativeUNet if backbone == "unet" else NativeSwinUNETR)(model.backbone, window, 3, keep=False)
+    made = NATIVE[type(model.backbone)](model.backbone, window, 3, keep=False)
     made.image[...] = np.random.default_rng(1).random(window, np.float32)
     made.run()
     heads = Heads(model, made.feature, made.bottleneck, 3)
@@ -83,8 +95,9 @@ def main() -> None:
         for shared in (False, True) if algorithm.library == "winograd" else (False,):
             for up in {1: (False, True), 2: (True,), 3: (False,)}[algorithm.taps]:
                 run(algorithm, up, residual, shared, rng)
+    run_halved_and_doubled(rng)
     print("every layer ran", flush=True)
-    for backbone, window in (("unet", (24, 16, 40)), ("swin_unetr", (32, 64, 32))):
+    for backbone, window in (("unet", (24, 16, 40)), ("swin_unetr", (32, 64, 32)), ("segresnet", (24, 16, 40))):
         network(backbone, window)
     print("every network ran")
 

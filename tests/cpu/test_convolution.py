@@ -9,7 +9,17 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.cpu_layers import assembly, conv64, random_activation, raw64, relative_error, up64, values64, weights
+from support.cpu_layers import (
+    assembly,
+    channels_first,
+    conv64,
+    random_activation,
+    raw64,
+    relative_error,
+    up64,
+    values64,
+    weights,
+)
 from umlite.cpu import algorithms
 from umlite.cpu.activation import Activation
 from umlite.cpu.assembly import Norm
@@ -72,10 +82,70 @@ def test_up_convolution(grid, inputs, middle, outputs, residual, kind, with_bias
     check_norm(y, expected, gamma, beta)
 
 
-def check_norm(y: Activation, expected: torch.Tensor, gamma, beta) -> None:
-    flat = expected.flatten(2)[0]
-    scale = torch.from_numpy(gamma).double() / (flat.var(1, correction=0) + 1e-5).sqrt()
-    shift = torch.from_numpy(beta).double() - flat.mean(1) * scale
+even_grids = st.tuples(*[st.integers(1, 9).map(lambda n: 2 * n)] * 3)
+groups = st.integers(1, 5)  # channels that share mean and variance
+
+
+@settings(max_examples=40, deadline=None)
+@given(even_grids, channels, st.integers(1, 8), groups, st.integers(1, 3), seeds)
+def test_strided_convolution(grid, inputs, parts, group, threads, seed) -> None:
+    rng = np.random.default_rng(seed)
+    outputs = group * parts
+    net = assembly(threads)
+    x = random_activation(rng, grid, inputs, slope=0.0)  # what is pending is not applied
+    y = net.tensor(tuple(n // 2 for n in grid), outputs)
+    y.data[...] = 7  # as memory that another layer used
+    weight = weights(rng, outputs, inputs, 3, 3, 3)
+    gamma, beta = rng.standard_normal((2, outputs)).astype(np.float32)
+    net.strided_convolution("layer", weight, x, y, norm=Norm(gamma, beta, group=group))
+    net.prepare()
+    net.run()
+    expected = F.conv3d(raw64(x), torch.from_numpy(weight).double(), stride=2, padding=1)
+    assert relative_error(raw64(y), expected) < DIRECT
+    assert not y.data[..., outputs:].any()
+    check_norm(y, expected, gamma, beta, group)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.integers(1, 8), groups, st.integers(1, 3), seeds)
+def test_upsampling(grid, parts, group, threads, seed) -> None:
+    rng = np.random.default_rng(seed)
+    net = assembly(threads)
+    x = random_activation(rng, grid, group * parts)
+    y = net.tensor(tuple(2 * n for n in grid), group * parts)
+    y.data[..., : y.channels] = rng.standard_normal((*y.grid, y.channels))
+    gamma, beta = rng.standard_normal((2, group * parts)).astype(np.float32)
+    expected = raw64(y) + F.interpolate(raw64(x), scale_factor=2, mode="trilinear", align_corners=False)
+    net.upsampling("layer", x, y, norm=Norm(gamma, beta, group=group))
+    net.prepare()
+    net.run()
+    assert relative_error(raw64(y), expected) < 2e-6
+    assert not y.data[..., group * parts :].any()
+    check_norm(y, expected, gamma, beta, group)
+
+
+@pytest.mark.parametrize("algorithm", [*BY_TAPS[3], *BY_TAPS[1]], ids=lambda a: a.name)
+def test_channels_of_a_group_share_mean_and_variance(algorithm: algorithms.Algorithm) -> None:
+    rng, taps = np.random.default_rng(0), algorithm.taps
+    net = assembly(2)
+    net._choose = lambda shape: algorithms.Choice(shape, algorithm, *algorithms._blocks(shape, algorithm, net.machine))
+    x, y, image = random_activation(rng, (5, 6, 9), 7), net.tensor((5, 6, 9), 18), net.tensor((5, 6, 9), 18)
+    y.data[..., :18] = before = rng.standard_normal((5, 6, 9, 18)).astype(np.float32)
+    weight, gamma, beta = weights(rng, 18, 7, taps, taps, taps), *rng.standard_normal((2, 18)).astype(np.float32)
+    voxels, first = rng.random((5, 6, 9), np.float32), weights(rng, 18, 1, 3, 3, 3)
+    net.convolution("layer", weight, x, y, norm=Norm(gamma, beta, group=6), accumulate=True)
+    net.image_convolution("image", first, voxels, image, norm=Norm(gamma, beta, group=6))
+    net.prepare()
+    net.run()
+    check_norm(y, conv64(values64(x), weight) + channels_first(before), gamma, beta, 6)
+    check_norm(image, conv64(torch.from_numpy(voxels).double()[None, None], first), gamma, beta, 6)
+
+
+def check_norm(y: Activation, expected: torch.Tensor, gamma, beta, group: int = 1) -> None:
+    flat = expected.flatten(2)[0].unflatten(0, (-1, group)).flatten(1)
+    deviation = (flat.var(1, correction=0) + 1e-5).sqrt().repeat_interleave(group)
+    scale = torch.from_numpy(gamma).double() / deviation
+    shift = torch.from_numpy(beta).double() - flat.mean(1).repeat_interleave(group) * scale
     found = (y.scale[: y.channels], y.shift[: y.channels])
     for mine, right in zip(found, (scale, shift), strict=True):
         limit = 2e-3 * float(right.abs().max())

@@ -12,7 +12,7 @@ from umlite.cpu.activation import Activation, padded
 from umlite.cpu.compiler import CompilerError
 from umlite.cpu.heads import Heads
 from umlite.cpu.libraries import load
-from umlite.models.config import HeadConfig, NetworkConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
 try:
@@ -81,6 +81,23 @@ def test_as_exact_as_plain_torch(grid, features: int, inner: int, generator: str
     exact = _expected(model, feature, bottleneck, torch.float64)
     plain = (_expected(model, feature, bottleneck, torch.float32).double() - exact).abs().max()
     assert (found - exact).abs().max() <= 2 * plain + 1e-6 * exact.abs().max()
+
+
+@pytest.mark.parametrize("grid", [(1, 1, 1), (2, 3, 7), (2, 1, 97)])
+@pytest.mark.parametrize(("features", "groups", "residual"), [(16, 8, None), (12, 4, 1), (40, 8, 48)])
+def test_heads_of_one_layer(grid, features: int, groups: int, residual: int | None) -> None:
+    torch.manual_seed(0)
+    head = HeadConfig.linear(5, features, groups)
+    model = UniversalModel(NetworkConfig(SegResNetConfig(features, groups=groups), head)).eval()
+    for tensor in model.state_dict().values():
+        tensor.normal_(std=0.5)
+    feature, bottleneck = _activation(grid, features, residual), _activation(BOTTLENECK_GRID, 8 * features)
+    heads = Heads(model, feature, bottleneck, threads=2)
+    found = heads.logits(range(5))
+    exact = _expected(model, feature, bottleneck, torch.float64)
+    plain = (_expected(model, feature, bottleneck, torch.float32).double() - exact).abs().max()
+    assert (torch.from_numpy(found).double() - exact).abs().max() <= 2 * plain + 1e-6 * exact.abs().max()
+    assert np.array_equal(heads.logits([3, 1]), found[[3, 1]])
 
 
 def test_two_hundred_classes_in_one_call_are_those_of_calls_of_a_few() -> None:

@@ -20,7 +20,13 @@ from umlite.errors import DeviceError
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model
 
-KINDS = [("unet", "shared"), ("unet", "embedding"), ("unet", "per_class"), ("swin_unetr", "shared")]
+KINDS = [
+    ("unet", "shared"),
+    ("unet", "embedding"),
+    ("unet", "per_class"),
+    ("swin_unetr", "shared"),
+    ("segresnet", "linear"),
+]
 BOUND = 3e-4  # of a class's standard deviation: rounding, amplified by norms over few voxels
 
 

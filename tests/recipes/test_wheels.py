@@ -109,7 +109,7 @@ def test_the_wheel_runs_without_a_compiler(built: list[Path], tmp_path: Path, ca
         "UMLITE_CACHE": str(tmp_path / "cache"),
         "ATEN_CPU_CAPABILITY": capability,
     }
-    names = ("convolution", "linear", "attention", "transformer", "heads", "unet", "swin_unetr")
+    names = ("convolution", "linear", "attention", "transformer", "heads", "unet", "swin_unetr", "segresnet")
     files = [str(ROOT / "tests" / "cpu" / f"test_{name}.py") for name in names]
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tests)]
     done = subprocess.run(

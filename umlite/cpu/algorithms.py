@@ -40,6 +40,8 @@ F43 = Algorithm("F(4,3)", 43, 3, 4, 216, 1.3e-6)
 F22 = Algorithm("F(2,2)", 22, 2, 2, 27, 3.3e-7)
 F42 = Algorithm("F(4,2)", 42, 2, 4, 125, 1.2e-6)
 IMAGE = Algorithm("one channel", 3, 3, 1, 27, 2e-7, "image")
+STRIDED = Algorithm("3^3, stride 2", 1, 3, 2, 27, 3e-7, "strided")  # packed as products; tile: inputs of an output
+TRILINEAR = Algorithm("trilinear", 0, 1, 1, 0, 1e-7, "upsample")
 ALGORITHMS = (DIRECT3, DIRECT2, POINTWISE, F23, F43, F22, F42)
 
 ERROR_GATE = 2e-6

@@ -10,12 +10,12 @@ import numpy as np
 
 from umlite.cpu import buffers
 from umlite.cpu.activation import RELU, Activation, Floats, Grid, padded
-from umlite.cpu.algorithms import ERROR_GATE, IMAGE, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
+from umlite.cpu.algorithms import ERROR_GATE, IMAGE, STRIDED, TRILINEAR, WEIGHT_LIMIT_BYTES, Choice, Shape, choose
 from umlite.cpu.buffers import Arena
 from umlite.cpu.convolution import Convolution, Norm, scratch_floats
 from umlite.cpu.libraries import load
 from umlite.cpu.packed_file import kept_weights
-from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, packing_key, plain_kernels
+from umlite.cpu.packing import Doubles, border_of_bias, merged_kernels, pack, packing_key, plain_kernels, row_kernels
 from umlite.machine.processor import Machine
 from umlite.progress import Notify, no_notice
 
@@ -66,7 +66,7 @@ class Assembly:
         self._steps: list[tuple[str, Callable[[], None]]] = []
         self._layers: list[Convolution] = []
         self._weights: dict[str, _Weights] = {}
-        self._image_weights: dict[str, Floats] = {}
+        self._unpacked: dict[str, Floats] = {}
 
     def allot(self, *shape: int) -> Floats:
         """Take zeroed memory, and count it. Raises DeviceError when the system refuses it."""
@@ -183,9 +183,39 @@ class Assembly:
             raise ValueError(f"{name}: expected one grid, found {image.shape} and {target.grid}.")
         taps = np.zeros((27, padded(target.channels)), np.float32)
         taps[:, : target.channels] = weight.reshape(len(weight), 27).T
-        self._image_weights[name] = taps
+        self._unpacked[name] = taps
         choice = Choice(Shape(name, target.grid, 1, target.channels, 3), IMAGE, 1, False)
         self._add(Convolution(choice, Activation.plain(image[..., None]), target, norm))
+
+    def strided_convolution(
+        self, name: str, weight: Floats, source: Activation, target: Activation, *, norm: Norm | None = None
+    ) -> None:
+        """Declare a 3^3 convolution with zero padding and stride 2.
+
+        Args:
+            name, norm: as of `convolution`.
+            weight: [outputs, inputs, 3, 3, 3] float32.
+            source: its data are read as they are stored, without anything that is pending.
+            target: on a grid half as fine, which the source's is a multiple of.
+        """
+        if source.grid != tuple(2 * side for side in target.grid):
+            raise ValueError(f"{name}: expected a target half as fine as {source.grid}, found {target.grid}.")
+        choice = Choice(Shape(name, source.grid, source.channels, target.channels, 3), STRIDED, 1, False)
+        self._add(Convolution(choice, source, target, norm), _Weights((weight,), lambda: row_kernels(weight)))
+
+    def upsampling(self, name: str, source: Activation, target: Activation, *, norm: Norm | None = None) -> None:
+        """Declare that a tensor is added to one twice as fine, by trilinear interpolation between voxel centres.
+
+        Args:
+            name, norm: as of `convolution`.
+            source: its data are read as they are stored, without anything that is pending.
+            target: of the same channels.
+        """
+        if target.grid != tuple(2 * side for side in source.grid) or target.channels != source.channels:
+            raise ValueError(f"{name}: expected a target twice as fine as {source.grid}, found {target.grid}.")
+        shape = Shape(name, source.grid, source.channels, target.channels, 1, up=True)
+        self._unpacked[name] = np.zeros(0, np.float32)
+        self._add(Convolution(Choice(shape, TRILINEAR, 1, False), source, target, norm, accumulate=True))
 
     def step(self, name: str, call: Callable[[], None]) -> None:
         """Declare anything else that belongs between two layers (transformer blocks, heads)."""
@@ -197,7 +227,7 @@ class Assembly:
         scratch = self.allot(scratch_floats(self._layers, self.machine.threads))
         if self.count_only:
             return
-        weights = {**self._image_weights, **self._packed()}
+        weights = {**self._unpacked, **self._packed()}
         for layer in self._layers:
             layer.bind(weights[layer.name], scratch)
         self._weights.clear()

@@ -29,6 +29,7 @@ class Layer(Mirror):
         *((name, ctypes.c_int64) for name in ("outputs", "up", "accumulate", "streamed")),
         *((name, ctypes.c_void_p) for name in ("border", "pool", "gamma", "beta")),
         ("eps", ctypes.c_double),
+        ("group", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("y_scale", "y_shift")),
         *((name, ctypes.c_int64) for name in ("block", "shared")),
         ("scratch", ctypes.c_void_p),
@@ -38,11 +39,15 @@ class Layer(Mirror):
 
 @dataclass(frozen=True)
 class Norm:
-    """Instance norm with affine weight gamma and bias beta, [channels] float32; biased variance over the window."""
+    """Instance norm with affine weight gamma and bias beta, [channels] float32; biased variance over the window.
+
+    With more than one channel in a `group`, which share mean and variance, it is a group norm.
+    """
 
     gamma: Floats
     beta: Floats
     eps: float = 1e-5
+    group: int = 1
 
     @classmethod
     def plain(cls, channels: int) -> Norm:
@@ -76,7 +81,7 @@ class Convolution:
         if self.norm is not None:
             gamma, beta = np.zeros((2, padded(target.channels)), np.float32)
             gamma[: target.channels], beta[: target.channels] = self.norm.gamma, self.norm.beta
-            layer.eps = self.norm.eps
+            layer.eps, layer.group = self.norm.eps, self.norm.group
             layer.point(gamma=gamma, beta=beta, y_scale=target.scale, y_shift=target.shift)
 
     @property

@@ -16,6 +16,7 @@ from umlite.cpu.mirror import Mirror, address
 from umlite.cpu.pending import Pending, pending
 from umlite.errors import WeightsError
 from umlite.machine.memory import refused
+from umlite.models.linear_heads import LinearHeads
 from umlite.models.parameter_generator import ParameterGenerator
 from umlite.models.universal import UniversalModel
 
@@ -29,7 +30,7 @@ class _Heads(Mirror):
         *((name, ctypes.c_void_p) for name in ("norm_scale", "norm_shift", "mix", "mix_bias", "parameters", "target")),
         *((name, ctypes.c_int64) for name in ("class_stride", "depth_stride", "height_stride")),
         *((name, ctypes.c_void_p) for name in ("importance", "mixed")),
-        *((name, ctypes.c_int64) for name in ("depth", "height", "width", "inner", "classes", "threads")),
+        *((name, ctypes.c_int64) for name in ("depth", "height", "width", "inner", "classes", "threads", "layers")),
     )
 
 
@@ -67,14 +68,15 @@ class Heads:
         self._mix_bias = np.zeros(padded(mix.shape[0]), np.float32)
         self._mix_bias[: mix.shape[0]] = bias.numpy()
         self.inner = int(mix.shape[0])
-        assert isinstance(model.generator, ParameterGenerator)
-        norm, conv = model.generator.gap[0], model.generator.gap[3]
-        assert isinstance(norm, nn.GroupNorm)
-        assert isinstance(conv, nn.Conv3d)
-        assert conv.bias is not None
-        self._bottleneck_norm = _GroupNorm(self._norms, norm, bottleneck, threads)
-        self._gap_weight = conv.weight.detach().flatten(1).double().numpy()
-        self._gap_bias = conv.bias.detach().double().numpy()
+        self._layers = 1 if isinstance(model.generator, LinearHeads) else 3
+        if isinstance(model.generator, ParameterGenerator):
+            norm, conv = model.generator.gap[0], model.generator.gap[3]
+            assert isinstance(norm, nn.GroupNorm)
+            assert isinstance(conv, nn.Conv3d)
+            assert conv.bias is not None
+            self._bottleneck_norm = _GroupNorm(self._norms, norm, bottleneck, threads)
+            self._gap_weight = conv.weight.detach().flatten(1).double().numpy()
+            self._gap_bias = conv.bias.detach().double().numpy()
         self._folded = functools.lru_cache(maxsize=4)(model.generator.fold)
 
     @property
@@ -83,7 +85,12 @@ class Heads:
         return self.feature.grid
 
     def image_vector(self) -> Tensor:
-        """The image vector [1, gap_width] float32: group norm, ReLU, mean over the bottleneck, one linear map."""
+        """The image vector [1, gap_width] float32: group norm, ReLU, mean over the bottleneck, one linear map.
+
+        [1, 0] for heads that do not depend on the image.
+        """
+        if self._layers == 1:
+            return torch.empty(1, 0)
         norm = self._bottleneck_norm
         norm.update()
         mean = np.zeros(self.bottleneck.data.shape[-1])
@@ -159,6 +166,7 @@ class Heads:
                     self.inner,
                     len(classes),
                     self.threads,
+                    self._layers,
                 )
             )
         )

@@ -74,6 +74,14 @@ def plain_kernels(weight: Floats) -> Doubles:
     return np.asarray(weight, np.float64).reshape(1, outputs, inputs, -1)
 
 
+def row_kernels(weight: Floats) -> Doubles:
+    """Kernels [outputs, inputs, 3, 3, 3] as nine products of a row's three taps, [9, outputs, 3 * stored inputs, 1]."""
+    outputs, inputs, *_ = weight.shape
+    rows = np.zeros((9, outputs, 3, padded(inputs)))
+    rows[..., :inputs] = weight.reshape(outputs, inputs, 9, 3).transpose(2, 0, 3, 1)
+    return rows.reshape(9, outputs, -1, 1)
+
+
 def merged_kernels(weight: Floats | None, transposed: Floats) -> Doubles:
     """`umlite.models.merging.merged_kernels` for arrays of any strides."""
     return merging.merged_kernels(None if weight is None else _tensor(weight), _tensor(transposed)).numpy()

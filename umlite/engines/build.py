@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from umlite.engines.engine import Engine
@@ -32,8 +31,6 @@ def build_engine(weights: Path, setup: Setup, notify: Notify = no_notice, packs:
         return ReferenceEngine(*load_model(weights, REFERENCE, packs), setup)
     triton_free = setup.options.kernels == "torch" and setup.device.type == "cuda"
     model, card = load_model(weights, TORCH if triton_free else FAST, packs)
-    if card.network.backbone.kind == "segresnet" and setup.device.type == "cpu":
-        setup = _without_native(setup)
     if setup.options.kernels == "native" and setup.device.type == "cpu":
         from umlite.engines.cpu import CpuEngine
 
@@ -45,8 +42,3 @@ def build_engine(weights: Path, setup: Setup, notify: Notify = no_notice, packs:
     from umlite.engines.torch import TorchEngine
 
     return TorchEngine(model, card, setup)
-
-
-def _without_native(setup: Setup) -> Setup:
-    why = "kernels torch: a segresnet has no native kernels on a CPU yet"
-    return replace(setup, options=replace(setup.options, kernels="torch"), reasons=(*setup.reasons, why))

@@ -16,11 +16,14 @@ from umlite.cpu.algorithms import layer_rows
 from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
 from umlite.cpu.heads import Heads
+from umlite.cpu.segresnet import NativeSegResNet
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
 from umlite.engines.engine import Engine
 from umlite.engines.setup import Setup
 from umlite.machine.forks import ONE_IS_LEFT, lost_threads
+from umlite.models.segresnet import SegResNet
+from umlite.models.swin_unetr import SwinUNETR
 from umlite.models.unet import UNet
 from umlite.models.universal import UniversalModel
 from umlite.progress import Notify, no_notice
@@ -176,8 +179,15 @@ class CpuEngine(Engine):
             self.setup, self._made = replace(self.setup, options=options, reasons=reasons), None
 
 
-def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR]:
-    return NativeUNet if isinstance(model.backbone, UNet) else NativeSwinUNETR
+NATIVE: dict[type[nn.Module], type[NativeUNet] | type[NativeSwinUNETR] | type[NativeSegResNet]] = {
+    UNet: NativeUNet,
+    SwinUNETR: NativeSwinUNETR,
+    SegResNet: NativeSegResNet,
+}
+
+
+def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR] | type[NativeSegResNet]:
+    return NATIVE[type(model.backbone)]
 
 
 def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork:

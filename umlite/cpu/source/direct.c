@@ -130,7 +130,7 @@ int direct(layer_t *L) {
   memset(j.A + voxels * K, 0, (size_t)K * sizeof *j.A);
   parallel(L->threads, panels_share, &j);
   if (L->gamma)
-    finish_statistics(all, parities, N, (double)voxels * parities, L->gamma, L->beta, L->eps,
-                      L->y_scale, L->y_shift);
+    finish_statistics(all, parities, N, (double)voxels * parities, L->group, L->gamma, L->beta,
+                      L->eps, L->y_scale, L->y_shift);
   return 0;
 }

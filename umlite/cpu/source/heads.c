@@ -4,6 +4,8 @@
 //   logit[class] = w3 . ReLU(w2 . ReLU(w1 . h + b1) + b2) + b3     one number per voxel
 //   numbers of a class, in this order: w1 (inner x inner, row = output), w2, w3 (inner), b1, b2, b3
 //
+// or, of one layer:  logit[class] = w . h + b, with the numbers w (inner), b
+//
 // A chunk of a row's voxels is mixed down, turned so that voxels lie side by side, and then goes
 // through one class after the other without leaving the first cache.
 #include "pending.h"
@@ -21,13 +23,15 @@ typedef struct {
   pending_t feature;                    // [depth][height][width][channels]
   const float *norm_scale, *norm_shift; // group norm, [channels as stored]
   const float *mix, *mix_bias;          // [channels as stored][padded inner], [padded inner]
-  const float *parameters;              // [classes][2 * inner^2 + 3 * inner + 1]
-  float *target;                        // [classes][depth][height][width], rows contiguous
+  const float
+      *parameters; // [classes][2 * inner^2 + 3 * inner + 1]; of one layer: [classes][inner + 1]
+  float *target;   // [classes][depth][height][width], rows contiguous
   long class_stride, depth_stride, height_stride; // of the target, in floats
   const float
       *importance; // target += importance * logit: [depth][height][width]; NULL: target = logit
   float *mixed;    // NULL, or [inner][depth][height][width]: h
   long depth, height, width, inner, classes, threads;
+  long layers; // of a head: 3 or 1
 } heads_t;
 
 // One layer of a class for `count` outputs from o on: sums[i] = b[o + i] + w[o + i] . in.
@@ -60,6 +64,14 @@ INLINE void perceptron(const int step, const long inner, const float *p, const v
     UNROLL(i, step)
       UNROLL(j, GROUP) logit[j] = fma_(splat(w3[o + i]), max_(sums[i][j], zero()), logit[j]);
   }
+}
+
+// The same of a head of one layer.
+INLINE void weighted_sum(const long inner, const float *p, const vec in[][GROUP],
+                         vec logit[GROUP]) {
+  vec sums[OUTPUTS][GROUP];
+  outputs(1, inner, p, p + inner, in, sums);
+  UNROLL(j, GROUP) logit[j] = sums[0][j];
 }
 
 // What the mix reads of one voxel: `width` channels from c on, normalised, with ReLU. Fetches those
@@ -132,17 +144,18 @@ INLINE void put(float *target, const float *importance, const vec logit[GROUP], 
   }
 }
 
-// Classes of one chunk: n voxels, h as mix_down leaves it.
+// Classes of one chunk: n voxels, h as mix_down leaves it. step: 0 where heads have one layer.
 INLINE void classes_of(const int step, const long inner, const heads_t *L, const float *h,
                        float *target, const float *importance, long n) {
-  const long numbers = 2 * inner * inner + 3 * inner + 1;
+  const long numbers = step ? 2 * inner * inner + 3 * inner + 1 : inner + 1;
   for (long c = 0; c < L->classes; c++, target += L->class_stride) {
     if (c + 1 < L->classes)
       for (long i = 0; i < n; i += LINE) __builtin_prefetch(target + L->class_stride + i, 1);
     for (int g = 0; g < GROUPS && g * GROUP * LANES < n; g++) {
       vec logit[GROUP];
-      perceptron(step, inner, L->parameters + c * numbers,
-                 (const vec(*)[GROUP])(h + g * inner * GROUP * LANES), logit);
+      const vec(*in)[GROUP] = (const vec(*)[GROUP])(h + g * inner * GROUP * LANES);
+      if (step) perceptron(step, inner, L->parameters + c * numbers, in, logit);
+      else weighted_sum(inner, L->parameters + c * numbers, in, logit);
       const long at = g * GROUP * LANES;
       put(target + at, importance ? importance + at : NULL, logit, n - at);
     }
@@ -155,6 +168,10 @@ NOINLINE void classes_8(const heads_t *L, const float *h, float *target, const f
 NOINLINE void classes_any(const heads_t *L, const float *h, float *target, const float *importance,
                           long n) {
   classes_of(1, L->inner, L, h, target, importance, n);
+}
+NOINLINE void classes_linear(const heads_t *L, const float *h, float *target,
+                             const float *importance, long n) {
+  classes_of(0, L->inner, L, h, target, importance, n);
 }
 
 static void row(const heads_t *L, long d, long r) {
@@ -170,7 +187,9 @@ static void row(const heads_t *L, long d, long r) {
               h[(i / (GROUP * LANES) * L->inner + k) * GROUP * LANES + i % (GROUP * LANES)];
     float *target = L->target + d * L->depth_stride + r * L->height_stride + x;
     const float *importance = L->importance ? L->importance + first : NULL;
-    (L->inner == 8 ? classes_8 : classes_any)(L, h, target, importance, n);
+    (L->layers == 1  ? classes_linear
+     : L->inner == 8 ? classes_8
+                     : classes_any)(L, h, target, importance, n);
   }
 }
 

@@ -83,7 +83,7 @@ int image(layer_t *L) {
   job_t j = {L, padded, padded + padded_floats(L), 0};
   parallel(L->threads, planes_share, &j);
   if (L->gamma)
-    finish_statistics((double *)L->scratch, D, L->outputs, (double)D * H * W, L->gamma, L->beta,
-                      L->eps, L->y_scale, L->y_shift);
+    finish_statistics((double *)L->scratch, D, L->outputs, (double)D * H * W, L->group, L->gamma,
+                      L->beta, L->eps, L->y_scale, L->y_shift);
   return 0;
 }

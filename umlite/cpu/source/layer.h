@@ -25,6 +25,7 @@ typedef struct {
   float *pool; // [D/2][H/2][W/2][outputs] raw 2^3 maximum (minimum where gamma < 0), or NULL
   const float *gamma, *beta; // of y's normalisation; NULL: no statistics
   double eps;
+  long group;               // channels that share mean and variance
   float *y_scale, *y_shift; // out
   long block, shared;       // tiles (voxels) per block; 1: threads share a block
   float *scratch;

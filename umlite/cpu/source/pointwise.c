@@ -93,7 +93,7 @@ int pointwise(layer_t *L) {
   parallel(L->threads, blocks_share, &j);
   if (L->gamma)
     finish_statistics((double *)L->scratch, blocks_of(L), L->outputs,
-                      (double)(L->D * L->H * L->W) * (L->up ? 8 : 1), L->gamma, L->beta, L->eps,
-                      L->y_scale, L->y_shift);
+                      (double)(L->D * L->H * L->W) * (L->up ? 8 : 1), L->group, L->gamma, L->beta,
+                      L->eps, L->y_scale, L->y_shift);
   return 0;
 }

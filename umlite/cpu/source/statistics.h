@@ -42,19 +42,24 @@ INLINE void add_statistics(const vec *x, int n, int stride, double *S1, double *
   add_moments(total, mean, (s[0] + s[1]) + (s[2] + s[3]), n, S1, S2);
 }
 // Scale and shift of (x - mean) / sqrt(variance + eps) * gamma + beta, from sums over n voxels.
-// sums: [blocks][2][channels].
-static void finish_statistics(const double *sums, long blocks, long channels, double n,
+// sums: [blocks][2][channels]. group: channels that share mean and variance.
+static void finish_statistics(const double *sums, long blocks, long channels, double n, long group,
                               const float *gamma, const float *beta, double eps, float *scale,
                               float *shift) {
-  for (long c = 0; c < channels; c++) {
+  for (long first = 0; first < channels; first += group) {
+    const long last = first + group < channels ? first + group : channels;
     double S1 = 0, S2 = 0;
-    for (long b = 0; b < blocks; b++) {
-      S1 += sums[2 * b * channels + c];
-      S2 += sums[(2 * b + 1) * channels + c];
+    for (long c = first; c < last; c++)
+      for (long b = 0; b < blocks; b++) {
+        S1 += sums[2 * b * channels + c];
+        S2 += sums[(2 * b + 1) * channels + c];
+      }
+    const double numbers = n * (double)(last - first);
+    const double mean = S1 / numbers, variance = S2 / numbers - mean * mean;
+    for (long c = first; c < last; c++) {
+      const double s = gamma[c] / sqrt((variance > 0 ? variance : 0) + eps);
+      scale[c] = (float)s;
+      shift[c] = (float)(beta[c] - mean * s);
     }
-    const double mean = S1 / n, variance = S2 / n - mean * mean;
-    const double s = gamma[c] / sqrt((variance > 0 ? variance : 0) + eps);
-    scale[c] = (float)s;
-    shift[c] = (float)(beta[c] - mean * s);
   }
 }

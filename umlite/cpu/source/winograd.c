@@ -206,8 +206,8 @@ int winograd(layer_t *L) {
   parallel(L->threads, blocks_share, &j);
   if (L->gamma) {
     const long slots = L->shared ? j.tiles * j.parities : j.blocks;
-    finish_statistics(j.sums, slots, L->outputs, (double)L->D * L->H * L->W * j.parities, L->gamma,
-                      L->beta, L->eps, L->y_scale, L->y_shift);
+    finish_statistics(j.sums, slots, L->outputs, (double)L->D * L->H * L->W * j.parities, L->group,
+                      L->gamma, L->beta, L->eps, L->y_scale, L->y_shift);
   }
   memset(L->seconds, 0, sizeof L->seconds);
   for (long t = 0; t < L->threads; t++)
