@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,20 @@ def test_scans_that_show_the_class_judge() -> None:
         assert len(held & {0, 3}) == 1
         assert len(held) == 2
         assert 0 not in held_out_places([True, False, False], 0.5, seed)
+
+
+def test_where_nothing_finds_the_class_a_linear_probe_is_kept(base: Path, cases: Path, tmp_path: Path) -> None:
+    """A lesion of a few voxels in the scan that judges: learning would stop at random."""
+    shutil.copytree(cases, tmp_path / "cases")
+    (judge,) = held_out_places([True] * 6, 0.2, seed=0)
+    path = tmp_path / f"cases/case{judge}/segmentations/bronchi.nii.gz"
+    mask = np.zeros_like(np.asarray((image := nib.load(path)).dataobj))
+    mask[20, 18, 15] = 1
+    nib.save(nib.Nifti1Image(mask, image.affine), path)
+    pack = tmp_path / "b.pack.safetensors"
+    told = umlite("extend", tmp_path / "cases", "--name", "bronchi", "--weights", base, "-o", pack)
+    assert "a linear probe, is kept" in told.replace("\n", " ")
+    assert not read_pack(pack).weight.any()  # the same head whatever the image
 
 
 def test_the_interval_of_a_mean() -> None:

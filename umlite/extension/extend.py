@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HELD_OUT = 0.2
 LEAST_SCANS = 2
 TRIAL_STEPS = 100
+LEAST_DICE = 0.1
+"""Dice of held-out samples under which they cannot tell which answer is better."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Teacher:
         learner = Learner([s for *_, s in train], [s for *_, s in judges], task.seed, self.stop)
         nearest = self._nearest(learner)
         controller, value, curve = self._learn(learner, nearest, task)
-        if task.hard and not self.stop():
+        if task.hard and value >= LEAST_DICE and not self.stop():
             self.notify("Looking for what the first answer gets wrong")
             hard = [sampler.hard(labelled, content, controller.logits) for labelled, content, _ in train]
             again = Learner([*learner.train, *hard], learner.held_out, task.seed + 1, self.stop)
@@ -243,12 +245,20 @@ class Teacher:
     def _learn(
         self, learner: Learner, nearest: Sequence[tuple[str, float]], task: Task
     ) -> tuple[Controller, float, Curve]:
-        """Try every start for some steps, and go on with the best."""
+        """Try every start for some steps, and go on with the best.
+
+        Where none finds the class in the scans that judge, learning would stop by chance: a linear probe is the answer.
+        """
         tried = []
         for name, start in self._starts(learner.train, nearest, task):
             tried.append(learner.learn(start, name, TRIAL_STEPS))
             self.notify(f"From {name}: Dice {tried[-1][1]:.3f} of held-out samples after {TRIAL_STEPS} steps")
         best, value, trial = max(tried, key=lambda one: one[1])
+        if value < LEAST_DICE:
+            self.notify("No answer finds the class in the scans that judge: the simplest one, a linear probe, is kept")
+            probe = starts.of_probe(self._generator, learner.train, torch.Generator().manual_seed(task.seed))
+            dice = learner.dice(probe)
+            return probe, dice, Curve(((0, 0.0, dice),), "a linear probe")
         controller, final, curve = learner.learn(best, trial.start)
         return (controller, final, curve) if final > value else (best, value, trial)
 
