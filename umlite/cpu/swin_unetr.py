@@ -127,8 +127,10 @@ class NativeSwinUNETR:
         scale, shift = (np.zeros(padded(len(second)), np.float32) for _ in range(2))
         y.residual = Activation(self.image[..., None], len(second), scale, shift)
 
+        image = self.image  # not by way of self, which would then keep itself in memory
+
         def normalise() -> None:
-            mean, variance = self.image.mean(dtype=np.float64), self.image.var(dtype=np.float64)
+            mean, variance = image.mean(dtype=np.float64), image.var(dtype=np.float64)
             factor = residual_weight / np.sqrt(residual_weight**2 * variance + EPS)
             scale[: len(factor)], shift[: len(factor)] = factor, -factor * mean
 
