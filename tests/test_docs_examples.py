@@ -12,9 +12,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from support.docs import DOCS, examples, run_lines
 from support.packs import saved_pack
+from support.samples import published_state, small_model
 from support.segmentations import blobs
 from support.verdicts import MIRRORED
 from umlite.classes import PUBLISHED
@@ -182,3 +184,13 @@ def test_packs_of_the_page_on_new_classes(small_weights: Path) -> None:
     shown = run_lines(examples("extend.md", "sh")[1])
     assert "left_atrium" in shown
     assert "Classes: atrium" in shown
+
+
+def test_a_segresnet() -> None:
+    torch.save({"net": published_state(small_model("segresnet", classes=25))}, "organs.pth")
+    assert "segresnet, 25 classes" in run_lines(examples("segresnet.md", "sh")[0])
+    assert sorted(path.name for path in Path("masks").glob("*.nii.gz")) == [
+        "aorta.nii.gz",
+        "liver.nii.gz",
+        "spleen.nii.gz",
+    ]

@@ -44,6 +44,12 @@ def test_convert_asks_for_the_names(checkpoint: Path, tmp_path: Path) -> None:
     assert not output.exists()
     told = umlite(*convert, "--class-names", "published")
     assert "segresnet, 25 classes: spleen, right_kidney" in told
+    assert "on your word" in told
+    in_another_order = tmp_path / "other.safetensors"
+    names = ",".join(reversed(ORGANS))
+    told = umlite("weights", "convert", checkpoint, "-o", in_another_order, "--no-check", "--class-names", names)
+    assert "on your word" not in told
+    assert read_card(in_another_order).classes == ORGANS[::-1]
     card = read_card(output)
     assert (card.classes, card.network.backbone.kind, card.window) == (ORGANS, "segresnet", (96, 96, 96))
     shown = json.loads(umlite("weights", "show", output, "--json"))

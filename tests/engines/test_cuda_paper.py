@@ -32,7 +32,7 @@ from umlite.gpu import transfer
 from umlite.kernels import window_attention
 from umlite.kernels.implementations import FAST, REFERENCE, TORCH
 from umlite.machine import memory
-from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.progress import no_progress
 from umlite.sweep import runner as window_runner
@@ -47,8 +47,9 @@ NETWORKS = [
     NetworkConfig(UNetConfig((16, 32, 64, 128)), HeadConfig(5, "per_class", groups=4)),
     NetworkConfig(SwinUNETRConfig(feature_size=12), HeadConfig(5, groups=4)),
     NetworkConfig(SwinUNETRConfig(feature_size=12), HeadConfig(5, "per_class", groups=4)),
+    NetworkConfig(SegResNetConfig(), HeadConfig.linear(5, 16)),
 ]
-IDS = ["unet", "unet, controllers", "swin_unetr", "swin_unetr, controllers"]
+IDS = ["unet", "unet, controllers", "swin_unetr", "swin_unetr, controllers", "segresnet"]
 STARTS = [(0, 0, 0), (0, 0, 8), (4, 0, 8), (8, 8, 8), (2, 4, 6)]
 CLASSES = [3, 0, 4]
 

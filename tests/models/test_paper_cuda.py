@@ -7,18 +7,22 @@ import torch
 
 from support.paper_cuda import paper_cuda
 from umlite.kernels.implementations import FAST
-from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 
-BACKBONES = [UNetConfig((16, 32, 64, 128)), SwinUNETRConfig(feature_size=12)]
+NETWORKS = [
+    NetworkConfig(UNetConfig((16, 32, 64, 128)), HeadConfig(4, groups=4)),
+    NetworkConfig(SwinUNETRConfig(feature_size=12), HeadConfig(4, groups=4)),
+    NetworkConfig(SegResNetConfig(), HeadConfig.linear(4, 16)),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("backbone", BACKBONES, ids=["unet", "swin_unetr"])
-def test_the_fast_network_stays_on_its_device(backbone: UNetConfig | SwinUNETRConfig, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone.kind)
+def test_the_fast_network_stays_on_its_device(network: NetworkConfig, dtype: torch.dtype) -> None:
     with paper_cuda(), torch.inference_mode():
         with torch.device("meta"):
-            model = UniversalModel(NetworkConfig(backbone, HeadConfig(4, groups=4)), FAST)
+            model = UniversalModel(network, FAST)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         tensors = {name: torch.empty(shape, device="cuda", dtype=dtype) for name, shape in shapes.items()}
         model.load_state_dict(tensors, assign=True)

@@ -150,13 +150,19 @@ def convert_weights(
 ) -> None:
     """Turn a checkpoint into one safetensors file, and try it on a synthetic patient."""
     with reported(as_json):
-        from umlite.weights.conversion import UNSTATED_LICENSE, Origin
+        from umlite.weights.conversion import PUBLISHED_ORDER, UNSTATED_LICENSE, Origin
         from umlite.weights.installation import convert
 
         names = listed(class_names, "class_names")
         origin = Origin(license or UNSTATED_LICENSE, trained_on)
         conversion = convert(checkpoint, output, name=name, class_names=names, origin=origin, overwrite=overwrite)
-        card, tried = conversion.card, _tried(conversion.path) if check else None
+        card = conversion.card
+        if card.network.head.generator == "linear" and names == (PUBLISHED_ORDER,):
+            tell(
+                "Warning: that these are the published classes in their order is on your word. If the checkpoint "
+                "orders them differently, masks have other organs' names."
+            )
+        tried = _tried(conversion.path) if check else None
         if as_json:
             show_json(
                 {
