@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 
 from bench.fuzz.mutation import ODD_NUMBERS, odd_bytes
-from bench.fuzz.weights import small_network
-from umlite.weights.conversion import convert_checkpoint
+from bench.fuzz.weights import small_network, some_kind
+from umlite.weights.conversion import PUBLISHED_ORDER, convert_checkpoint
 
 PUBLISHED = {
     "generator.embedding": "organ_embedding",
     "generator.gap": "GAP",
+    "generator.heads": "conv_final.2.conv",
     "generator.": "",
     "head_input": "precls_conv",
 }
@@ -30,22 +31,24 @@ ODD_ENTRIES = ("other/data.pkl", "archive/data.pkl", "../archive/data/1", "archi
 
 def checkpoint(rng: random.Random, folder: Path) -> Callable[[], object]:
     """A checkpoint that is converted."""
-    legacy, swin = rng.random() < 0.3, rng.random() < 0.3
-    data = sound_checkpoint(legacy, swin)
+    legacy, kind = rng.random() < 0.3, some_kind(rng)
+    data = sound_checkpoint(legacy, kind)
     if legacy or rng.random() < 0.2:
         data = odd_bytes(rng, data, most=rng.choice((200, 20_000, len(data))))
     else:
         data = _odd_archive(rng, data)
     path = folder / "net.pth"
     path.write_bytes(data)
-    return lambda: convert_checkpoint(path, folder / "net.safetensors", name="net")
+    return lambda: convert_checkpoint(path, folder / "net.safetensors", name="net", class_names=[PUBLISHED_ORDER])
 
 
 @functools.cache
-def sound_checkpoint(legacy: bool, swin: bool) -> bytes:
+def sound_checkpoint(legacy: bool, kind: str) -> bytes:
     """A checkpoint with a network, and what else a training keeps."""
     state = {}
-    for name, tensor in small_network(swin).state_dict().items():
+    for name, tensor in small_network(kind).state_dict().items():
+        if kind == "segresnet":
+            name = name.replace("head_input", "conv_final").removeprefix("backbone.")
         ours = next((start for start in PUBLISHED if name.startswith(start)), "")
         state[f"module.{PUBLISHED.get(ours, '')}{name.removeprefix(ours)}"] = tensor
     optimizer = {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}

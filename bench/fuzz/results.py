@@ -93,7 +93,7 @@ def sound_result() -> bytes:
     rng = np.random.default_rng(0)
     affine = np.diag([30.0, 30.0, 30.0, 1.0])
     scan = read_scan(nib.Nifti1Image(rng.integers(-900, 900, SHAPE).astype(np.int16), affine))
-    network = small_network(False).config
+    network = small_network("unet").config
     card = ModelCard("net", network, tuple(f"class_{i}" for i in range(network.head.classes)))
     classes = ClassTable(card.classes).resolve(["class_1", "class_0", "class_7"])
     bits = BitMask.from_masks({c.name: rng.random(SHAPE) > 0.7 for c in classes})

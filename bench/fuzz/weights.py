@@ -16,7 +16,7 @@ import torch
 
 from bench.fuzz.mutation import ODD_FLOATS, ODD_TEXTS, odd_bytes, odd_tree
 from umlite.kernels.implementations import REFERENCE
-from umlite.models.config import HeadConfig, NetworkConfig, SwinUNETRConfig, UNetConfig
+from umlite.models.config import HeadConfig, NetworkConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig
 from umlite.models.universal import UniversalModel
 from umlite.weights.loading import load_model, save_model
 from umlite.weights.model_card import KEY, ModelCard
@@ -26,13 +26,13 @@ DTYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F4", "I64", "U8", "BOOL", "C6
 
 def card(rng: random.Random, _: Path) -> Callable[[], object]:
     """A model card with odd values."""
-    text = _odd_card(rng, sound_weights(swin=rng.random() < 0.5)[1])
+    text = _odd_card(rng, sound_weights(some_kind(rng))[1])
     return lambda: ModelCard.from_metadata({KEY: text})
 
 
 def safetensors(rng: random.Random, folder: Path) -> Callable[[], object]:
     """A weights file with an odd header, an odd card, odd numbers or odd bytes."""
-    data, text = sound_weights(swin=rng.random() < 0.3)
+    data, text = sound_weights(some_kind(rng))
     path = folder / "net.safetensors"
     if rng.random() < 0.4:
         path.write_bytes(odd_bytes(rng, data, most=rng.choice((8, 20_000, len(data)))))
@@ -41,19 +41,26 @@ def safetensors(rng: random.Random, folder: Path) -> Callable[[], object]:
     return lambda: load_model(path, REFERENCE)
 
 
+def some_kind(rng: random.Random) -> str:
+    """A backbone."""
+    return rng.choice(("unet", "unet", "swin_unetr", "segresnet"))
+
+
 @functools.cache
-def small_network(swin: bool) -> UniversalModel:
-    """The narrowest network of either backbone."""
-    backbone = SwinUNETRConfig(16, heads=(2, 2, 4, 4), attention_window=3) if swin else UNetConfig((16, 16, 16, 16))
-    head = HeadConfig(25, embedding_width=8, gap_width=16, task_width=8, hidden_width=0)
+def small_network(kind: str) -> UniversalModel:
+    """A narrow network of a backbone."""
     torch.manual_seed(0)
-    return UniversalModel(NetworkConfig(backbone, head))
+    if kind == "segresnet":
+        return UniversalModel(NetworkConfig(SegResNetConfig(8, (1, 1, 1, 1)), HeadConfig.linear(25, 8)))
+    swin = SwinUNETRConfig(16, heads=(2, 2, 4, 4), attention_window=3)
+    head = HeadConfig(25, embedding_width=8, gap_width=16, task_width=8, hidden_width=0)
+    return UniversalModel(NetworkConfig(swin if kind == "swin_unetr" else UNetConfig((16, 16, 16, 16)), head))
 
 
 @functools.cache
-def sound_weights(swin: bool) -> tuple[bytes, str]:
+def sound_weights(kind: str) -> tuple[bytes, str]:
     """A weights file, and the text of its card."""
-    model = small_network(swin)
+    model = small_network(kind)
     about = ModelCard("net", model.config, tuple(f"class_{i}" for i in range(model.config.head.classes)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.safetensors"
