@@ -2,9 +2,11 @@
 # The CPU path's tests on an emulated 64-bit ARM processor: NEON kernels, an ARM interpreter with its own packages.
 #
 #   tests/cpu/on_arm64.sh FOLDER [pytest's arguments]        FOLDER: filled on first use (1 GB), kept for the next
+#   WHEEL=dist/umlite-...-aarch64.whl tests/cpu/on_arm64.sh FOLDER [...]     with the kernels of a wheel, no compiler
 #
-# Needs Debian or Ubuntu with qemu-user and gcc-aarch64-linux-gnu, the package lists of arm64 (dpkg --add-architecture arm64;
-# apt-get update), python3 with pip, and a network on first use. Allow an hour of one core: every instruction is translated.
+# Needs Debian or Ubuntu with qemu-user, gcc-aarch64-linux-gnu (not for a wheel), the package lists of arm64 (dpkg
+# --add-architecture arm64; apt-get update), python3 with pip, and a network on first use. Allow an hour of one core: every
+# instruction is translated.
 set -eu
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
@@ -27,7 +29,7 @@ if ! test -e "$folder/ready"; then
 
   # Programs that the tests start, and the compiler, which runs unemulated and cannot be asked what "native" is.
   echo "import sys; sys.executable = '$folder/python'" > "$folder/site/sitecustomize.py"
-  printf '#!/bin/sh\nexec qemu-aarch64 -L %s %s "$@"\n' "$folder/root" "$folder/root/usr/bin/$python" > "$folder/python"
+  printf '#!/bin/sh\nexec %s -L %s %s "$@"\n' "$(command -v qemu-aarch64)" "$folder/root" "$folder/root/usr/bin/$python" > "$folder/python"
   cat > "$folder/cc" << 'END'
 #!/bin/sh
 for argument do
@@ -42,5 +44,14 @@ END
 fi
 
 cd "$checkout"
-export CC="$folder/cc" UMLITE_CACHE="$folder/cache" PYTHONPATH="$folder/site" PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+export UMLITE_CACHE="$folder/cache" PYTHONPATH="$folder/site" PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+if test -n "${WHEEL:-}"; then
+  rm -rf "$folder/wheel"
+  python3 -m zipfile -e "$WHEEL" "$folder/wheel"
+  unset CC
+  export PATH=/nowhere PYTHONPATH="$folder/wheel:$folder/site" PYTHONSAFEPATH=1 # the wheel's package, not the checkout's
+  set -- -o pythonpath=tests "${@:-tests/cpu}"
+else
+  export CC="$folder/cc"
+fi
 exec "$folder/python" -m pytest -p no:cacheprovider "${@:-tests/cpu}"
