@@ -38,7 +38,7 @@ for more_mb in (0, 4, 16, 64, 4096):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a system that tells the size of a process")
-@pytest.mark.parametrize("kernels", ["native", "torch"])
+@pytest.mark.parametrize("kernels", [pytest.param("native", marks=pytest.mark.kernels), "torch"])
 def test_refused_memory_is_told(kernels: str, small_weights: Path, scan_file: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kernels, str(small_weights), str(scan_file)],

@@ -156,7 +156,7 @@ def test_limits_and_dry_run(scan_file: Path, small_weights: Path) -> None:
 
 
 def test_quiet_says_nothing(scan_file: Path, small_weights: Path) -> None:
-    assert run("segment", scan_file, "-c", "liver", "--weights", small_weights, "-q").output == ""
+    assert run("segment", scan_file, "-c", "liver", "--weights", small_weights, "--kernels", "torch", "-q").output == ""
 
 
 def test_several_scans_with_a_bad_one(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_dry_run_says_what_would_run_and_for_how_long(base) -> None:
     run(*base, "scans/a.nii.gz", "scans/deep", "-o", "out")  # a has the same place as in the tree
     shown = run(*base, "scans", "-o", "out", "--dry-run", code=1)
     assert "3 scans: 1 done before, 1 to run, 1 will fail." in shown.stdout
-    assert shown.stderr.startswith("Error: scans/bad.nii is a text file")
+    assert "Error: scans/bad.nii is a text file" in shown.stderr
     Path("jobs.csv").write_text("scan,classes\nscans/a.nii.gz,live\n")
     plan = json.loads(run(*base, "--jobs", "jobs.csv", "scans", "-o", "new", "--dry-run", "--json", code=1).stdout)
     assert sorted((scan["scan"], scan["code"]) for scan in plan["bad"]) == [

@@ -21,7 +21,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_plan(scan_file: Path, small_weights: Path, tmp_path: Path) -> None:
-    base = ("plan", scan_file, "--weights", small_weights, "-c", "liver")
+    base = ("plan", scan_file, "--weights", small_weights, "-c", "liver", "--kernels", "torch")
     first = run(*base)
     assert "Calibrating" in first.stderr
     assert "windows" in first.stdout

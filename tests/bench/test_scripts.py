@@ -32,12 +32,14 @@ def test_forward() -> None:
     assert data["machine"]["threads"] == 1
 
 
+@pytest.mark.compiler
 def test_threads() -> None:
     sides = report("threads", "--backbone", "unet", "--rounds", 1)["unet, 1 threads"]
     assert sides["OpenMP"]["ratio"] == 1
     assert sides["OpenMP"]["logits"] == sides["own threads"]["logits"]
 
 
+@pytest.mark.kernels
 def test_exactness() -> None:
     data = report("exactness", "--backbone", "unet")
     assert {row["name"] for row in data["algorithms"]} >= {"F(4,3)", "F(4,2)", "direct 3^3", "1^3"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.command_line import umlite
+from support.command_line import run, umlite
 from support.packs import saved_pack
 from support.samples import small_card, small_model
 from umlite import Segmenter
@@ -69,7 +69,7 @@ def test_a_difference_is_found_and_named(small_weights: Path, pack: Path, scan_f
         "cpu",
         "--json",
     )
-    told = json.loads(umlite(*asked, "--sample", 1, code=1))
+    told = json.loads(run(*asked, "--sample", 1, code=1).stdout)
     assert (told["passed"], told["different"]) == (False, ["liver"])
 
 

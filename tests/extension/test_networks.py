@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from support.command_line import umlite
+from support.command_line import run, umlite
 from support.samples import make_scan, small_card, small_model
 from umlite import Segmenter
 from umlite.extension import extend, learning
@@ -54,7 +54,7 @@ def test_a_class_is_added_and_nothing_else_changes(cases: Path, tmp_path: Path, 
     umlite("segment", scan, "--weights", weights, "-c", "spleen", "-o", tmp_path / "plain")
     masks = [(tmp_path / folder / "spleen.nii.gz").read_bytes() for folder in ("out", "plain")]
     assert masks[0] == masks[1]
-    assert json.loads(umlite("verify", scan, "--unchanged", *added, "--json"))["passed"]
+    assert json.loads(run("verify", scan, "--unchanged", *added, "--json").stdout)["passed"]
     native = np.asarray(nib.load(tmp_path / "out" / "bright.nii.gz").dataobj) > 0
     plain = Segmenter(weights, packs=[pack], device="cpu", engine="reference").segment(scan, "bright").mask("bright")
     assert native.any()
