@@ -3,7 +3,8 @@
     python -m bench.torch_versions 2.6.0 2.13.0 [--index URL] [--tests tests/engines ...]
 
 The usual index has CUDA builds for Linux on x86-64, with gigabytes of libraries beside them. Only torch itself is
-fetched (0.5 to 0.9 GB a version): empty libraries stand in for CUDA's, so what runs is the CPU's side alone.
+fetched (0.5 to 0.9 GB a version), and the Triton that it asks for: empty libraries stand in for CUDA's, so what runs is
+the CPU's side alone.
 Needs a C compiler and `nm`. The last line is JSON; docs/versions.md has the table.
 """
 
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from importlib.metadata import distributions
 from pathlib import Path
 
 from bench.report import begin, finish
@@ -54,6 +56,9 @@ def tried(version: str, index: str | None, tests: list[str], folder: Path) -> st
     install += ["--index-url", index] if index else []
     if subprocess.run([*install, f"torch=={version}"], stdout=sys.stderr).returncode:
         return "not to be had"
+    for package in triton_of(folder):
+        if subprocess.run([*install, package], stdout=sys.stderr).returncode:
+            return f"{package} is not to be had"
     missing = stand_in(folder / "torch")
     # Everything else as it is here: Python looks into PYTHONPATH first.
     environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
@@ -61,6 +66,12 @@ def tried(version: str, index: str | None, tests: list[str], folder: Path) -> st
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment)
     print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
     return f"{(done.stdout.splitlines() or ['no output'])[-1]}, {len(missing)} libraries of CUDA empty"
+
+
+def triton_of(folder: Path) -> list[str]:
+    """The Triton that the torch in a folder asks for; none where it asks for no version."""
+    (torch,) = distributions(name="torch", path=[str(folder)])
+    return re.findall(r"^triton[~=]=[\d.]+", "\n".join(torch.requires or ()), re.MULTILINE)
 
 
 def stand_in(torch: Path) -> list[str]:
