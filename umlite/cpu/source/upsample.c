@@ -15,23 +15,25 @@ static long other_of(long at, long size) {
 static void mix_rows(const layer_t *L, long z, long y, float *row) {
   const long H = L->H, floats = L->W * L->outputs;
   const long z_other = other_of(z, L->D), y_other = other_of(y, H);
-  const float *near = L->x.data + (z / 2 * H + y / 2) * floats;
+  const float *here = L->x.data + (z / 2 * H + y / 2) * floats;
   const float *beside = L->x.data + (z / 2 * H + y_other) * floats;
   const float *above = L->x.data + (z_other * H + y / 2) * floats;
-  const float *far = L->x.data + (z_other * H + y_other) * floats;
-  for (long i = 0; i < floats; i += LANES)
-    store(row + i, splat(9 / 16.f) * load(near + i) +
-                       splat(3 / 16.f) * (load(beside + i) + load(above + i)) +
-                       splat(1 / 16.f) * load(far + i));
+  const float *across = L->x.data + (z_other * H + y_other) * floats;
+  for (long i = 0; i < floats; i += LANES) {
+    const vec sides = load(beside + i) + load(above + i);
+    store(row + i, plus(plus(splat(9 / 16.f) * load(here + i), splat(3 / 16.f), sides),
+                        splat(1 / 16.f), load(across + i)));
+  }
 }
 // A row of y += what lies between the numbers of `row`.
 static void add_row(const layer_t *L, const float *row, float *y) {
   const long C = L->outputs, W = L->W;
   for (long x = 0; x < 2 * W; x++) {
-    const float *near = row + x / 2 * C, *other = row + other_of(x, W) * C;
-    for (long c = 0; c < C; c += LANES)
-      store(y + x * C + c, load(y + x * C + c) + (splat(3 / 4.f) * load(near + c) +
-                                                  splat(1 / 4.f) * load(other + c)));
+    const float *here = row + x / 2 * C, *other = row + other_of(x, W) * C;
+    for (long c = 0; c < C; c += LANES) {
+      const vec between = plus(splat(3 / 4.f) * load(here + c), splat(1 / 4.f), load(other + c));
+      store(y + x * C + c, load(y + x * C + c) + between);
+    }
   }
 }
 static long sums_floats(const layer_t *L) { return L->gamma ? 8 * L->D * L->outputs : 0; }
