@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import gc
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -293,6 +296,21 @@ def test_no_compiler(monkeypatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(CompilerError, match="No C compiler"):
         libraries.load("one")
+
+
+@pytest.mark.usefixtures("sources")
+def test_a_failure_keeps_nothing_that_its_callers_held(monkeypatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+
+    def caller() -> weakref.ref[Future[None]]:
+        held: Future[None] = Future()
+        with contextlib.suppress(CompilerError):
+            libraries.load("one")
+        return weakref.ref(held)
+
+    refs = [caller() for _ in range(2)]
+    gc.collect()
+    assert [ref() for ref in refs] == [None, None]
 
 
 def test_cc_is_respected(sources: Path, monkeypatch) -> None:

@@ -46,7 +46,8 @@ _PUBLIC = re.compile(r"^(?:void|int|long) (\w+)\(", re.MULTILINE)
 
 _lock = Lock()
 _loaded: dict[str, ctypes.CDLL] = {}
-_failed: dict[str, CompilerError] = {}
+_failed: dict[str, str] = {}
+"""Why there is no library: words, since an error that is kept would keep everything that its callers held."""
 _built: dict[str, bytes] = {}
 """Libraries built by this process and not loaded yet. If nothing can be kept, each is still built once."""
 _origins: dict[str, str] = {}
@@ -75,9 +76,9 @@ def load(stem: str, notify: Notify = no_notice) -> ctypes.CDLL:
                 _share_pool(_loaded[stem])
                 _built.pop(stem, None)
             except CompilerError as error:
-                _failed[stem] = error
+                _failed[stem] = str(error)
         if stem in _failed:
-            raise _failed[stem]
+            raise CompilerError(_failed[stem])
         return _loaded[stem]
 
 
@@ -170,7 +171,7 @@ def _find_or_build(stem: str, notify: Notify) -> ctypes.CDLL:
         except OSError as error:
             notify(not_kept(error))
     if stem in _failed:
-        raise _failed[stem]
+        raise CompilerError(_failed[stem])
     return _find(stem, command) or open_content(_built[stem], _source(stem))
 
 
@@ -193,7 +194,7 @@ def _build(names: Sequence[str], command: Sequence[str]) -> None:
             if isinstance(result, bytes):
                 _built[name] = result
             else:
-                _failed[name] = result
+                _failed[name] = str(result)
 
 
 def _source(stem: str) -> Path:
