@@ -73,6 +73,9 @@ def test_the_other_verbs(weights: Path, scan_file: Path, tmp_path: Path) -> None
     assert json.loads(run("verify", scan_file, "--weights", weights, "-c", "liver", "--json").stdout)["passed"]
     plan = json.loads(run("plan", scan_file, "--weights", weights, "-c", "liver", "--json").stdout)
     assert plan["seconds"] > 0
+    against = ("--against", "monai", "--reference-windows", 1, "--repeats", 1)
+    measured = json.loads(run("bench", scan_file, "--weights", weights, "-c", "liver", *against, "--json").stdout)
+    assert measured["reference"]["windows_run"] == 1
     assert "celiac_trunk" in umlite("classes", "--weights", weights)
     run("info", "--layers", "--weights", weights)
     left, named = tmp_path / "left.safetensors", tmp_path / "named.safetensors"
@@ -91,6 +94,7 @@ def test_classes_cannot_be_added(weights: Path, scan_file: Path, small_weights: 
     pack = saved_pack(tmp_path, small_weights, ["heart"])
     message = umlite("segment", scan_file, "--weights", weights, "--with", pack, "-o", tmp_path / "out", code=2)
     assert "is a segresnet" in message
+    assert "is a segresnet" in umlite("weights", "merge", weights, pack, "-o", tmp_path / "merged.safetensors", code=2)
     labelled = tmp_path / "labelled"
     for case in "abc":
         (labelled / case).mkdir(parents=True)

@@ -183,6 +183,7 @@ def with_packs(
     """
     import torch
 
+    _check_generator(card, label)
     own, head = network_sha256(tensors), card.network.head
     for pack in packs:
         if pack.card.base != own:
@@ -205,12 +206,7 @@ def with_packs(
 
 def card_with(card: ModelCard, packs: Sequence[PackCard], label: str) -> ModelCard:
     """The card of a network with packs. Raises WeightsError as `with_packs`."""
-    if card.network.head.generator == "linear":
-        raise WeightsError(
-            f"{label} is a {card.network.backbone.kind}: packs add classes to networks with a parameter generator, and "
-            "it has none. Leave packs out.",
-            about="packs",
-        )
+    _check_generator(card, label)
     names = list(card.classes)
     for pack in packs:
         names = [f"{name}{REPLACED}" if name in pack.replaces else name for name in names]
@@ -225,6 +221,15 @@ def card_with(card: ModelCard, packs: Sequence[PackCard], label: str) -> ModelCa
     notices = dict.fromkeys(filter(None, (card.notice, *(pack.notice for pack in packs))))
     network = replace(card.network, head=head)
     return replace(card, network=network, classes=tuple(names), notice=" ".join(notices)[:2000])
+
+
+def _check_generator(card: ModelCard, label: str) -> None:
+    if card.network.head.generator == "linear":
+        raise WeightsError(
+            f"{label} is a {card.network.backbone.kind}: packs add classes to networks with a parameter generator, and "
+            "it has none. Leave packs out.",
+            about="packs",
+        )
 
 
 def _card(metadata: Mapping[str, str] | None, path: Path) -> PackCard:
