@@ -97,7 +97,9 @@ def test_leaving_classes_out_changes_no_other_class() -> None:
     assert relative_error(blended_logits(fast, voxels, [3, 1], 0.5), everything[[3, 1]]) < 1e-5
 
 
-@pytest.mark.parametrize("backbone", ["unet", pytest.param("swin_unetr", marks=pytest.mark.slow), "segresnet"])
+@pytest.mark.parametrize(
+    "backbone", ["unet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("swin_unetr", "segresnet"))]
+)
 def test_compiled_equals_eager(tmp_path: Path, backbone: str) -> None:
     model = small_model(backbone)
     path = tmp_path / "net.safetensors"
