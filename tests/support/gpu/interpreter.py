@@ -9,7 +9,9 @@ The interpreter keeps bfloat16 as integers, multiplies those and truncates conve
 from __future__ import annotations
 
 import functools
+import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,6 +27,10 @@ from triton.runtime.errors import InterpreterError
 from triton.runtime.jit import JITFunction
 
 from support.gpu.stub_driver import pretend
+from umlite.kernels import triton as kernels
+
+for found in pkgutil.iter_modules(kernels.__path__, f"{kernels.__name__}."):
+    importlib.import_module(found.name)  # one that is first imported inside `interpreted()` could never be compiled
 
 LANGUAGE = [tl, tl.core, tl.math, tl.standard, tl.tensor, tl.dtype]
 SOME = ("tensor_descriptor_base", "_experimental_tensor_descriptor_base", "condition")  # in some versions
