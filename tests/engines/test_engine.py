@@ -111,6 +111,21 @@ def test_compiled_equals_eager(tmp_path: Path, backbone: str) -> None:
     assert relative_error(found.transpose(0, 1), expected.transpose(0, 1)) < 1e-3
 
 
+def test_a_failure_of_torch_s_compiler_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fails(*_: torch.Tensor) -> None:
+        raise TorchDynamoException("No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
+    model = small_model()
+    path = tmp_path / "net.safetensors"
+    save_model(path, model.state_dict(), small_card(model))
+    engine = build_engine(path, choose_setup(EngineOptions("cpu", compile=True)))
+    with pytest.raises(RequestError, match=r"^torch.compile failed \(No working C\+\+ compiler found\)\. .*without"):
+        engine.window_logits(torch.rand(1, 1, *engine.card.window), [0])
+
+
 def test_plans_say_why_and_refuse_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     setup = choose_setup()
     assert setup.options.engine == "fast"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from umlite.engines.compiling import compiled
 from umlite.engines.engine import Engine
 from umlite.engines.setup import Setup
 from umlite.errors import DeviceError, WeightsError
@@ -74,7 +75,7 @@ class CudaEngine(Engine):
             ) from error
         self._network: Callable[[Tensor], tuple[Tensor, ...]] = self.features
         if setup.options.compile:
-            self._network = torch.compile(self.features, fullgraph=True, dynamic=False)
+            self._network = compiled(self.features)
         self._graphs = RecordedGraphs(self._network) if can_record(setup.device) else None
         self._folded = functools.lru_cache(maxsize=4)(self.features.generator.fold)
         self._ladder = MemoryLadder(setup.options.batch, self._windows_that_fit, self._forget_graphs, self._tell)

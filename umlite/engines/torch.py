@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from umlite.engines.compiling import compiled
 from umlite.engines.engine import Engine
 from umlite.engines.setup import Setup
 from umlite.gpu import transfer
@@ -33,7 +34,7 @@ class TorchEngine(Engine):
         self._features = self.model.features
         self._batch = setup.options.batch or 1
         if setup.options.compile:
-            self._features = torch.compile(self.model.features, fullgraph=True, dynamic=False)
+            self._features = compiled(self.model.features)
         self._folded = functools.lru_cache(maxsize=4)(self.model.generator.fold)
 
     @torch.inference_mode()
