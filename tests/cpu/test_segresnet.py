@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from support.cpu_layers import values64
+from support.native import assert_same_bits
 from umlite.cpu.segresnet import NativeSegResNet
 from umlite.models.config import SegResNetConfig
 from umlite.models.segresnet import SegResNet
@@ -58,16 +58,7 @@ def test_a_window_of_the_published_size() -> None:
 
 
 def test_threads_and_reruns_give_the_same_bits() -> None:
-    net = random_segresnet(PADDED)
-    image = np.random.default_rng(0).random((24, 32, 16), np.float32)
-    results = []
-    for threads in (1, 2, 3):
-        native = NativeSegResNet(net, image.shape, threads, keep=False)
-        native.image[...] = image
-        for _ in range(2):
-            native.run()
-            results.append(native.feature.values())
-    assert all(np.array_equal(results[0], other) for other in results)
+    assert_same_bits(NativeSegResNet, random_segresnet(PADDED), (24, 32, 16))
 
 
 def test_refuses_windows_that_cannot_be_halved_three_times() -> None:

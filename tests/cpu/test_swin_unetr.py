@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from support.cpu_layers import values64
+from support.native import assert_same_bits
 from support.recipes import Recipe
 from umlite.cpu.compiler import CompilerError
 from umlite.cpu.heads import Heads
@@ -55,16 +55,7 @@ def test_agrees_with_float64(feature_size: int, window) -> None:
 
 
 def test_threads_and_reruns_give_the_same_bits() -> None:
-    net = random_network(12)
-    image = np.random.default_rng(0).random((32, 32, 64), np.float32)
-    results = []
-    for threads in (1, 2, 3):
-        native = NativeSwinUNETR(net, image.shape, threads, keep=False)
-        native.image[...] = image
-        for _ in range(2):
-            native.run()
-            results.append(native.feature.values())
-    assert all(np.array_equal(results[0], other) for other in results)
+    assert_same_bits(NativeSwinUNETR, random_network(12), (32, 32, 64))
 
 
 def test_refuses_windows_that_cannot_be_halved_five_times() -> None:

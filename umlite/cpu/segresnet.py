@@ -13,56 +13,20 @@ from typing import cast
 from torch import nn
 
 from umlite.cpu.activation import Activation, Floats, Grid
-from umlite.cpu.algorithms import WEIGHT_LIMIT_BYTES
-from umlite.cpu.assembly import Assembly
 from umlite.cpu.convolution import Norm
+from umlite.cpu.network import NativeNetwork
 from umlite.cpu.packing import floats
-from umlite.machine.processor import Machine
+from umlite.models.config import SegResNetConfig
 from umlite.models.segresnet import Conv, ResidualBlock, SegResNet
-from umlite.progress import Notify, no_notice
 
 
-class NativeSegResNet:
-    """A SegResNet's kernels and memory for windows of one size; the torch module is not needed afterwards.
+class NativeSegResNet(NativeNetwork[SegResNet]):
+    """A SegResNet. `feature` is [D, H, W, C], and `bottleneck` [D/8, H/8, W/8, 8 C], with nothing pending."""
 
-    `run` reads `image`, [D, H, W] float32 in [0, 1], and rewrites `feature`, [D, H, W, C], and `bottleneck`,
-    [D/8, H/8, W/8, 8 C], with nothing pending.
+    window_multiple = SegResNetConfig.window_multiple
 
-    Args:
-        model: its parameters are packed.
-        window: (D, H, W), multiples of 8.
-        threads: threads of every layer.
-        weight_limit_bytes, keep, notify, count_only: see `Assembly`.
-
-    Raises:
-        CompilerError: the kernels cannot be built.
-        ValueError: another kind of window.
-    """
-
-    weight_limit_bytes = WEIGHT_LIMIT_BYTES
-
-    def __init__(
-        self,
-        model: SegResNet,
-        window: Grid,
-        threads: int,
-        *,
-        weight_limit_bytes: int = weight_limit_bytes,
-        keep: bool = True,
-        notify: Notify = no_notice,
-        count_only: bool = False,
-    ) -> None:
-        if any(side < 8 or side % 8 for side in window):
-            raise ValueError(f"Expected window sides that are multiples of 8, found {window}.")
+    def _lay_out(self, model: SegResNet, window: Grid) -> tuple[Activation, Activation]:
         depth, height, width = window
-        self.net = Assembly(
-            Machine.here(threads),
-            weight_limit_bytes=weight_limit_bytes,
-            keep=keep,
-            notify=notify,
-            count_only=count_only,
-        )
-        self.image = self.net.allot(*window)
         first = _weight(model.convInit)
         levels = [
             self.net.tensor((depth >> level, height >> level, width >> level), len(first) << level)
@@ -88,12 +52,7 @@ class NativeSegResNet:
             self.net.convolution(f"up_samples.{i}.0", _weight(narrow), _as_stored(coarse), y)
             self.net.upsampling(f"up_samples.{i}.1", y, x, norm=_norm(cast(ResidualBlock, blocks[0]).norm1))
             self._blocks(f"up_layers.{i}", 0, blocks, x)
-        self.feature, self.bottleneck = _as_stored(levels[0]), _as_stored(levels[3])
-        self.net.prepare()
-
-    def run(self) -> None:
-        """Compute one window, from `image` to `feature` and `bottleneck`."""
-        self.net.run()
+        return _as_stored(levels[0]), _as_stored(levels[3])
 
     def _blocks(self, name: str, first: int, blocks: Sequence[nn.Module], x: Activation) -> None:
         """A level's blocks, in place. first: number of the first. x: with the first norm of the first block pending."""

@@ -12,14 +12,13 @@ import numpy as np
 from torch import nn
 
 from umlite.cpu.activation import IDENTITY, Activation, Floats, Grid, padded
-from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.convolution import Norm
+from umlite.cpu.network import NativeNetwork
 from umlite.cpu.packing import floats
 from umlite.cpu.transformer import NativeTransformer
-from umlite.machine.processor import Machine
+from umlite.models.config import SwinUNETRConfig
 from umlite.models.swin_unetr import DecoderBlock, ResidualBlock, SwinUNETR
-from umlite.progress import Notify, no_notice
 
 Storage = Activation | Arena | None
 """Where a tensor's memory comes from: another activation, an arena, or None for its own."""
@@ -28,47 +27,17 @@ LEAK = 0.01
 EPS = 1e-5
 
 
-class NativeSwinUNETR:
-    """A Swin UNETR's kernels and memory for windows of one size; the torch module is not needed afterwards.
+class NativeSwinUNETR(NativeNetwork[SwinUNETR]):
+    """A Swin UNETR. `feature` is [D, H, W, C], and `bottleneck` [D/32, H/32, W/32, 16 C].
 
-    `run` reads `image`, [D, H, W] float32 in [0, 1], and rewrites `feature`, [D, H, W, C], and `bottleneck`,
-    [D/32, H/32, W/32, 16 C], with norms, residual and leaky ReLU pending.
-
-    Args:
-        model: its parameters are packed.
-        window: (D, H, W), multiples of 32.
-        threads: threads of every layer.
-        weight_limit_bytes, keep, notify, count_only: see `Assembly`.
-
-    Raises:
-        CompilerError: the kernels cannot be built.
-        ValueError: another kind of window.
+    Both have norms, residual and leaky ReLU pending.
     """
 
+    window_multiple = SwinUNETRConfig.window_multiple
     weight_limit_bytes = 20 << 20
     """Default limit of a layer: 240 MB less than with the U-Net's, for a tenth of the speed."""
 
-    def __init__(
-        self,
-        model: SwinUNETR,
-        window: Grid,
-        threads: int,
-        *,
-        weight_limit_bytes: int = weight_limit_bytes,
-        keep: bool = True,
-        notify: Notify = no_notice,
-        count_only: bool = False,
-    ) -> None:
-        if any(side < 32 or side % 32 for side in window):
-            raise ValueError(f"Expected window sides that are multiples of 32, found {window}.")
-        self.net = Assembly(
-            Machine.here(threads),
-            weight_limit_bytes=weight_limit_bytes,
-            keep=keep,
-            notify=notify,
-            count_only=count_only,
-        )
-        self.image = self.net.allot(*window)
+    def _lay_out(self, model: SwinUNETR, window: Grid) -> tuple[Activation, Activation]:
         channels = len(_weight(model.encoder1.layer.conv1))
         depth, height, width = window
         grids = [(depth >> i, height >> i, width >> i) for i in range(6)]
@@ -79,42 +48,30 @@ class NativeSwinUNETR:
         *maps, last = (
             self._tensor(grids[i + 1], channels << i, coarse if i < 4 else None, slope=IDENTITY) for i in range(5)
         )
-        self._transform(model, [*maps, last], low.data, threads, keep, notify)
+        self._transform(model, [*maps, last], low.data)
         skip0 = self._image_block(model.encoder1.layer, low, high)
         skips = [
             self._block(f"encoder{i}", block.layer, maps[i - 2], coarse, coarse)
             for i, block in ((2, model.encoder2), (3, model.encoder3), (4, model.encoder4))
         ]
-        self.bottleneck = y = self._block("encoder10", model.encoder10.layer, last, coarse, None)
+        bottleneck = y = self._block("encoder10", model.encoder10.layer, last, coarse, None)
         y = self._decode("decoder5", model.decoder5, y, maps[3], (coarse, coarse, coarse))
         y = self._decode("decoder4", model.decoder4, y, skips[2], (coarse, coarse, coarse))
         y = self._decode("decoder3", model.decoder3, y, skips[1], (coarse, coarse, coarse))
         y = self._decode("decoder2", model.decoder2, y, skips[0], (coarse, None, None))
         coarse.reuse()
-        self.feature = self._decode("decoder1", model.decoder1, y, skip0, (low, coarse, high))
-        self.net.prepare()
+        return self._decode("decoder1", model.decoder1, y, skip0, (low, coarse, high)), bottleneck
 
-    def run(self) -> None:
-        """Compute one window, from `image` to `feature` and `bottleneck`."""
-        self.net.run()
-
-    def _transform(
-        self,
-        model: SwinUNETR,
-        maps: list[Activation],
-        storage: Floats,
-        threads: int,
-        keep: bool,
-        notify: Notify,
-    ) -> None:
+    def _transform(self, model: SwinUNETR, maps: list[Activation], storage: Floats) -> None:
+        net = self.net
         transformer = NativeTransformer(
-            model.swinViT, self.image, maps, threads, storage=storage, allot=self.net.allot, notify=notify
+            model.swinViT, self.image, maps, net.machine.threads, storage=storage, allot=net.allot, notify=net.notify
         )
-        self.net.bytes += transformer.weight_bytes
+        net.bytes += transformer.weight_bytes
         for name, call in transformer.steps:
-            self.net.step(name, call)
-        if not self.net.count_only:
-            transformer.prepare(keep=keep)
+            net.step(name, call)
+        if not net.count_only:
+            transformer.prepare(keep=net.keep)
 
     def _image_block(self, block: ResidualBlock, middle: Activation, storage: Activation) -> Activation:
         """The residual block of the image itself: its 1^3 half needs no tensor, only the image's mean and variance."""

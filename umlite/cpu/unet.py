@@ -6,58 +6,25 @@ from dataclasses import dataclass
 from typing import cast
 
 from umlite.cpu.activation import Activation, Floats, Grid, padded
-from umlite.cpu.algorithms import WEIGHT_LIMIT_BYTES
-from umlite.cpu.assembly import Assembly
 from umlite.cpu.buffers import Arena
 from umlite.cpu.convolution import Norm
+from umlite.cpu.network import NativeNetwork
 from umlite.cpu.packing import floats
-from umlite.machine.processor import Machine
+from umlite.models.config import UNetConfig
 from umlite.models.unet import ConvNormReLU, Down, UNet, Up
-from umlite.progress import Notify, no_notice
 
 
-class NativeUNet:
-    """A U-Net's kernels and memory for windows of one size; the torch module is not needed afterwards.
+class NativeUNet(NativeNetwork[UNet]):
+    """A U-Net. `feature` is [D, H, W, channels[0]], and `bottleneck` [D/8, H/8, W/8, channels[3]].
 
-    `run` reads `image`, [D, H, W] float32 in [0, 1], and rewrites `feature`, [D, H, W, channels[0]], and `bottleneck`,
-    [D/8, H/8, W/8, channels[3]], with the norm's scale and shift and a ReLU pending.
-
-    Args:
-        model: its parameters are packed.
-        window: (D, H, W), multiples of 8.
-        threads: threads of every layer.
-        weight_limit_bytes, keep, notify, count_only: see `Assembly`.
-
-    Raises:
-        CompilerError: the kernels cannot be built.
-        ValueError: another kind of window.
+    Both have the norm's scale and shift and a ReLU pending.
     """
 
-    weight_limit_bytes = WEIGHT_LIMIT_BYTES
+    window_multiple = UNetConfig.window_multiple
 
-    def __init__(
-        self,
-        model: UNet,
-        window: Grid,
-        threads: int,
-        *,
-        weight_limit_bytes: int = weight_limit_bytes,
-        keep: bool = True,
-        notify: Notify = no_notice,
-        count_only: bool = False,
-    ) -> None:
-        if any(side < 8 or side % 8 for side in window):
-            raise ValueError(f"Expected window sides that are multiples of 8, found {window}.")
+    def _lay_out(self, model: UNet, window: Grid) -> tuple[Activation, Activation]:
         depth, height, width = window
         self.grids = [(depth >> i, height >> i, width >> i) for i in range(4)]
-        self.net = Assembly(
-            Machine.here(threads),
-            weight_limit_bytes=weight_limit_bytes,
-            keep=keep,
-            notify=notify,
-            count_only=count_only,
-        )
-        self.image = self.net.allot(*window)
         # Two tensors of full resolution are enough: the skip, which becomes the feature; and an arena for the first
         # layer's output, then for the coarser levels, then for the finest decoder's first output.
         channels = _blocks(model.down_tr64)[1].channels
@@ -67,16 +34,11 @@ class NativeUNet:
         self.arena.reuse()
         skip1, pooled = self._down(1, model.down_tr128, pooled)
         skip2, pooled = self._down(2, model.down_tr256, pooled)
-        self.bottleneck, _ = self._down(3, model.down_tr512, pooled)
-        y = self._up(2, model.up_tr256, self.bottleneck, skip2, self.arena)
+        bottleneck, _ = self._down(3, model.down_tr512, pooled)
+        y = self._up(2, model.up_tr256, bottleneck, skip2, self.arena)
         y = self._up(1, model.up_tr128, y, skip1, None)
         self.arena.reuse()
-        self.feature = self._up(0, model.up_tr64, y, high, high)
-        self.net.prepare()
-
-    def run(self) -> None:
-        """Compute one window, from `image` to `feature` and `bottleneck`."""
-        self.net.run()
+        return self._up(0, model.up_tr64, y, high, high), bottleneck
 
     def _first_level(self, down: Down, high: Activation) -> Activation:
         first, second = _blocks(down)

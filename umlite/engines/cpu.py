@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from umlite.cpu import buffers
-from umlite.cpu.activation import Activation, Floats, Grid
+from umlite.cpu.activation import Floats, Grid
 from umlite.cpu.algorithms import layer_rows
-from umlite.cpu.assembly import Assembly
 from umlite.cpu.blend import blend
 from umlite.cpu.heads import Heads
+from umlite.cpu.network import NativeNetwork
 from umlite.cpu.segresnet import NativeSegResNet
 from umlite.cpu.swin_unetr import NativeSwinUNETR
 from umlite.cpu.unet import NativeUNet
@@ -32,20 +32,6 @@ from umlite.windows import Size, window_at
 
 HALVINGS = 4
 """How often the limit of a layer's packed weights may be halved to save memory; each time is slower."""
-
-
-class NativeNetwork(Protocol):
-    """A backbone's compiled layers and their memory, for windows of one size.
-
-    `run` reads `image` [D, H, W] and rewrites `feature` and `bottleneck`.
-    """
-
-    image: Floats
-    feature: Activation
-    bottleneck: Activation
-    net: Assembly
-
-    def run(self) -> None: ...
 
 
 class CpuEngine(Engine):
@@ -154,7 +140,7 @@ class CpuEngine(Engine):
         part: Floats = sums[:, *window_at((x, y, z), self.card.window)].numpy()
         return part
 
-    def _network(self, window: Grid) -> tuple[NativeNetwork, Heads]:
+    def _network(self, window: Grid) -> tuple[NativeNetwork[Any], Heads]:
         """Layers and heads for a size of windows, made again when the size changes. Call and use it under the lock."""
         self._heed_fork()
         if self._made is None or self._made[0] != window:
@@ -179,16 +165,16 @@ class CpuEngine(Engine):
             self.setup, self._made = replace(self.setup, options=options, reasons=reasons), None
 
 
-NATIVE: dict[type[nn.Module], type[NativeUNet] | type[NativeSwinUNETR] | type[NativeSegResNet]] = {
+NATIVE: dict[type[nn.Module], type[NativeNetwork[Any]]] = {
     UNet: NativeUNet,
     SwinUNETR: NativeSwinUNETR,
     SegResNet: NativeSegResNet,
 }
 
 
-def _kind(model: UniversalModel) -> type[NativeUNet] | type[NativeSwinUNETR] | type[NativeSegResNet]:
+def _kind(model: UniversalModel) -> type[NativeNetwork[Any]]:
     return NATIVE[type(model.backbone)]
 
 
-def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork:
-    return _kind(model)(model.backbone, window, threads, **options)  # type: ignore[arg-type]
+def _native(model: UniversalModel, window: Grid, threads: int, **options: Any) -> NativeNetwork[Any]:
+    return _kind(model)(model.backbone, window, threads, **options)
