@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.samples import small_card, small_model
+from support.samples import KINDS, small_card, small_model
 from umlite.engines.build import build_engine
 from umlite.engines.cpu import CpuEngine
 from umlite.engines.engine import Engine
@@ -20,13 +20,6 @@ from umlite.errors import DeviceError
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model
 
-KINDS = [
-    ("unet", "shared"),
-    ("unet", "embedding"),
-    ("unet", "per_class"),
-    ("swin_unetr", "shared"),
-    ("segresnet", "linear"),
-]
 BOUND = 3e-4  # of a class's standard deviation: rounding, amplified by norms over few voxels
 
 

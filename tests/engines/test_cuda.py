@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from support.samples import small_card, small_model
+from support.samples import KINDS, small_card, small_model
 from umlite.engines import cuda as cuda_engine
 from umlite.engines.cuda import CudaEngine
 from umlite.engines.options import EngineOptions
@@ -24,13 +24,6 @@ from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.windows import window_at
 
 CPU = torch.device("cpu")
-KINDS = [
-    ("unet", "shared"),
-    ("unet", "embedding"),
-    ("unet", "per_class"),
-    ("swin_unetr", "shared"),
-    ("segresnet", "linear"),
-]
 CLASSES = [4, 1, 2]
 STARTS = [(0, 0, 0), (8, 0, 5), (8, 3, 5), (1, 2, 3), (0, 0, 8)]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.inferers import sliding_window_inference
 
-from support.samples import small_card, small_model
+from support.samples import KINDS, small_card, small_model
 from umlite.engines.build import build_engine
 from umlite.engines.options import EngineOptions
 from umlite.engines.reference import ReferenceEngine
@@ -21,13 +21,6 @@ from umlite.models.universal import UniversalModel
 from umlite.sweep.sweep import blended_logits, decide_volume
 from umlite.weights.loading import save_model
 
-KINDS = [
-    ("unet", "shared"),
-    ("unet", "embedding"),
-    ("unet", "per_class"),
-    ("swin_unetr", "shared"),
-    ("segresnet", "linear"),
-]
 SHAPES = [(40, 33, 48), (5, 40, 16), (16, 16, 16), (1, 1, 1)]
 
 

@@ -20,6 +20,15 @@ WIDTHS = {
     "per_class": {"task_width": 0, "hidden_width": 20},
 }
 
+KINDS = [
+    ("unet", "shared"),
+    ("unet", "embedding"),
+    ("unet", "per_class"),
+    ("swin_unetr", "shared"),
+    ("segresnet", "linear"),
+]
+"""Backbones and what gives their heads their parameters, as `small_model` takes them."""
+
 
 def small_model(backbone: str = "unet", generator: str = "shared", classes: int = 32, seed: int = 0) -> UniversalModel:
     """A narrow network with random weights whose logits take both signs."""

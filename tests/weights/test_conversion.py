@@ -9,20 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.samples import published_state, small_model
+from support.samples import KINDS, published_state, small_model
 from umlite.classes import PUBLISHED
 from umlite.errors import WeightsError
 from umlite.kernels.implementations import REFERENCE
 from umlite.weights.conversion import UNSTATED_LICENSE, convert_checkpoint
 from umlite.weights.loading import load_model, read_card
-
-KINDS = [
-    ("unet", "shared"),
-    ("unet", "embedding"),
-    ("unet", "per_class"),
-    ("swin_unetr", "shared"),
-    ("segresnet", "linear"),
-]
 
 
 def convert(tmp_path: Path, content: object, **options):
